@@ -1,0 +1,8 @@
+//! advect: a GPU compute-shader engine for flow-matching robot policies.
+#![warn(missing_docs)]
+
+pub mod data;
+pub mod device;
+pub mod kernel;
+pub mod policy;
+pub mod report;
