@@ -6,3 +6,4 @@ pub mod device;
 pub mod kernel;
 pub mod policy;
 pub mod report;
+pub mod selftest;

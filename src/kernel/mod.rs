@@ -1,1 +1,42 @@
-//! (see docs/architecture.md)
+//! Kernels: one file each, holding the parameter struct, the bindings, the grid and the CPU twin of a
+//! WGSL file of the same name under `shaders/`.
+//!
+//! A kernel is plain data ([`Kernel`]); a [`Command`] is one call of it: parameters, buffers, grid. Both
+//! executors run the same commands: the GPU through the WGSL variant, the CPU through the twin.
+
+pub mod binary;
+pub mod call;
+pub mod case;
+pub mod target;
+pub mod variant;
+pub mod view;
+
+pub use call::{Arg, BufferId, Command, TwinCx};
+pub use target::Target;
+pub use variant::Variant;
+pub use view::View;
+
+use crate::device::Access;
+
+/// What the engine knows of a kernel.
+pub struct Kernel {
+    /// Name; the WGSL file is `shaders/<name>.wgsl`, the twin lives in `src/kernel/<name>.rs`.
+    pub name: &'static str,
+    /// Storage bindings 1, 2, ... in order.
+    pub access: &'static [Access],
+    /// Size of the parameter struct in bytes.
+    pub params_bytes: usize,
+    /// Every WGSL variant.
+    pub variants: &'static [&'static Variant],
+    /// The CPU twin: parameters as words, one argument per binding.
+    pub twin: fn(&[u32], &mut [Arg<'_>], &TwinCx<'_>),
+}
+
+impl std::fmt::Debug for Kernel {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.name)
+    }
+}
+
+/// Every kernel of the engine: to add one, add its file and its line here.
+pub static KERNELS: &[&Kernel] = &[&binary::KERNEL];

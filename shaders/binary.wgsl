@@ -1,0 +1,43 @@
+// binary: y[i, j] = op(a[i, j], b[i, j]) with both operands read through broadcasting views.
+// op 0: alpha a + beta b + gamma;  1: alpha a b;  2: alpha a / b.
+// y is [rows, cols] at y.offset, rows y.row_stride apart. Called by the graph ops Binary, Affine and Broadcast.
+#include "shared/view.wgsl"
+#include "shared/linear_id.wgsl"
+
+struct Params {
+    rows: u32,
+    cols: u32,
+    op: u32,
+    pad: u32,
+    alpha: f32,
+    beta: f32,
+    gamma: f32,
+    pad2: f32,
+    a: View,
+    b: View,
+    y: View,
+}
+
+@group(0) @binding(0) var<uniform> p: Params;
+@group(0) @binding(1) var<storage, read> a: array<f32>;
+@group(0) @binding(2) var<storage, read> b: array<f32>;
+@group(0) @binding(3) var<storage, read_write> y: array<f32>;
+
+@compute @workgroup_size(64)
+fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+    let e = linear_group(group, groups) * 64u + lane;
+    if e >= p.rows * p.cols {
+        return;
+    }
+    let i = e / p.cols;
+    let j = e % p.cols;
+    let l = a[view_at(p.a, i, j)];
+    let r = b[view_at(p.b, i, j)];
+    var out: f32;
+    switch p.op {
+        case 0u: { out = p.alpha * l + p.beta * r + p.gamma; }
+        case 1u: { out = p.alpha * l * r; }
+        default: { out = p.alpha * l / r; }
+    }
+    y[view_at(p.y, i, j)] = out;
+}

@@ -1,0 +1,149 @@
+//! One call of a kernel, as plain data, and what a CPU twin receives.
+
+use super::{Kernel, Variant};
+use crate::device::Access;
+
+/// A buffer of a plan (virtual until memory is assigned, then a slot).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct BufferId(pub u32);
+
+/// One kernel call: the same on every executor.
+#[derive(Clone, Debug)]
+pub struct Command {
+    /// What runs.
+    pub kernel: &'static Kernel,
+    /// Which WGSL variant the GPU runs (the CPU runs the twin).
+    pub variant: &'static Variant,
+    /// The parameter struct, as words.
+    pub params: Vec<u32>,
+    /// One buffer per storage binding.
+    pub args: Vec<BufferId>,
+    /// Workgroups in x, y, z.
+    pub grid: [u32; 3],
+}
+
+impl Command {
+    /// A call of `kernel` by `variant`.
+    pub fn new<P: bytemuck::Pod>(
+        kernel: &'static Kernel,
+        variant: &'static Variant,
+        params: &P,
+        args: &[BufferId],
+        grid: [u32; 3],
+    ) -> Command {
+        debug_assert_eq!(kernel.params_bytes, size_of::<P>());
+        debug_assert_eq!(kernel.access.len(), args.len());
+        Command {
+            kernel,
+            variant,
+            params: bytemuck::cast_slice(std::slice::from_ref(params)).to_vec(),
+            args: args.to_vec(),
+            grid,
+        }
+    }
+
+    /// The buffers it reads.
+    pub fn reads(&self) -> impl Iterator<Item = BufferId> + '_ {
+        self.args.iter().zip(self.kernel.access).filter(|(_, a)| **a != Access::Write).map(|(b, _)| *b)
+    }
+
+    /// The buffers it writes.
+    pub fn writes(&self) -> impl Iterator<Item = BufferId> + '_ {
+        self.args.iter().zip(self.kernel.access).filter(|(_, a)| **a != Access::Read).map(|(b, _)| *b)
+    }
+}
+
+/// Workgroups for `items` items at `per_group` each, folded so that no dimension exceeds 65,535.
+pub fn fold(items: usize, per_group: u32) -> [u32; 3] {
+    let groups = items.div_ceil(per_group as usize).max(1);
+    if groups <= 65_535 {
+        return [groups as u32, 1, 1];
+    }
+    let y = groups.div_ceil(65_535);
+    [groups.div_ceil(y) as u32, y as u32, 1]
+}
+
+/// A twin's argument: one storage binding.
+pub enum Arg<'a> {
+    /// Bound read-only.
+    Read(&'a [f32]),
+    /// Bound writable.
+    Write(&'a mut [f32]),
+}
+
+impl Arg<'_> {
+    /// The elements, to read.
+    #[inline]
+    pub fn read(&self) -> &[f32] {
+        match self {
+            Arg::Read(s) => s,
+            Arg::Write(s) => s,
+        }
+    }
+
+    /// The elements, to read as integers.
+    #[inline]
+    pub fn read_u32(&self) -> &[u32] {
+        bytemuck::cast_slice(self.read())
+    }
+
+    /// The elements, to write.
+    ///
+    /// # Panics
+    /// If the binding is read-only: a fault of the kernel's own table, which the kernel tests would show.
+    #[inline]
+    pub fn write(&mut self) -> &mut [f32] {
+        match self {
+            Arg::Write(s) => s,
+            Arg::Read(_) => unreachable!("a twin wrote to a binding that its table says it only reads"),
+        }
+    }
+
+    /// The elements, to write as integers.
+    #[inline]
+    pub fn write_u32(&mut self) -> &mut [u32] {
+        bytemuck::cast_slice_mut(self.write())
+    }
+}
+
+/// Where a twin runs: alone on this thread, or free to use the pool that it was installed in.
+#[derive(Clone, Copy, Debug)]
+pub struct TwinCx<'a> {
+    /// Threads that a twin may use (1: run on this one).
+    pub threads: usize,
+    /// Ties the context to the executor that lends it.
+    pub marker: std::marker::PhantomData<&'a ()>,
+}
+
+impl TwinCx<'_> {
+    /// A context for a single thread.
+    pub const SERIAL: TwinCx<'static> = TwinCx { threads: 1, marker: std::marker::PhantomData };
+
+    /// Calls `f(first_row, chunk)` over `rows` rows that lie `stride` elements apart in `out` (`chunk` starts at the first
+    /// element of `first_row`), split over the threads when the work (`cost` scalar operations in all) is worth the
+    /// hand-off.
+    pub fn rows(
+        &self,
+        out: &mut [f32],
+        stride: usize,
+        rows: usize,
+        cost: usize,
+        f: impl Fn(usize, &mut [f32]) + Sync,
+    ) {
+        use rayon::prelude::*;
+        let end = out.len().min(rows * stride);
+        let out = &mut out[..end];
+        // A hand-off costs about 5 us: not worth it for less work than that.
+        if self.threads <= 1 || cost < 40_000 || rows < 2 {
+            return f(0, out);
+        }
+        let per_thread = rows.div_ceil(self.threads);
+        out.par_chunks_mut(per_thread * stride).enumerate().for_each(|(c, chunk)| f(c * per_thread, chunk));
+    }
+}
+
+/// The parameter struct of a call, from its words.
+#[inline]
+pub fn params<P: bytemuck::Pod>(words: &[u32]) -> &P {
+    &bytemuck::cast_slice(words)[0]
+}

@@ -1,0 +1,39 @@
+//! What a kernel's choice of variant may depend on.
+
+/// The executor that a command is made for, reduced to what kernel choice needs.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Target {
+    /// False for the CPU executor.
+    pub gpu: bool,
+    /// A software rasteriser such as llvmpipe: few wide lanes, costly barriers, no real workgroup memory.
+    pub software: bool,
+    /// Smallest subgroup the adapter may run.
+    pub subgroup_min: u32,
+    /// Whether subgroup operations may be used.
+    pub subgroup_ops: bool,
+    /// Workgroup memory in bytes.
+    pub workgroup_bytes: u32,
+    /// Invocations per workgroup.
+    pub invocations: u32,
+}
+
+impl Target {
+    /// The CPU executor.
+    pub const CPU: Target = Target {
+        gpu: false,
+        software: false,
+        subgroup_min: 1,
+        subgroup_ops: false,
+        workgroup_bytes: 0,
+        invocations: 0,
+    };
+    /// The least that WebGPU promises.
+    pub const MINIMAL_GPU: Target = Target {
+        gpu: true,
+        software: false,
+        subgroup_min: 4,
+        subgroup_ops: false,
+        workgroup_bytes: 16_384,
+        invocations: 256,
+    };
+}
