@@ -1,1 +1,4 @@
 //! (see docs/architecture.md)
+
+pub mod math;
+pub mod philox;
