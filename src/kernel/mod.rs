@@ -7,6 +7,8 @@
 pub mod binary;
 pub mod call;
 pub mod case;
+pub mod math;
+pub mod philox;
 pub mod target;
 pub mod variant;
 pub mod view;
