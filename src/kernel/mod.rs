@@ -9,6 +9,16 @@ pub mod call;
 pub mod case;
 pub mod math;
 pub mod philox;
+pub mod col_sum;
+pub mod copy;
+pub mod fma;
+pub mod mse;
+pub mod norm;
+pub mod norm_grad;
+pub mod row_sum;
+mod rowwise;
+pub mod softmax;
+pub mod softmax_grad;
 pub mod target;
 pub mod variant;
 pub mod view;
@@ -41,4 +51,15 @@ impl std::fmt::Debug for Kernel {
 }
 
 /// Every kernel of the engine: to add one, add its file and its line here.
-pub static KERNELS: &[&Kernel] = &[&binary::KERNEL];
+pub static KERNELS: &[&Kernel] = &[
+    &binary::KERNEL,
+    &fma::KERNEL,
+    &copy::KERNEL,
+    &col_sum::KERNEL,
+    &row_sum::KERNEL,
+    &norm::KERNEL,
+    &norm_grad::KERNEL,
+    &softmax::KERNEL,
+    &softmax_grad::KERNEL,
+    &mse::KERNEL,
+];
