@@ -7,6 +7,8 @@
 pub mod binary;
 pub mod call;
 pub mod case;
+pub mod math;
+pub mod matmul;
 pub mod target;
 pub mod variant;
 pub mod view;
@@ -39,4 +41,4 @@ impl std::fmt::Debug for Kernel {
 }
 
 /// Every kernel of the engine: to add one, add its file and its line here.
-pub static KERNELS: &[&Kernel] = &[&binary::KERNEL];
+pub static KERNELS: &[&Kernel] = &[&binary::KERNEL, &matmul::KERNEL, &matmul::MATVEC, &matmul::SOFT];

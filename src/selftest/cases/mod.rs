@@ -4,6 +4,7 @@ use crate::kernel::case::Case;
 use crate::kernel::{Target, View};
 
 pub mod binary;
+pub mod matmul;
 
 /// The sizes that every kernel is tried at.
 pub const SIZES: [usize; 5] = [1, 7, 31, 33, 65];
@@ -12,7 +13,7 @@ pub const SIZES: [usize; 5] = [1, 7, 31, 33, 65];
 pub type Cases = fn(&Target) -> Vec<Case>;
 
 /// Every kernel's cases: to add a kernel, add its file and its line.
-pub static CASES: &[(&str, Cases)] = &[("binary", binary::cases)];
+pub static CASES: &[(&str, Cases)] = &[("binary", binary::cases), ("matmul", matmul::cases)];
 
 /// Deterministic test values, roughly standard normal, exact in f32.
 pub fn values(n: usize, seed: u64) -> Vec<f32> {
