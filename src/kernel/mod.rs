@@ -19,6 +19,7 @@ pub mod row_sum;
 mod rowwise;
 pub mod softmax;
 pub mod softmax_grad;
+pub mod matmul;
 pub mod target;
 pub mod variant;
 pub mod view;
@@ -62,4 +63,7 @@ pub static KERNELS: &[&Kernel] = &[
     &softmax::KERNEL,
     &softmax_grad::KERNEL,
     &mse::KERNEL,
+    &matmul::KERNEL,
+    &matmul::MATVEC,
+    &matmul::SOFT,
 ];

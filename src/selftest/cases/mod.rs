@@ -13,6 +13,7 @@ pub mod norm_grad;
 pub mod row_sum;
 pub mod softmax;
 pub mod softmax_grad;
+pub mod matmul;
 
 /// The sizes that every kernel is tried at.
 pub const SIZES: [usize; 5] = [1, 7, 31, 33, 65];
@@ -33,6 +34,7 @@ pub static CASES: &[(&str, Cases)] = &[
     ("softmax_grad", softmax_grad::cases),
     ("mse", mse::cases),
 ];
+pub static CASES: &[(&str, Cases)] = &[("binary", binary::cases), ("matmul", matmul::cases)];
 
 /// Deterministic test values, roughly standard normal, exact in f32.
 pub fn values(n: usize, seed: u64) -> Vec<f32> {
