@@ -4,12 +4,21 @@
 //! A kernel is plain data ([`Kernel`]); a [`Command`] is one call of it: parameters, buffers, grid. Both
 //! executors run the same commands: the GPU through the WGSL variant, the CPU through the twin.
 
+pub mod adamw;
 pub mod binary;
 pub mod call;
 pub mod case;
+pub mod denormalize;
+pub mod ode_combine;
+pub mod parallel;
+pub mod path;
+pub mod state;
+pub mod sumsq;
 pub mod target;
+pub mod tick;
 pub mod variant;
 pub mod view;
+pub mod window;
 
 pub use call::{Arg, BufferId, Command, TwinCx};
 pub use target::Target;
@@ -39,4 +48,13 @@ impl std::fmt::Debug for Kernel {
 }
 
 /// Every kernel of the engine: to add one, add its file and its line here.
-pub static KERNELS: &[&Kernel] = &[&binary::KERNEL];
+pub static KERNELS: &[&Kernel] = &[
+    &binary::KERNEL,
+    &window::KERNEL,
+    &path::KERNEL,
+    &ode_combine::KERNEL,
+    &denormalize::KERNEL,
+    &sumsq::KERNEL,
+    &tick::KERNEL,
+    &adamw::KERNEL,
+];
