@@ -10,6 +10,7 @@ pub mod call;
 pub mod case;
 pub mod denormalize;
 pub mod ode_combine;
+pub mod ode_control;
 pub mod parallel;
 pub mod path;
 pub mod state;
@@ -53,6 +54,7 @@ pub static KERNELS: &[&Kernel] = &[
     &window::KERNEL,
     &path::KERNEL,
     &ode_combine::KERNEL,
+    &ode_control::KERNEL,
     &denormalize::KERNEL,
     &sumsq::KERNEL,
     &tick::KERNEL,
