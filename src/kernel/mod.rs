@@ -9,10 +9,13 @@ pub mod binary;
 pub mod call;
 pub mod case;
 pub mod denormalize;
+pub mod draw;
+pub mod math;
 pub mod ode_combine;
 pub mod ode_control;
 pub mod parallel;
 pub mod path;
+pub mod philox;
 pub mod state;
 pub mod sumsq;
 pub mod target;
@@ -51,6 +54,7 @@ impl std::fmt::Debug for Kernel {
 /// Every kernel of the engine: to add one, add its file and its line here.
 pub static KERNELS: &[&Kernel] = &[
     &binary::KERNEL,
+    &draw::KERNEL,
     &window::KERNEL,
     &path::KERNEL,
     &ode_combine::KERNEL,

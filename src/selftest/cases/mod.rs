@@ -3,7 +3,16 @@
 use crate::kernel::case::Case;
 use crate::kernel::{Target, View};
 
+pub mod adamw;
 pub mod binary;
+pub mod denormalize;
+pub mod draw;
+pub mod ode_combine;
+pub mod ode_control;
+pub mod path;
+pub mod sumsq;
+pub mod tick;
+pub mod window;
 
 /// The sizes that every kernel is tried at.
 pub const SIZES: [usize; 5] = [1, 7, 31, 33, 65];
@@ -12,7 +21,18 @@ pub const SIZES: [usize; 5] = [1, 7, 31, 33, 65];
 pub type Cases = fn(&Target) -> Vec<Case>;
 
 /// Every kernel's cases: to add a kernel, add its file and its line.
-pub static CASES: &[(&str, Cases)] = &[("binary", binary::cases)];
+pub static CASES: &[(&str, Cases)] = &[
+    ("binary", binary::cases),
+    ("window", window::cases),
+    ("path", path::cases),
+    ("ode_combine", ode_combine::cases),
+    ("ode_control", ode_control::cases),
+    ("denormalize", denormalize::cases),
+    ("sumsq", sumsq::cases),
+    ("tick", tick::cases),
+    ("adamw", adamw::cases),
+    ("draw", draw::cases),
+];
 
 /// Deterministic test values, roughly standard normal, exact in f32.
 pub fn values(n: usize, seed: u64) -> Vec<f32> {
