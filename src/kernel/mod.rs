@@ -4,6 +4,7 @@
 //! A kernel is plain data ([`Kernel`]); a [`Command`] is one call of it: parameters, buffers, grid. Both
 //! executors run the same commands: the GPU through the WGSL variant, the CPU through the twin.
 
+pub mod adamw;
 pub mod binary;
 pub mod call;
 pub mod case;
@@ -20,9 +21,21 @@ mod rowwise;
 pub mod softmax;
 pub mod softmax_grad;
 pub mod matmul;
+pub mod denormalize;
+pub mod draw;
+pub mod math;
+pub mod ode_combine;
+pub mod ode_control;
+pub mod parallel;
+pub mod path;
+pub mod philox;
+pub mod state;
+pub mod sumsq;
 pub mod target;
+pub mod tick;
 pub mod variant;
 pub mod view;
+pub mod window;
 
 pub use call::{Arg, BufferId, Command, TwinCx};
 pub use target::Target;
@@ -66,4 +79,13 @@ pub static KERNELS: &[&Kernel] = &[
     &matmul::KERNEL,
     &matmul::MATVEC,
     &matmul::SOFT,
+    &draw::KERNEL,
+    &window::KERNEL,
+    &path::KERNEL,
+    &ode_combine::KERNEL,
+    &ode_control::KERNEL,
+    &denormalize::KERNEL,
+    &sumsq::KERNEL,
+    &tick::KERNEL,
+    &adamw::KERNEL,
 ];

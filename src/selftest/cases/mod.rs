@@ -3,6 +3,7 @@
 use crate::kernel::case::Case;
 use crate::kernel::{BufferId, Target, View};
 
+pub mod adamw;
 pub mod binary;
 pub mod col_sum;
 pub mod copy;
@@ -14,6 +15,14 @@ pub mod row_sum;
 pub mod softmax;
 pub mod softmax_grad;
 pub mod matmul;
+pub mod denormalize;
+pub mod draw;
+pub mod ode_combine;
+pub mod ode_control;
+pub mod path;
+pub mod sumsq;
+pub mod tick;
+pub mod window;
 
 /// The sizes that every kernel is tried at.
 pub const SIZES: [usize; 5] = [1, 7, 31, 33, 65];
@@ -35,6 +44,16 @@ pub static CASES: &[(&str, Cases)] = &[
     ("mse", mse::cases),
 ];
 pub static CASES: &[(&str, Cases)] = &[("binary", binary::cases), ("matmul", matmul::cases)];
+    ("window", window::cases),
+    ("path", path::cases),
+    ("ode_combine", ode_combine::cases),
+    ("ode_control", ode_control::cases),
+    ("denormalize", denormalize::cases),
+    ("sumsq", sumsq::cases),
+    ("tick", tick::cases),
+    ("adamw", adamw::cases),
+    ("draw", draw::cases),
+];
 
 /// Deterministic test values, roughly standard normal, exact in f32.
 pub fn values(n: usize, seed: u64) -> Vec<f32> {
