@@ -42,8 +42,7 @@ pub static CASES: &[(&str, Cases)] = &[
     ("softmax", softmax::cases),
     ("softmax_grad", softmax_grad::cases),
     ("mse", mse::cases),
-];
-pub static CASES: &[(&str, Cases)] = &[("binary", binary::cases), ("matmul", matmul::cases)];
+    ("matmul", matmul::cases),
     ("window", window::cases),
     ("path", path::cases),
     ("ode_combine", ode_combine::cases),
