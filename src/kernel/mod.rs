@@ -10,14 +10,20 @@ pub mod case;
 pub mod col_sum;
 pub mod copy;
 pub mod fma;
+pub mod map;
+pub mod map_mul;
+pub mod math;
 pub mod mse;
 pub mod norm;
 pub mod norm_grad;
+pub mod philox;
+pub mod philox_raw;
 pub mod row_sum;
 mod rowwise;
 pub mod softmax;
 pub mod softmax_grad;
 pub mod target;
+pub mod time_embed;
 pub mod variant;
 pub mod view;
 
@@ -51,6 +57,8 @@ impl std::fmt::Debug for Kernel {
 /// Every kernel of the engine: to add one, add its file and its line here.
 pub static KERNELS: &[&Kernel] = &[
     &binary::KERNEL,
+    &map::KERNEL,
+    &map_mul::KERNEL,
     &fma::KERNEL,
     &copy::KERNEL,
     &col_sum::KERNEL,
@@ -60,4 +68,6 @@ pub static KERNELS: &[&Kernel] = &[
     &softmax::KERNEL,
     &softmax_grad::KERNEL,
     &mse::KERNEL,
+    &time_embed::KERNEL,
+    &philox_raw::KERNEL,
 ];

@@ -7,12 +7,17 @@ pub mod binary;
 pub mod col_sum;
 pub mod copy;
 pub mod fma;
+pub mod map;
+pub mod map_mul;
 pub mod mse;
 pub mod norm;
 pub mod norm_grad;
+pub mod oracle;
+pub mod philox_raw;
 pub mod row_sum;
 pub mod softmax;
 pub mod softmax_grad;
+pub mod time_embed;
 
 /// The sizes that every kernel is tried at.
 pub const SIZES: [usize; 5] = [1, 7, 31, 33, 65];
@@ -23,6 +28,8 @@ pub type Cases = fn(&Target) -> Vec<Case>;
 /// Every kernel's cases: to add a kernel, add its file and its line.
 pub static CASES: &[(&str, Cases)] = &[
     ("binary", binary::cases),
+    ("map", map::cases),
+    ("map_mul", map_mul::cases),
     ("fma", fma::cases),
     ("copy", copy::cases),
     ("col_sum", col_sum::cases),
@@ -32,6 +39,8 @@ pub static CASES: &[(&str, Cases)] = &[
     ("softmax", softmax::cases),
     ("softmax_grad", softmax_grad::cases),
     ("mse", mse::cases),
+    ("time_embed", time_embed::cases),
+    ("philox_raw", philox_raw::cases),
 ];
 
 /// Deterministic test values, roughly standard normal, exact in f32.
