@@ -71,3 +71,7 @@ pub static KERNELS: &[&Kernel] = &[
     &time_embed::KERNEL,
     &philox_raw::KERNEL,
 ];
+//! (see docs/architecture.md)
+
+pub mod math;
+pub mod philox;
