@@ -13,9 +13,14 @@ pub mod philox;
 pub mod col_sum;
 pub mod copy;
 pub mod fma;
+pub mod map;
+pub mod map_mul;
+pub mod math;
 pub mod mse;
 pub mod norm;
 pub mod norm_grad;
+pub mod philox;
+pub mod philox_raw;
 pub mod row_sum;
 mod rowwise;
 pub mod softmax;
@@ -33,6 +38,7 @@ pub mod state;
 pub mod sumsq;
 pub mod target;
 pub mod tick;
+pub mod time_embed;
 pub mod variant;
 pub mod view;
 pub mod window;
@@ -67,6 +73,8 @@ impl std::fmt::Debug for Kernel {
 /// Every kernel of the engine: to add one, add its file and its line here.
 pub static KERNELS: &[&Kernel] = &[
     &binary::KERNEL,
+    &map::KERNEL,
+    &map_mul::KERNEL,
     &fma::KERNEL,
     &copy::KERNEL,
     &col_sum::KERNEL,
@@ -88,4 +96,6 @@ pub static KERNELS: &[&Kernel] = &[
     &sumsq::KERNEL,
     &tick::KERNEL,
     &adamw::KERNEL,
+    &time_embed::KERNEL,
+    &philox_raw::KERNEL,
 ];

@@ -1,6 +1,7 @@
 //! `softmax`: every row turned into probabilities.
 
 use super::call::{fold, params};
+use super::math::exp_neg;
 use super::rowwise::{Row, largest, sum, tile, tile_agrees, whole_rows};
 use super::{Arg, BufferId, Command, Kernel, TwinCx, Variant, View, variant};
 use crate::device::Access;
@@ -58,30 +59,10 @@ fn twin(words: &[u32], args: &mut [Arg<'_>], cx: &TwinCx<'_>) {
 fn line(x: &[f32], y: &mut [f32]) {
     let top = largest(x);
     for (y, x) in y.iter_mut().zip(x) {
-        *y = exp_negative(*x - top);
+        *y = exp_neg(top - *x);
     }
     let scale = 1.0 / sum(y, |v| v);
     for y in y {
         *y *= scale;
     }
-}
-
-/// exp(v) for v <= 0 to 2 units in the last place, without branches so that loops over it vectorise; 0 below the
-/// smallest normal number; NaN stays NaN.
-#[inline(always)]
-fn exp_negative(v: f32) -> f32 {
-    // Adding 1.5 * 2^23 rounds to an integer, which is left in the low bits.
-    const ROUND: f32 = 12_582_912.0;
-    let low = v < -87.0;
-    let v = if low { -87.0 } else { v };
-    let shifted = v * std::f32::consts::LOG2_E + ROUND;
-    let n = shifted - ROUND;
-    let r = (v - n * 0.693_359_4) + n * 2.121_944_4e-4;
-    let mut e = 1.987_569_1e-4;
-    for c in [1.398_2e-3, 8.333_452e-3, 4.166_579_6e-2, 1.666_666_5e-1, 0.5] {
-        e = e * r + c;
-    }
-    let e = e * r * r + r + 1.0;
-    let power = f32::from_bits((shifted.to_bits() << 23).wrapping_add(1.0f32.to_bits()));
-    if low { 0.0 } else { e * power }
 }

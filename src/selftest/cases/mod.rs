@@ -8,9 +8,13 @@ pub mod binary;
 pub mod col_sum;
 pub mod copy;
 pub mod fma;
+pub mod map;
+pub mod map_mul;
 pub mod mse;
 pub mod norm;
 pub mod norm_grad;
+pub mod oracle;
+pub mod philox_raw;
 pub mod row_sum;
 pub mod softmax;
 pub mod softmax_grad;
@@ -23,6 +27,7 @@ pub mod path;
 pub mod sumsq;
 pub mod tick;
 pub mod window;
+pub mod time_embed;
 
 /// The sizes that every kernel is tried at.
 pub const SIZES: [usize; 5] = [1, 7, 31, 33, 65];
@@ -33,6 +38,8 @@ pub type Cases = fn(&Target) -> Vec<Case>;
 /// Every kernel's cases: to add a kernel, add its file and its line.
 pub static CASES: &[(&str, Cases)] = &[
     ("binary", binary::cases),
+    ("map", map::cases),
+    ("map_mul", map_mul::cases),
     ("fma", fma::cases),
     ("copy", copy::cases),
     ("col_sum", col_sum::cases),
@@ -52,6 +59,8 @@ pub static CASES: &[(&str, Cases)] = &[
     ("tick", tick::cases),
     ("adamw", adamw::cases),
     ("draw", draw::cases),
+    ("time_embed", time_embed::cases),
+    ("philox_raw", philox_raw::cases),
 ];
 
 /// Deterministic test values, roughly standard normal, exact in f32.
