@@ -69,9 +69,10 @@ impl Episodes {
         if let Some(success) = &arrays.success {
             count(|| format!("{success_name} entries (one per episode)"), success.len(), episodes)?;
         }
-        for (what, names, dim) in
-            [("obs_names", &arrays.obs_names, arrays.obs_dim), ("action_names", &arrays.action_names, arrays.action_dim)]
-        {
+        for (what, names, dim) in [
+            ("obs_names", &arrays.obs_names, arrays.obs_dim),
+            ("action_names", &arrays.action_names, arrays.action_dim),
+        ] {
             if let Some(names) = names {
                 count(|| format!("{what} entries (one per value)"), names.len(), dim)?;
             }
@@ -108,7 +109,8 @@ impl Episodes {
         for &episode in episodes {
             let rows = self.rows_of(episode)?;
             to.obs.extend_from_slice(&from.obs[rows.start * from.obs_dim..rows.end * from.obs_dim]);
-            to.action.extend_from_slice(&from.action[rows.start * from.action_dim..rows.end * from.action_dim]);
+            to.action
+                .extend_from_slice(&from.action[rows.start * from.action_dim..rows.end * from.action_dim]);
             to.lengths.push(rows.len());
             if let (Some(kept), Some(success)) = (&mut to.success, &from.success) {
                 kept.push(success[episode]);

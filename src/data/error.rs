@@ -103,7 +103,9 @@ pub enum DataError {
         needed: &'static str,
     },
     /// A value is NaN or infinite.
-    #[error("{array}: found {value} at row {row}, column {column} (episode {episode}), needed finite numbers")]
+    #[error(
+        "{array}: found {value} at row {row}, column {column} (episode {episode}), needed finite numbers"
+    )]
     NonFinite {
         /// The array.
         array: String,

@@ -1,7 +1,4 @@
 //! Episodes from a numpy archive.
-//!
-//! The format: obs [T, O] and action [T, A], episode_len [E] (integers that sum to T; episodes lie end to end), and
-//! optionally episode_success [E] and fps (one number). Other arrays are ignored.
 
 use std::fs::File;
 use std::io::{BufReader, Read, Seek};
@@ -53,8 +50,10 @@ impl Default for DataSpec {
 }
 
 impl Episodes {
-    /// Reads a .npz of episodes (the format is in this module's README section: obs, action, episode_len, optional
-    /// episode_success and fps). Every episode is checked, also those that `successful_only` then drops.
+    /// Reads a .npz of episodes: obs [T, O] and action [T, A] (f4, f8 or integers), episode_len [E] (whole numbers that
+    /// sum to T; episodes lie end to end), optionally episode_success [E] (bool) and fps (one number, steps per second).
+    /// `spec` may name other arrays; the rest of the file is ignored. Every episode is checked, also those that
+    /// `successful_only` then drops.
     ///
     /// # Errors
     /// [`DataError`] if the file is missing or no archive, an array is missing or of the wrong dtype or rank, or the
@@ -222,7 +221,11 @@ mod tests {
     }
 
     fn minimal() -> Builder {
-        Builder::new().add("obs", &[3, 2], &[1.0f64, 2.0, 3.0, 4.0, 5.0, 6.0]).add("action", &[3, 1], &[7.0f32; 3])
+        Builder::new().add("obs", &[3, 2], &[1.0f64, 2.0, 3.0, 4.0, 5.0, 6.0]).add(
+            "action",
+            &[3, 1],
+            &[7.0f32; 3],
+        )
     }
 
     #[test]
@@ -308,9 +311,11 @@ mod tests {
         let spec = DataSpec { successful_only: true, ..DataSpec::default() };
         let error = minimal().add("episode_len", &[2], &[2i64, 1]).load(&spec).unwrap_err();
         assert!(matches!(error, DataError::NoSuccessArray { .. }), "{error}");
-        let file = minimal().add("episode_len", &[2], &[2i64, 1]).add("episode_success", &[2], &[false, false]);
+        let file =
+            minimal().add("episode_len", &[2], &[2i64, 1]).add("episode_success", &[2], &[false, false]);
         assert!(matches!(file.load(&spec), Err(DataError::NoSuccessfulEpisode { episodes: 2 })));
-        let file = minimal().add("episode_len", &[2], &[2i64, 1]).add("episode_success", &[2], &[false, true]);
+        let file =
+            minimal().add("episode_len", &[2], &[2i64, 1]).add("episode_success", &[2], &[false, true]);
         assert_eq!(file.load(&spec).unwrap().obs(), [5.0, 6.0]);
     }
 

@@ -8,8 +8,8 @@ mod episodes;
 mod error;
 mod load;
 mod npy;
-mod quality;
-mod split;
+pub mod quality;
+pub mod split;
 mod windows;
 
 pub use aside::{Aside, WriteError, write_aside};

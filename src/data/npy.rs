@@ -325,7 +325,7 @@ mod tests {
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig::with_cases(32))]
+        #![proptest_config(ProptestConfig::with_cases(128))]
         #[test]
         fn what_is_written_in_pieces_is_read(rows in 0usize..20, columns in 0usize..6, piece in 1usize..9) {
             let folder = tempfile::tempdir().unwrap();
@@ -337,6 +337,20 @@ mod tests {
             }
             writer.finish().unwrap();
             prop_assert_eq!(read_npy_f32(&path).unwrap(), Array { shape: vec![rows, columns], data });
+        }
+
+        #[test]
+        fn damaged_files_are_errors_or_arrays_but_never_panics(at in 0usize..144, byte: u8) {
+            let folder = tempfile::tempdir().unwrap();
+            let path = folder.path().join("a.npy");
+            write_npy_f32(&path, &[2, 2], &[1.0, 2.0, 3.0, 4.0]).unwrap();
+            let mut bytes = std::fs::read(&path).unwrap();
+            let at = at % bytes.len();
+            bytes[at] = byte;
+            std::fs::write(&path, bytes).unwrap();
+            if let Ok(array) = read_npy_f32(&path) {
+                prop_assert_eq!(array.data.len(), array.shape.iter().product::<usize>());
+            }
         }
     }
 }

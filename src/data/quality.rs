@@ -175,7 +175,9 @@ mod tests {
         assert!(fault(&[], &[1.0], 1).starts_with("sample set x: wrong shape: found [0, 1]"));
         assert!(fault(&[1.0], &[1.0, 2.0, 3.0], 2).starts_with("sample set x: wrong shape"));
         assert!(fault(&[1.0], &[1.0], 0).contains("found [0, 0]"));
-        assert!(fault(&[1.0, 2.0], &[1.0, f32::NAN], 2).starts_with("sample set y at row 0, column 1: found NaN"));
+        assert!(
+            fault(&[1.0, 2.0], &[1.0, f32::NAN], 2).starts_with("sample set y at row 0, column 1: found NaN")
+        );
         assert!(matches!(energy_over_draws(&[1.0], &[1.0], 2, 1), Err(DataError::Count { needed: 2, .. })));
         assert!(matches!(energy_over_draws(&[1.0], &[], 0, 1), Err(DataError::Count { .. })));
         assert!(mean_and_standard_error(&[]).is_err());

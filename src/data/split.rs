@@ -31,7 +31,11 @@ pub fn split_episodes(n_episodes: usize, fraction: f64, seed: u64) -> Result<Spl
     }
     if !(0.0..1.0).contains(&fraction) {
         let needed = "a number from 0 to below 1";
-        return Err(DataError::Value { what: "validation fraction".into(), found: fraction.to_string(), needed });
+        return Err(DataError::Value {
+            what: "validation fraction".into(),
+            found: fraction.to_string(),
+            needed,
+        });
     }
     let mut order: Vec<usize> = (0..n_episodes).collect();
     let mut random = SplitMix64(seed);

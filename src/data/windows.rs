@@ -230,7 +230,9 @@ mod tests {
     fn the_spec_reads_from_toml() {
         let read: WindowSpec = toml::from_str("history = 2\nhorizon = 16\npad_after = 7").unwrap();
         assert_eq!(read, spec(2, 16, 0, 7));
-        assert!(toml::from_str::<WindowSpec>("history = 2\nhorizon = 16\npad_after = 7\nstride = 1").is_err());
+        assert!(
+            toml::from_str::<WindowSpec>("history = 2\nhorizon = 16\npad_after = 7\nstride = 1").is_err()
+        );
     }
 
     proptest! {
