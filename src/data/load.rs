@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::aside::open;
 use super::episodes::{EpisodeArrays, Episodes};
 use super::error::DataError;
-use super::npy::{Element, decode};
+use super::npy::{Decoded, Element, decode};
 
 /// Which arrays of a file are what: the `[data]` table of a run's configuration.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -114,7 +114,7 @@ impl<'a> Archive<'a> {
         Ok(Self { path, npz })
     }
 
-    fn read<T: Element>(&mut self, array: &str) -> Result<Option<(Vec<usize>, Vec<T>)>, DataError> {
+    fn read<T: Element>(&mut self, array: &str) -> Result<Option<Decoded<T>>, DataError> {
         let what = format!("{}: array '{array}'", self.path.display());
         let bad = |error: std::io::Error| DataError::NotNpy { what: what.clone(), reason: error.to_string() };
         let Some(npy) = self.npz.by_name(array).map_err(bad)? else { return Ok(None) };

@@ -107,6 +107,9 @@ impl NpyWriter {
     }
 }
 
+/// A shape and its elements, row-major.
+pub(super) type Decoded<T> = (Vec<usize>, Vec<T>);
+
 /// What an element is read as: f32 for values, f64 where integers must stay exact.
 pub(super) trait Element: Copy {
     fn from_f32(value: f32) -> Self;
@@ -141,7 +144,7 @@ pub(super) fn decode<T: Element>(
     what: &str,
     header: &NpyHeader,
     reader: impl Read,
-) -> Result<(Vec<usize>, Vec<T>), DataError> {
+) -> Result<Decoded<T>, DataError> {
     let bad = |reason: String| DataError::NotNpy { what: what.to_string(), reason };
     let wrong_dtype = || DataError::Dtype {
         what: what.to_string(),

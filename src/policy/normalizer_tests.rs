@@ -135,7 +135,7 @@ fn bad_statistics_and_data_are_named() {
         fault(|n| n.offset[0] = f32::NAN),
         "normaliser offset at 0: found NaN, needed a finite number"
     );
-    assert!(fault(|n| drop(n.scale.pop())).ends_with("found 1, needed 2"));
+    assert!(fault(|n| n.scale.truncate(1)).ends_with("found 1, needed 2"));
     assert!(fault(|n| (n.offset, n.scale) = (vec![], vec![])).ends_with("found 0, needed 1"));
     assert!(matches!(good.normalize(&mut [0.0; 3]), Err(NormError::Count { found: 3, needed: 2, .. })));
     let fit = |data: &[f32], width| Normalizer::fit_rows(NormKind::MinMax, Scope::PerDim, data, width);
