@@ -20,9 +20,9 @@ pub struct DataSpec {
     pub obs: String,
     /// Array of actions [T, A].
     pub action: String,
-    /// Array of episode lengths [E].
+    /// Array of episode lengths `[E]`.
     pub episode_len: String,
-    /// Array that says whether each episode succeeded [E]; the file may lack it.
+    /// Array that says whether each episode succeeded `[E]`; the file may lack it.
     pub episode_success: String,
     /// Steps per second; the file's own `fps` counts only where this is not given.
     pub fps: Option<f64>,
@@ -50,8 +50,8 @@ impl Default for DataSpec {
 }
 
 impl Episodes {
-    /// Reads a .npz of episodes: obs [T, O] and action [T, A] (f4, f8 or integers), episode_len [E] (whole numbers that
-    /// sum to T; episodes lie end to end), optionally episode_success [E] (bool) and fps (one number, steps per second).
+    /// Reads a .npz of episodes: obs [T, O] and action [T, A] (f4, f8 or integers), episode_len `[E]` (whole numbers that
+    /// sum to T; episodes lie end to end), optionally episode_success `[E]` (bool) and fps (one number, steps per second).
     /// `spec` may name other arrays; the rest of the file is ignored. Every episode is checked, also those that
     /// `successful_only` then drops.
     ///

@@ -87,7 +87,7 @@ impl<'a> Windows<'a> {
         self.episodes
     }
 
-    /// The newest observation [obs_dim] of a window, in raw units.
+    /// The newest observation `[obs_dim]` of a window, in raw units.
     ///
     /// # Errors
     /// [`DataError::OutOfRange`] if there is no such window.
@@ -119,7 +119,7 @@ impl<'a> Windows<'a> {
         gather("actions of a window", self.episodes.action(), dim, self.spec.horizon, rows, out)
     }
 
-    /// One action [action_dim] of a window without copying the chunk; `step` is below the horizon.
+    /// One action `[action_dim]` of a window without copying the chunk; `step` is below the horizon.
     pub(crate) fn action_at(&self, entry: [u32; 3], step: usize) -> &'a [f32] {
         let [row, _, last] = entry.map(|row| row as usize);
         let row = row.saturating_add(self.spec.action_offset).saturating_add(step).min(last);

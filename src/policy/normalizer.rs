@@ -82,9 +82,9 @@ pub struct Normalizer {
     pub kind: NormKind,
     /// What shares a statistic.
     pub scope: Scope,
-    /// [dims] or [horizon, dims], in data units.
+    /// `[dims]` or [horizon, dims], in data units.
     pub offset: Vec<f32>,
-    /// [dims] or [horizon, dims], positive, in 1 / data units.
+    /// `[dims]` or [horizon, dims], positive, in 1 / data units.
     pub scale: Vec<f32>,
 }
 
@@ -217,7 +217,7 @@ impl Normalizer {
         Ok(())
     }
 
-    /// Sum of ln scale over the statistics: log |d normalised / d x| of one row [dims] for [`Scope::PerDim`], of one chunk
+    /// Sum of ln scale over the statistics: log |d normalised / d x| of one row `[dims]` for [`Scope::PerDim`], of one chunk
     /// for [`Scope::PerStep`]. A log density in data units is the one in normalised units plus this.
     pub fn log_abs_det(&self) -> f64 {
         self.scale.iter().map(|&scale| f64::from(scale).ln()).sum()

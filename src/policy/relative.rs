@@ -28,7 +28,7 @@ impl RelativeTo {
         }
     }
 
-    /// Makes one chunk [horizon, action_dim] relative to the raw observation [obs_dim].
+    /// Makes one chunk [horizon, action_dim] relative to the raw observation `[obs_dim]`.
     ///
     /// # Errors
     /// [`NormError`] as [`RelativeTo::check`], or if the chunk is not whole rows.
