@@ -5,7 +5,7 @@
 //!
 //! 1. SplitMix64 with state = seed. Each draw, in 64-bit wrapping arithmetic: state += 0x9E3779B97F4A7C15; z = state;
 //!    z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9; z = (z ^ (z >> 27)) * 0x94D049BB133111EB; the draw is z ^ (z >> 31).
-//! 2. order = 0, 1, ..., n - 1. For i = n - 1 down to 1: j = draw mod (i + 1); swap order[i] and order[j].
+//! 2. order = 0, 1, ..., n - 1. For i = n - 1 down to 1: j = draw mod (i + 1); swap `order[i]` and `order[j]`.
 //! 3. k = floor(fraction * n + 0.5) in f64; at least 1 if fraction > 0; at most n - 1.
 //! 4. validation = order[..k] sorted, train = order[k..] sorted.
 
