@@ -1,6 +1,6 @@
 //! One axis of a chart: from values to drawing units, and where its ticks go.
 
-use super::format::{si, significant};
+use super::format::{si, significant, trim_zeros};
 
 /// A linear or logarithmic map from values to drawing units.
 #[derive(Debug, Clone, Copy)]
@@ -45,7 +45,11 @@ impl Axis {
         let values = if self.log { self.log_ticks(count) } else { Vec::new() };
         // A logarithmic axis over a narrow range holds too few round values of its kind.
         let values = if values.len() < 3 { self.linear_ticks(count) } else { values };
-        let label = |value: f64| if value.abs() >= 1e3 { si(value) } else { significant(value, 3) };
+        let label = |value: f64| match value.abs() {
+            size if size >= 1e3 => si(value),
+            size if size > 0.0 && size < 1e-3 => exponent(value),
+            _ => significant(value, 3),
+        };
         values.into_iter().map(|value| Tick { value, label: label(value) }).collect()
     }
 
@@ -74,6 +78,17 @@ impl Axis {
     }
 }
 
+/// A small value as `2.5e-4`.
+fn exponent(value: f64) -> String {
+    let text = format!("{value:.2e}");
+    match text.split_once('e') {
+        Some((mantissa, power)) => {
+            format!("{}e{power}", trim_zeros(mantissa))
+        }
+        None => text,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -85,6 +100,7 @@ mod tests {
     #[test]
     fn ticks_are_round() {
         assert_eq!(labels(Axis::new(0.0, 10_000.0, false, 0.0, 1.0)), ["0", "2k", "4k", "6k", "8k", "10k"]);
+        assert_eq!(labels(Axis::new(0.0, 5e-4, false, 0.0, 1.0))[..2], ["0", "1e-4"]);
         assert_eq!(labels(Axis::new(0.0011, 1.2, true, 0.0, 1.0)), ["0.01", "0.1", "1"]);
         assert_eq!(labels(Axis::new(0.02, 0.3, true, 0.0, 1.0)), ["0.02", "0.05", "0.1", "0.2"]);
         assert_eq!(labels(Axis::new(0.11, 0.14, true, 0.0, 1.0)), ["0.11", "0.12", "0.13", "0.14"]);

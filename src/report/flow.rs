@@ -3,7 +3,9 @@
 use super::ReportError;
 use super::colour::Colour;
 use super::format::significant;
-use super::scene::{LineColour, Scene2d, Style};
+use super::legend::Key;
+use super::paint::{LineColour, Style};
+use super::scene::Scene2d;
 use super::svg::{Anchor, Figure, SvgWriter};
 
 const CELL: f64 = 200.0;
@@ -162,6 +164,10 @@ impl<'a> Flow<'a> {
         let heading =
             if self.horizon > 1 { format!("paths of chunk step {}", self.step) } else { "paths".into() };
         svg.label(GAP + 1.0, 17.0, Anchor::Start, Colour::INK, 12.0, &heading);
+        if modes.is_none() {
+            let key = Key::Ramp(["t = 0".into(), "1".into()]);
+            key.draw(&mut svg, GAP + PATHS_WIDTH - key.width(), 17.0);
+        }
         scene.draw(&mut svg, [GAP, HEAD], [PATHS_WIDTH, height]);
         svg.finish()
     }

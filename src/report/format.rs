@@ -69,7 +69,8 @@ pub fn grouped(value: u64) -> String {
     out
 }
 
-fn trim_zeros(text: &str) -> &str {
+/// The decimal without zeros at its end: `1.50` is `1.5`.
+pub(crate) fn trim_zeros(text: &str) -> &str {
     if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.') } else { text }
 }
 

@@ -101,7 +101,7 @@ impl Section {
         self
     }
 
-    /// Adds a figure as wide as the page (up to twice its natural width). An empty caption is left out.
+    /// Adds a figure as wide as the page (0.6 to 2 times its natural width; a narrow screen scrolls). An empty caption is left out.
     pub fn figure(mut self, figure: Figure, caption: impl Into<String>) -> Self {
         self.blocks.push(Block::Wide(figure, caption.into()));
         self
@@ -155,8 +155,8 @@ impl Block {
                 out.push_str("</dl>");
             }
             Block::Wide(figure, caption) => {
-                let width = significant(2.0 * figure.size()[0], 6);
-                let style = format!(" style=\"max-width:{width}px;margin-left:auto;margin-right:auto\"");
+                let [least, most] = [0.6, 2.0].map(|part| significant(part * figure.size()[0], 6));
+                let style = format!(" style=\"min-width:{least}px;max-width:{most}px;margin:0 auto\"");
                 out.push_str("<div class=\"scroll\">");
                 figure_html(out, figure, caption, &style);
                 out.push_str("</div>");

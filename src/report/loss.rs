@@ -174,7 +174,8 @@ fn step_axis(series: &[&Vec<[f64; 2]>]) -> Axis {
     Axis::new(lo, hi, false, LEFT, WIDTH - RIGHT)
 }
 
-/// A centred mean over up to `window` points, whose span shrinks towards both ends so that it never leans to one side.
+/// A centred mean over up to `window` points. Towards the start, where losses fall steeply, its span shrinks on both
+/// sides alike; at the end it keeps what lies before, so that the last value is not that of a single batch.
 fn running_mean(points: &[[f64; 2]], window: usize) -> Vec<[f64; 2]> {
     let mut sums = vec![0.0];
     for (i, point) in points.iter().enumerate() {
@@ -182,8 +183,9 @@ fn running_mean(points: &[[f64; 2]], window: usize) -> Vec<[f64; 2]> {
     }
     let half = window.max(1) / 2;
     let mean = |i: usize| {
-        let reach = half.min(i).min(points.len() - 1 - i);
-        (sums[i + reach + 1] - sums[i - reach]) / (2 * reach + 1) as f64
+        let before = half.min(i);
+        let after = before.min(points.len() - 1 - i);
+        (sums[i + after + 1] - sums[i - before]) / (before + after + 1) as f64
     };
     (0..points.len()).map(|i| [points[i][0], mean(i)]).collect()
 }
@@ -320,7 +322,9 @@ mod tests {
     #[test]
     fn the_running_mean_is_centred() {
         let line: Vec<_> = (0..100).map(|i| [f64::from(i), f64::from(i)]).collect();
-        assert!(running_mean(&line, 11).iter().all(|[step, mean]| (step - mean).abs() < 1e-9));
+        let mean = running_mean(&line, 11);
+        assert!(mean[..95].iter().all(|[step, mean]| (step - mean).abs() < 1e-9));
+        assert_eq!(mean[99][1], (94..100).sum::<i32>() as f64 / 6.0);
         assert!(running_mean(&[], 5).is_empty());
     }
 }

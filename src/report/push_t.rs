@@ -6,7 +6,8 @@
 use std::f32::consts::FRAC_PI_4;
 
 use super::colour::Colour;
-use super::scene::{LineColour, Scene2d, Style};
+use super::paint::{LineColour, Style};
+use super::scene::Scene2d;
 
 /// Side of the workspace in px.
 pub const WORKSPACE: f32 = 512.0;
@@ -65,6 +66,7 @@ pub fn push_t_scene(
 ) -> Scene2d {
     let count = samples.len() / horizon.max(1);
     let mut scene = push_t_backdrop(state)
+        .scale_bar(100.0, "px")
         .key_patch(Style::fill(GOAL_COLOUR), "goal")
         .key_patch(Style::fill(BLOCK_COLOUR).outlined(BLOCK_EDGE, 1.0), "block")
         .key_dot(Style::fill(AGENT_COLOUR), "agent");
@@ -80,7 +82,7 @@ pub fn push_t_scene(
         scene = line(line(scene, Colour::WHITE, 4.5), Colour::INK, 2.0)
             .points(&[*first], 3.6, Style::fill(Colour::WHITE).outlined(Colour::INK, 1.8))
             .points(&[*last], 3.4, Style::fill(Colour::INK).outlined(Colour::WHITE, 1.0))
-            .key_line(Colour::INK, "demonstrated (from \u{25cb} to \u{25cf})");
+            .key_path(Colour::INK, "demonstrated");
     }
     match colour {
         _ if samples.is_empty() => scene,

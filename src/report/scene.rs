@@ -2,65 +2,13 @@
 
 use super::colour::Colour;
 use super::format::{coordinate, significant};
+use super::legend::{self, Key};
+use super::paint::{LineColour, Style, styled};
 use super::svg::{Anchor, Figure, PathData, SvgWriter};
 
 /// Natural width of a scene's figure in CSS pixels.
 const WIDTH: f64 = 360.0;
 const MARGIN: f64 = 8.0;
-const LEGEND_ROW: f64 = 20.0;
-
-/// How a shape looks. Widths and point radii are CSS pixels at the figure's natural size.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Style {
-    /// Colour of the inside, if filled.
-    pub fill: Option<Colour>,
-    /// Colour of the outline, if drawn.
-    pub stroke: Option<Colour>,
-    /// Width of the outline.
-    pub width: f64,
-    /// 0 (invisible) to 1 (opaque).
-    pub opacity: f64,
-    /// True for a dashed outline.
-    pub dashed: bool,
-}
-
-impl Style {
-    /// Filled, without outline.
-    pub fn fill(colour: Colour) -> Style {
-        Style { fill: Some(colour), stroke: None, width: 0.0, opacity: 1.0, dashed: false }
-    }
-
-    /// An outline of the given width, not filled.
-    pub fn stroke(colour: Colour, width: f64) -> Style {
-        Style { fill: None, stroke: Some(colour), width, opacity: 1.0, dashed: false }
-    }
-
-    /// Adds an outline.
-    pub fn outlined(self, colour: Colour, width: f64) -> Style {
-        Style { stroke: Some(colour), width, ..self }
-    }
-
-    /// Sets the opacity, 0 to 1.
-    pub fn opacity(self, opacity: f64) -> Style {
-        Style { opacity, ..self }
-    }
-
-    /// Makes the outline dashed.
-    pub fn dashed(self) -> Style {
-        Style { dashed: true, ..self }
-    }
-}
-
-/// How a bundle of polylines is coloured.
-#[derive(Debug, Clone, PartialEq)]
-pub enum LineColour {
-    /// All alike.
-    One(Colour),
-    /// By the place along the line, from the sequential map's start to its end.
-    Along,
-    /// By category: one index per line. Lines without one count as category 0.
-    Category(Vec<usize>),
-}
 
 #[derive(Debug, Clone)]
 enum Layer {
@@ -69,14 +17,6 @@ enum Layer {
     Points(Vec<[f32; 2]>, f64, Style),
     Lines { points: Vec<[f32; 2]>, length: usize, colour: LineColour, width: f64, opacity: f64 },
     Moving { points: Vec<[f32; 2]>, length: usize },
-}
-
-#[derive(Debug, Clone)]
-enum Key {
-    Patch(Style, String),
-    Dot(Style, String),
-    Line(Colour, String),
-    Ramp([String; 2]),
 }
 
 /// A scene in the plane. Layers are drawn in the order in which they are added; points that are not finite are left out
@@ -178,6 +118,12 @@ impl Scene2d {
         self
     }
 
+    /// Adds a legend entry with a line from a hollow to a filled dot.
+    pub fn key_path(mut self, colour: Colour, label: impl Into<String>) -> Self {
+        self.legend.push(Key::Path(colour, label.into()));
+        self
+    }
+
     /// Adds a legend entry that explains the sequential colours from their start to their end.
     pub fn key_ramp(mut self, start: impl Into<String>, end: impl Into<String>) -> Self {
         self.legend.push(Key::Ramp([start.into(), end.into()]));
@@ -188,13 +134,10 @@ impl Scene2d {
     pub fn render(&self) -> Figure {
         let inner = WIDTH - 2.0 * MARGIN;
         let height = self.height_for(inner);
-        let (places, rows) = legend_places(&self.legend, inner);
-        let below = if rows == 0 { 0.0 } else { 6.0 + rows as f64 * LEGEND_ROW };
+        let below = legend::height(&self.legend, inner);
         let mut svg = SvgWriter::new(WIDTH, height + 2.0 * MARGIN + below, &self.title);
         self.draw(&mut svg, [MARGIN, MARGIN], [inner, height]);
-        for (key, [x, row]) in self.legend.iter().zip(places) {
-            key.draw(&mut svg, MARGIN + x, MARGIN + height + 18.0 + row * LEGEND_ROW);
-        }
+        legend::draw(&mut svg, &self.legend, [MARGIN, MARGIN + height], inner);
         svg.finish()
     }
 
@@ -213,7 +156,7 @@ impl Scene2d {
             .text("fill", &Colour::GROUND.hex())
             .close();
         match self.view(size) {
-            Some(view) if !self.layers.is_empty() => {
+            Some(view) if self.layers.iter().any(Layer::has_data) => {
                 for layer in &self.layers {
                     layer.draw(svg, &view);
                 }
@@ -260,15 +203,15 @@ fn finite(point: &[f32; 2]) -> bool {
     point.iter().all(|v| v.is_finite())
 }
 
-fn styled<'a>(element: super::svg::Element<'a>, style: &Style) -> super::svg::Element<'a> {
-    let fill = style.fill.map_or_else(|| "none".into(), Colour::hex);
-    let element = element.text("fill", &fill).fraction("opacity", style.opacity);
-    let Some(stroke) = style.stroke else { return element };
-    let element = element.text("stroke", &stroke.hex()).num("stroke-width", style.width);
-    if style.dashed { element.text("stroke-dasharray", "5 3") } else { element }
-}
-
 impl Layer {
+    fn has_data(&self) -> bool {
+        match self {
+            Layer::Polygon(points, _) | Layer::Points(points, ..) => points.iter().any(finite),
+            Layer::Lines { points, .. } | Layer::Moving { points, .. } => points.iter().any(finite),
+            Layer::Disc(centre, radius, _) => finite(centre) && radius.is_finite(),
+        }
+    }
+
     fn draw(&self, svg: &mut SvgWriter, view: &View) {
         match self {
             Layer::Polygon(corners, style) => {
@@ -385,65 +328,6 @@ fn draw_scale_bar(svg: &mut SvgWriter, length: f64, label: &str, size: [f64; 2])
     svg.line([x, y - 3.0], [x, y + 3.0], Colour::MUTED, 1.5);
     svg.line([x + length, y - 3.0], [x + length, y + 3.0], Colour::MUTED, 1.5);
     svg.label(x + length / 2.0, y - 5.0, Anchor::Middle, Colour::MUTED, 10.0, label);
-}
-
-impl Key {
-    fn width(&self) -> f64 {
-        let text = |t: &str| t.chars().count() as f64 * 6.3;
-        match self {
-            Key::Patch(_, label) | Key::Dot(_, label) => 20.0 + text(label),
-            Key::Line(_, label) => 26.0 + text(label),
-            Key::Ramp([start, end]) => text(start) + text(end) + 84.0,
-        }
-    }
-
-    fn draw(&self, svg: &mut SvgWriter, x: f64, y: f64) {
-        let write =
-            |svg: &mut SvgWriter, x, label: &str| svg.label(x, y, Anchor::Start, Colour::INK, 11.0, label);
-        match self {
-            Key::Patch(style, label) => {
-                let patch =
-                    svg.element("rect").num("x", x).num("y", y - 9.5).num("width", 13.0).num("height", 11.0);
-                styled(patch, style).text("rx", "2").close();
-                write(svg, x + 18.0, label);
-            }
-            Key::Dot(style, label) => {
-                let dot = svg.element("circle").num("cx", x + 6.0).num("cy", y - 4.0).num("r", 5.0);
-                styled(dot, style).close();
-                write(svg, x + 16.0, label);
-            }
-            Key::Line(colour, label) => {
-                svg.line([x, y - 4.0], [x + 18.0, y - 4.0], *colour, 2.5);
-                write(svg, x + 23.0, label);
-            }
-            Key::Ramp([start, end]) => {
-                const CELLS: usize = 24;
-                write(svg, x, start);
-                let bar = x + start.chars().count() as f64 * 6.3 + 2.0;
-                for cell in 0..CELLS {
-                    let colour = Colour::sequential(cell as f64 / (CELLS - 1) as f64);
-                    // A little overlap hides the seams that antialiasing would show.
-                    let cell = svg.element("rect").num("x", bar + cell as f64 * 3.0).num("y", y - 8.0);
-                    cell.num("width", 3.3).num("height", 8.0).text("fill", &colour.hex()).close();
-                }
-                write(svg, bar + 78.0, end);
-            }
-        }
-    }
-}
-
-/// Where each entry goes: x, and the row; and the number of rows.
-fn legend_places(keys: &[Key], width: f64) -> (Vec<[f64; 2]>, usize) {
-    let (mut x, mut row) = (0.0, 0);
-    let mut places = Vec::new();
-    for key in keys {
-        if x > 0.0 && x + key.width() > width {
-            (x, row) = (0.0, row + 1);
-        }
-        places.push([x, row as f64]);
-        x += key.width() + 14.0;
-    }
-    (places, if keys.is_empty() { 0 } else { row + 1 })
 }
 
 #[cfg(test)]
