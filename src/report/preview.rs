@@ -106,13 +106,13 @@ fn page() -> Page {
     let flow = Flow::points(&times, &points, 600).expect("a fitting shape");
     let devices = [
         DeviceInfo {
-            name: "NVIDIA H100".into(),
+            name: "Sample GPU".into(),
             backend: "Vulkan".into(),
             driver: "570.86".into(),
             threads: None,
         },
         DeviceInfo {
-            name: "AMD EPYC 9V74".into(),
+            name: "Sample CPU".into(),
             backend: "CPU".into(),
             threads: Some(16),
             ..Default::default()
@@ -164,7 +164,7 @@ fn page() -> Page {
                     "advect train pusht.toml --steps 20000\nadvect sample --checkpoint run7/ema.safetensors",
                 ),
         )
-        .footer("advect 0.1.0, seed 42")
+        .footer("Sample page: every number on it is made up.")
 }
 
 #[test]
