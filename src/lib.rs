@@ -9,3 +9,4 @@ pub mod nn;
 pub mod policy;
 pub mod report;
 pub mod selftest;
+pub mod flow;

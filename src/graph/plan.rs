@@ -93,6 +93,16 @@ impl Program {
         self.add(Some(Arc::from(name)), elements, BufferKind::Resident)
     }
 
+    /// The resident buffer of this name.
+    pub fn named(&self, name: &str) -> Result<BufferId> {
+        let found = self.buffers.iter().position(|b| b.name.as_deref() == Some(name));
+        found.map(|i| BufferId(i as u32)).ok_or_else(|| GraphError::Unknown {
+            kind: "buffer",
+            name: name.into(),
+            available: self.buffers.iter().filter_map(|b| b.name.as_deref()).collect::<Vec<_>>().join(", "),
+        })
+    }
+
     /// A buffer with fixed contents; equal contents share one buffer.
     pub fn constant(&mut self, data: &[f32]) -> Result<BufferId> {
         let key: Vec<u32> = data.iter().map(|v| v.to_bits()).collect();

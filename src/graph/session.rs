@@ -39,6 +39,14 @@ impl Session {
         }
     }
 
+    /// Takes over another CPU session's memory of a shared buffer.
+    pub(crate) fn adopt(&mut self, other: &Session, id: BufferId) -> Result<()> {
+        match (&mut self.inner, &other.inner) {
+            (Inner::Cpu(own, _), Inner::Cpu(other, _)) => own.adopt(other, id),
+            _ => Err(GraphError::Plan { kernel: "session", what: "only CPU sessions share memory".into() }),
+        }
+    }
+
     /// The plan.
     pub fn plan(&self) -> &Arc<Plan> {
         match &self.inner {

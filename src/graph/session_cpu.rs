@@ -95,6 +95,17 @@ impl CpuSession {
         Ok(fork)
     }
 
+    /// Shares another session's memory of a shared buffer.
+    pub(super) fn adopt(&mut self, other: &CpuSession, id: BufferId) -> Result<()> {
+        match &other.slots[id.0 as usize] {
+            Slot::Shared(memory) => {
+                self.slots[id.0 as usize] = Slot::Shared(memory.clone());
+                Ok(())
+            }
+            Slot::Own(_) => Err(GraphError::Plan { kernel: "session", what: "the buffer is not shared".into() }),
+        }
+    }
+
     /// Runs phase number `phase` on up to `threads` threads of the current pool.
     pub(super) fn run(&mut self, phase: usize, threads: usize) {
         let cx = TwinCx { threads, ..TwinCx::SERIAL };

@@ -124,7 +124,9 @@ impl Staged {
         for (v, o) in self.bind(&[(time, times)]) {
             values.insert(v, Operand { rows: self.times, ..o });
         }
-        let nodes = self.nodes(&[Class::Fixed, Class::Time]);
+        let nodes = self.nodes(&[Class::Fixed]);
+        let values = self.lower(program, values, Rows::Static).run_keeping(&nodes)?;
+        let nodes = self.nodes(&[Class::Time]);
         self.kept = self.lower(program, values, Rows::PerTime(self.times)).run_keeping(&nodes)?;
         Ok(())
     }
@@ -140,14 +142,15 @@ impl Staged {
         Ok(())
     }
 
-    /// Lowers evaluation number `e`: the field at `state`, its result (or a step made of it) dense in `out`.
+    /// Lowers evaluation number `e`: the field at `state`, its result (or a step made of it) dense
+    /// from an offset in `out`.
     pub fn lower_evaluation(
         &self,
         program: &mut Program,
         e: usize,
         inputs: &[(&str, BufferId)],
         tail: Tail,
-        out: BufferId,
+        (out, offset): (BufferId, usize),
     ) -> Result<()> {
         let mut graph = self.graph.clone();
         let mut classes = self.classes.clone();
@@ -183,7 +186,7 @@ impl Staged {
             .collect();
         let lower =
             Lower::new(program, &graph, (&self.layout, self.params), values).staged(&classes, Rows::Static);
-        lower.run(&nodes, &[(output, (out, View::dense(0, cols)))])
+        lower.run(&nodes, &[(output, (out, View::dense(offset, cols)))])
     }
 }
 

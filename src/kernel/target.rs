@@ -36,4 +36,12 @@ impl Target {
         workgroup_bytes: 16_384,
         invocations: 256,
     };
+
+    /// The target of a device.
+    pub fn of(device: &crate::device::Device) -> Target {
+        match device {
+            crate::device::Device::Cpu(_) => Target::CPU,
+            crate::device::Device::Gpu(_) => Target::MINIMAL_GPU,
+        }
+    }
 }

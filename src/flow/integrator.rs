@@ -1,0 +1,460 @@
+//! Integrators: a field and a solver, compiled once for a batch size and replayed for every request.
+//!
+//! On a GPU one plan covers the whole batch. On the CPU a plan covers a block of rows that fits the caches, and every
+//! thread replays it over its share of the blocks: all layers and solver steps of a block run without a hand-off.
+
+use super::adaptive::{self, FIRST_STEP, adaptive_names};
+use super::fixed::{self, FixedSpec, names};
+use super::solver::{check_times, even_times};
+use super::{Field, FlowError, Result, Solver};
+use crate::device::{Counters, Cpu, Device};
+use crate::graph::{GraphError, ParamLayout, Plan, Program, Session};
+use crate::kernel::ode_control::{ControlParams, records};
+use crate::kernel::state::State;
+use crate::kernel::{BufferId, Target, View, draw, philox};
+use rayon::prelude::*;
+use std::sync::Arc;
+
+/// Requests (observations) and samples for each.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Batch {
+    /// Number of requests.
+    pub requests: usize,
+    /// Samples per request; row r belongs to request r / samples.
+    pub samples: usize,
+}
+
+impl Batch {
+    /// All rows.
+    pub fn rows(&self) -> usize {
+        self.requests * self.samples
+    }
+}
+
+/// Adds commands after the integration: from (program, batch, result, request buffers) to the buffer that is read.
+pub type Finish<'a> = &'a dyn Fn(&mut Program, Batch, BufferId, &[(&'static str, BufferId)]) -> crate::graph::Result<BufferId>;
+
+/// What an integrator does besides integrating.
+#[derive(Clone, Copy)]
+pub struct IntegrateOptions<'a> {
+    /// A grid other than equal steps (or, for an adaptive solver, its first and last time).
+    pub times: Option<&'a [f64]>,
+    /// Keep all states (fixed-step solvers).
+    pub trajectory: bool,
+    /// Stage what does not depend on the state (leave on, but to compare).
+    pub staging: bool,
+    /// What follows the integration.
+    pub finish: Option<Finish<'a>>,
+    /// Most attempted steps of an adaptive solver.
+    pub max_steps: usize,
+}
+
+impl Default for IntegrateOptions<'_> {
+    fn default() -> Self {
+        IntegrateOptions { times: None, trajectory: false, staging: true, finish: None, max_steps: 10_000 }
+    }
+}
+
+/// Where the state starts.
+#[derive(Clone, Copy, Debug)]
+pub enum Start<'a> {
+    /// Given, [rows, dim].
+    Given(&'a [f32]),
+    /// Standard normal, named by a seed and the number of the request: the same on every device.
+    Noise {
+        /// Seed.
+        seed: u64,
+        /// Number of the request.
+        request: u64,
+    },
+}
+
+/// Stream of the sampling noise.
+pub const NOISE_STREAM: u32 = 1;
+
+/// Rows of a block on the CPU: activations of a 256-wide network stay in a core's second-level cache.
+const BLOCK: usize = 128;
+/// Adaptive steps between two looks at how many samples still move.
+const STEPS_PER_LOOK: usize = 8;
+
+/// A compiled integration.
+pub struct Integrator {
+    solver: Solver,
+    batch: Batch,
+    dim: usize,
+    steps: usize,
+    t0: f64,
+    t1: f64,
+    max_steps: usize,
+    lanes: Vec<Lane>,
+    block: Batch,
+    cpu: Option<Cpu>,
+}
+
+/// One resident plan and where its buffers are.
+struct Lane {
+    session: Session,
+    params: BufferId,
+    start: BufferId,
+    state: BufferId,
+    output: BufferId,
+    output_cols: usize,
+    trajectory: Option<BufferId>,
+    non_finite: bool,
+    requests: Vec<(BufferId, usize)>,
+    control: Option<[BufferId; 2]>,
+    phases: Phases,
+    scratch: Vec<f32>,
+}
+
+#[derive(Clone)]
+struct Phases {
+    noise: usize,
+    load: usize,
+    request: usize,
+    rest: Vec<usize>,
+    finish: Option<usize>,
+}
+
+impl Integrator {
+    /// Compiles `field` with `solver` for a batch on a device. Parameters start as zeros: see [`Integrator::set_params`].
+    pub fn new(device: &Device, field: &dyn Field, layout: &ParamLayout, solver: Solver, batch: Batch, options: &IntegrateOptions<'_>) -> Result<Integrator> {
+        if batch.rows() == 0 {
+            return Err(FlowError::Range { what: "batch", found: 0.0, needed: "at least one request and one sample" });
+        }
+        let times = match (options.times, solver) {
+            (Some(t), _) => t.to_vec(),
+            (None, Solver::Fixed { steps, .. }) => even_times(steps),
+            (None, Solver::Adaptive { .. }) => vec![0.0, 1.0],
+        };
+        check_times(&times)?;
+        if matches!(solver, Solver::Adaptive { .. }) && (options.trajectory || times.len() > 2) {
+            return Err(FlowError::Unsupported { solver: solver.to_string(), what: "a trajectory or inner grid times" });
+        }
+        let (block, threads, cpu) = match device {
+            Device::Gpu(_) => (batch, 1, None),
+            Device::Cpu(cpu) => {
+                let rows = batch.rows();
+                let threads = if rows < 16 { 1 } else { cpu.threads().min(rows.div_ceil(8)) };
+                let per_block = rows.div_ceil(threads).min(BLOCK);
+                // Rows of one request share its work; else every row brings its request along.
+                let block = match batch.requests {
+                    1 => Batch { requests: 1, samples: per_block },
+                    _ => Batch { requests: per_block, samples: 1 },
+                };
+                (block, threads.min(rows.div_ceil(per_block)), Some(cpu.clone()))
+            }
+        };
+        let plan = Arc::new(plan(device, field, layout, solver, block, &times, options)?);
+        let mut first = Lane::new(Session::new(device, plan)?, field, options.finish.is_some(), block)?;
+        let mut lanes = Vec::new();
+        let shared = [first.params];
+        for _ in 1..threads {
+            let session = first.session.fork(&shared)?;
+            lanes.push(Lane::new(session, field, options.finish.is_some(), block)?);
+        }
+        lanes.insert(0, first);
+        let (t0, t1) = (times[0], times[times.len() - 1]);
+        Ok(Integrator { solver, batch, dim: field.dim(), steps: times.len() - 1, t0, t1, max_steps: options.max_steps, lanes, block, cpu })
+    }
+
+    /// The compiled plan (on the CPU that of one block).
+    pub fn plan(&self) -> &Arc<Plan> {
+        self.lanes[0].session.plan()
+    }
+
+    /// Counts of the device so far.
+    pub fn counters(&self) -> Counters {
+        self.lanes[0].session.counters()
+    }
+
+    /// The batch it was compiled for.
+    pub fn batch(&self) -> Batch {
+        self.batch
+    }
+
+    /// Columns of the output.
+    pub fn output_cols(&self) -> usize {
+        self.lanes[0].output_cols
+    }
+
+    /// Number of steps of a fixed-step solver.
+    pub fn steps(&self) -> usize {
+        self.steps
+    }
+
+    /// Sets the parameters (flat, as the layout says) and computes what depends on them and the times alone.
+    pub fn set_params(&mut self, values: &[f32]) -> Result<()> {
+        if !values.is_empty() {
+            let params = self.lanes[0].params;
+            self.lanes[0].session.write(params, values)?;
+            // The other lanes share the first one's memory.
+            let (first, rest) = self.lanes.split_at_mut(1);
+            for lane in rest {
+                lane.session.adopt(&first[0].session, params)?;
+            }
+        }
+        for lane in &mut self.lanes {
+            lane.session.run_serial(&[lane.phases.load])?;
+        }
+        Ok(())
+    }
+
+    /// Integrates: `requests` has one slice [requests, columns] per input of the field, `out` is [rows, output columns],
+    /// `trajectory` (if compiled in) [steps + 1, rows, dim].
+    pub fn run(&mut self, start: Start<'_>, requests: &[&[f32]], out: &mut [f32], mut trajectory: Option<&mut [f32]>) -> Result<()> {
+        self.check(start, requests, out, trajectory.as_deref())?;
+        let (rows, block_rows) = (self.batch.rows(), self.block.rows());
+        let shared = Shared { requests, start, batch: self.batch, block: self.block, dim: self.dim, solver: self.solver, t0: self.t0, t1: self.t1, max_steps: self.max_steps };
+        let cols = self.lanes[0].output_cols;
+        let want = trajectory.is_some();
+        let keep = if want { (self.steps + 1) * self.dim } else { 0 };
+        let mut kept = vec![0.0f32; keep * rows];
+        let lanes = self.lanes.len();
+        let blocks = rows.div_ceil(block_rows);
+        let per_lane = blocks.div_ceil(lanes) * block_rows;
+        if lanes == 1 {
+            shared.lane(&mut self.lanes[0], 0, rows, out, &mut kept)?;
+        } else if let Some(cpu) = &self.cpu {
+            let work = self.lanes.par_iter_mut().zip(out.par_chunks_mut(per_lane * cols)).enumerate();
+            let empty_or = |n: usize| n.max(1);
+            if want {
+                let work = work.zip(kept.par_chunks_mut(empty_or(per_lane * keep)));
+                cpu.install(|| {
+                    work.try_for_each(|((i, (lane, out)), kept)| shared.lane(lane, i * per_lane, out.len() / cols, out, kept))
+                })?;
+            } else {
+                cpu.install(|| work.try_for_each(|(i, (lane, out))| shared.lane(lane, i * per_lane, out.len() / cols, out, &mut [])))?;
+            }
+        }
+        if let Some(all) = trajectory.as_mut() {
+            self.scatter(&kept, all);
+        }
+        Ok(())
+    }
+
+    /// From blocks of [steps + 1, rows of the block, dim] to [steps + 1, rows, dim].
+    fn scatter(&self, kept: &[f32], all: &mut [f32]) {
+        let (rows, times) = (self.batch.rows(), self.steps + 1);
+        let mut at = 0;
+        for first in (0..rows).step_by(self.block.rows()) {
+            let n = self.block.rows().min(rows - first);
+            for s in 0..times {
+                let to = (s * rows + first) * self.dim;
+                all[to..to + n * self.dim].copy_from_slice(&kept[at..at + n * self.dim]);
+                at += n * self.dim;
+            }
+        }
+    }
+
+    fn check(&self, start: Start<'_>, requests: &[&[f32]], out: &[f32], trajectory: Option<&[f32]>) -> Result<()> {
+        let length = |name: &str, found: usize, needed: usize| match found == needed {
+            true => Ok(()),
+            false => Err(FlowError::Graph(GraphError::Length { name: name.into(), found, needed })),
+        };
+        let rows = self.batch.rows();
+        if let Start::Given(x) = start {
+            length("start", x.len(), rows * self.dim)?;
+        }
+        length("request inputs", requests.len(), self.lanes[0].requests.len())?;
+        for (data, (_, cols)) in requests.iter().zip(&self.lanes[0].requests) {
+            length("a request input", data.len(), self.batch.requests * cols)?;
+        }
+        length("result", out.len(), rows * self.lanes[0].output_cols)?;
+        if let Some(t) = trajectory {
+            if self.lanes[0].trajectory.is_none() {
+                return Err(FlowError::Unsupported { solver: self.solver.to_string(), what: "a trajectory, which was not compiled in" });
+            }
+            length("trajectory", t.len(), (self.steps + 1) * rows * self.dim)?;
+        }
+        Ok(())
+    }
+}
+
+/// What every lane of a run reads.
+struct Shared<'a> {
+    requests: &'a [&'a [f32]],
+    start: Start<'a>,
+    batch: Batch,
+    block: Batch,
+    dim: usize,
+    solver: Solver,
+    t0: f64,
+    t1: f64,
+    max_steps: usize,
+}
+
+impl Shared<'_> {
+    /// Runs the blocks of rows `first .. first + rows` on one lane.
+    fn lane(&self, lane: &mut Lane, first: usize, rows: usize, out: &mut [f32], kept: &mut [f32]) -> Result<()> {
+        let block = self.block.rows();
+        let per_row = if rows == 0 { 0 } else { kept.len() / rows };
+        for at in (0..rows).step_by(block) {
+            let n = block.min(rows - at);
+            self.write(lane, first + at, n)?;
+            self.integrate(lane, n)?;
+            let cols = lane.output_cols;
+            lane.session.read(lane.output, &mut out[at * cols..(at + n) * cols])?;
+            if lane.non_finite {
+                let mut state = [0u32; crate::kernel::state::WORDS];
+                lane.session.read_u32(lane.state, &mut state)?;
+                let count = state[crate::kernel::state::NON_FINITE] as usize;
+                if count > 0 {
+                    return Err(FlowError::NonFinite { count, total: n * cols });
+                }
+            }
+            if let (Some(t), true) = (lane.trajectory, per_row > 0) {
+                // Rows beyond n are padding of the last block: read per time.
+                let times = per_row / self.dim;
+                for s in 0..times {
+                    let to = at * per_row + s * n * self.dim;
+                    lane.session.read_at(t, s * block * self.dim, &mut kept[to..to + n * self.dim])?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes the inputs of rows `first .. first + n`; the rest of the block repeats the last row.
+    fn write(&self, lane: &mut Lane, first: usize, n: usize) -> Result<()> {
+        let whole = self.block == self.batch;
+        let block = self.block.rows();
+        for (data, &(id, cols)) in self.requests.iter().zip(&lane.requests) {
+            if whole || self.batch.requests == 1 {
+                lane.session.write(id, data)?;
+                continue;
+            }
+            lane.scratch.clear();
+            for r in 0..block {
+                let request = (first + r.min(n - 1)) / self.batch.samples;
+                lane.scratch.extend_from_slice(&data[request * cols..(request + 1) * cols]);
+            }
+            lane.session.write(id, &lane.scratch)?;
+        }
+        match self.start {
+            Start::Given(x) => {
+                lane.session.write(lane.start, &x[first * self.dim..(first + n) * self.dim])?;
+                if lane.non_finite {
+                    lane.session.write(lane.state, bytemuck::cast_slice(&[State::new(0, 0)]))?;
+                }
+            }
+            Start::Noise { seed, request } if whole => {
+                lane.session.write(lane.state, bytemuck::cast_slice(&[State::new(seed, request)]))?;
+                lane.session.run_serial(&[lane.phases.noise])?;
+            }
+            Start::Noise { seed, request } => {
+                lane.scratch.clear();
+                lane.scratch.resize(n * self.dim, 0.0);
+                philox::fill_normal(seed, NOISE_STREAM, request, (first * self.dim) as u64, &mut lane.scratch);
+                lane.session.write(lane.start, &lane.scratch)?;
+                lane.session.write(lane.state, bytemuck::cast_slice(&[State::new(seed, request)]))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn integrate(&self, lane: &mut Lane, n: usize) -> Result<()> {
+        let phases = lane.phases.clone();
+        let Some([control, active]) = lane.control else {
+            let mut all = vec![phases.request];
+            all.extend(&phases.rest);
+            all.extend(phases.finish);
+            return Ok(lane.session.run_serial(&all)?);
+        };
+        let block = self.block.rows();
+        let interval = (self.t1 - self.t0) as f32;
+        lane.session.write(control, &records(block, self.t0 as f32, self.t1 as f32, FIRST_STEP * interval))?;
+        lane.session.write_u32(active, &[block as u32, 0])?;
+        lane.session.run_serial(&[phases.request, phases.rest[0]])?;
+        let mut counts = [0u32; 2];
+        let mut done = 0;
+        while done < self.max_steps {
+            let now = STEPS_PER_LOOK.min(self.max_steps - done);
+            lane.session.run_serial(&vec![phases.rest[1]; now])?;
+            done += now;
+            lane.session.read_u32(active, &mut counts)?;
+            if counts[0] == 0 {
+                break;
+            }
+        }
+        let unfinished = (counts[0] + counts[1]) as usize;
+        if unfinished > 0 {
+            return Err(FlowError::Unfinished { solver: self.solver.to_string(), unfinished, rows: n, steps: done });
+        }
+        lane.session.run_serial(phases.finish.as_slice())?;
+        Ok(())
+    }
+}
+
+impl Lane {
+    fn new(session: Session, field: &dyn Field, finish: bool, block: Batch) -> Result<Lane> {
+        let plan = session.plan();
+        let control = match plan.phase("step") {
+            Ok(_) => Some([plan.buffer(adaptive_names::CONTROL)?, plan.buffer(adaptive_names::ACTIVE)?]),
+            Err(_) => None,
+        };
+        let rest = match control {
+            Some(_) => vec![plan.phase("start")?, plan.phase("step")?],
+            None => vec![plan.phase("steps")?],
+        };
+        let output = plan.buffer(if finish { OUTPUT } else { names::RESULT })?;
+        let requests = field.request().iter().map(|(name, cols)| Ok((plan.buffer(name)?, *cols))).collect::<Result<Vec<_>>>()?;
+        Ok(Lane {
+            params: plan.buffer(names::PARAMS)?,
+            start: plan.buffer(names::START)?,
+            state: plan.buffer(STATE)?,
+            output,
+            output_cols: plan.slots[output.0 as usize].elements / block.rows(),
+            trajectory: plan.buffer(names::TRAJECTORY).ok(),
+            non_finite: finish,
+            requests,
+            control,
+            phases: Phases {
+                noise: plan.phase("noise")?,
+                load: plan.phase("load")?,
+                request: plan.phase("request")?,
+                rest,
+                finish: if finish { Some(plan.phase("finish")?) } else { None },
+            },
+            scratch: Vec::new(),
+            session,
+        })
+    }
+}
+
+/// The finished output of an integrator with a [`Finish`]: the buffer that it must make resident under this name.
+pub const OUTPUT: &str = "output";
+/// Seed, request number and the count of non-finite values.
+pub const STATE: &str = "state";
+
+fn plan(device: &Device, field: &dyn Field, layout: &ParamLayout, solver: Solver, batch: Batch, times: &[f64], options: &IntegrateOptions<'_>) -> crate::graph::Result<Plan> {
+    let target = Target::of(device);
+    let mut program = Program::new(target);
+    let (rows, dim) = (batch.rows(), field.dim());
+    let start = program.resident(names::START, rows * dim)?;
+    let state = program.resident(STATE, crate::kernel::state::WORDS)?;
+    let empty = program.empty();
+    program.phase("noise");
+    program.push(draw::command(draw::Law::Normal, rows * dim, 0, NOISE_STREAM, state, empty, (start, 0)))?;
+    let result = match solver {
+        Solver::Fixed { method, .. } => {
+            let spec = FixedSpec { tableau: method.tableau(), times, trajectory: options.trajectory, staging: options.staging };
+            fixed::build(&mut program, field, layout, batch, &spec, start)?
+        }
+        Solver::Adaptive { method, rtol, atol } => {
+            let tableau = method.tableau();
+            let control = ControlParams::new(tableau.order, rtol, atol, times[1] as f32);
+            adaptive::build(&mut program, field, layout, batch, tableau, &control, start)?
+        }
+    };
+    if let Some(finish) = options.finish {
+        program.phase("finish");
+        let mut requests = Vec::new();
+        for (name, _) in field.request() {
+            requests.push((name, program.named(name)?));
+        }
+        requests.push((STATE, state));
+        finish(&mut program, batch, result, &requests)?;
+    }
+    program.finish()
+}

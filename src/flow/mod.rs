@@ -1,0 +1,83 @@
+//! Flow matching: paths, time laws, solvers, integrators, log-likelihood.
+
+pub mod adaptive;
+pub mod field;
+pub mod fixed;
+pub mod integrator;
+pub mod log_prob;
+pub mod path;
+pub mod solver;
+pub mod tableau;
+pub mod time_law;
+
+pub use field::Field;
+pub use integrator::{Batch, IntegrateOptions, Integrator};
+pub use path::Path;
+pub use solver::Solver;
+pub use time_law::TimeLaw;
+
+use crate::graph::GraphError;
+
+/// What can go wrong when a flow is described or integrated.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum FlowError {
+    /// A solver's text that cannot be read.
+    #[error("solver {text:?}: {reason}; needed euler:N, midpoint:N, heun:N, rk4:N, rk4_38:N, bosh3:RTOL[:ATOL], dopri5:RTOL[:ATOL] or tsit5:RTOL[:ATOL]")]
+    Solver {
+        /// The text.
+        text: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A time grid that does not rise (or fall) strictly, or has fewer than two times.
+    #[error("time grid: {reason}")]
+    Times {
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A parameter of a path or a time law out of its range.
+    #[error("{what}: found {found}, needed {needed}")]
+    Range {
+        /// Which parameter.
+        what: &'static str,
+        /// Its value.
+        found: f64,
+        /// Its range.
+        needed: &'static str,
+    },
+    /// Something that this solver does not offer.
+    #[error("{solver} does not offer {what}")]
+    Unsupported {
+        /// The solver.
+        solver: String,
+        /// What was asked for.
+        what: &'static str,
+    },
+    /// An adaptive solver did not reach the end.
+    #[error("{solver}: {unfinished} of {rows} samples did not reach the end within {steps} steps")]
+    Unfinished {
+        /// The solver.
+        solver: String,
+        /// Samples that did not.
+        unfinished: usize,
+        /// All samples.
+        rows: usize,
+        /// The limit.
+        steps: usize,
+    },
+    /// The field became NaN or infinite.
+    #[error("the flow is not finite: {count} of {total} values")]
+    NonFinite {
+        /// How many values.
+        count: usize,
+        /// Of how many.
+        total: usize,
+    },
+    /// The graph or the device failed.
+    #[error(transparent)]
+    Graph(#[from] GraphError),
+}
+
+/// Result of the flow floor.
+pub type Result<T> = std::result::Result<T, FlowError>;
