@@ -1,3 +1,4 @@
+<<<<<<< HEAD
 //! Expands the WGSL templates under `shaders/`, validates every variant with naga and writes the typed
 //! table that `src/kernel/variant.rs` includes: bindings, workgroup size, shared bytes, parameter bytes.
 //!
@@ -119,3 +120,6 @@ fn validate(name: &str, source: &str) -> Facts {
         shared_bytes,
     }
 }
+=======
+fn main() {}
+>>>>>>> device
