@@ -47,7 +47,7 @@ pub fn cases(_target: &Target) -> Vec<Case> {
                 let active = counts(left, &[[5, 1, 1], [7, 2, 1]]);
                 let (mut want_x, mut want_k) = (
                     x.iter().map(|v| f64::from(*v)).collect::<Vec<_>>(),
-                    Vec::from([f64::NAN].repeat(7 * n)),
+                    [f64::NAN].repeat(7 * n),
                 );
                 let mut want_ctl = Vec::new();
                 let mut failures = 0;
