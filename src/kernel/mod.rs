@@ -71,7 +71,3 @@ pub static KERNELS: &[&Kernel] = &[
     &time_embed::KERNEL,
     &philox_raw::KERNEL,
 ];
-//! (see docs/architecture.md)
-
-pub mod math;
-pub mod philox;
