@@ -2,6 +2,8 @@
 
 pub mod cases;
 pub mod gpu;
+#[cfg(test)]
+pub(crate) mod golden;
 
 #[cfg(test)]
 mod tests {

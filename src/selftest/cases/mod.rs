@@ -3,21 +3,31 @@
 use crate::kernel::case::Case;
 use crate::kernel::{BufferId, Target, View};
 
+pub mod adamw;
 pub mod binary;
 pub mod col_sum;
 pub mod copy;
+pub mod denormalize;
+pub mod draw;
 pub mod fma;
 pub mod map;
 pub mod map_mul;
+pub mod matmul;
 pub mod mse;
 pub mod norm;
 pub mod norm_grad;
+pub mod ode_combine;
+pub mod ode_control;
 pub mod oracle;
+pub mod path;
 pub mod philox_raw;
 pub mod row_sum;
 pub mod softmax;
 pub mod softmax_grad;
+pub mod sumsq;
+pub mod tick;
 pub mod time_embed;
+pub mod window;
 
 /// The sizes that every kernel is tried at.
 pub const SIZES: [usize; 5] = [1, 7, 31, 33, 65];
@@ -39,6 +49,16 @@ pub static CASES: &[(&str, Cases)] = &[
     ("softmax", softmax::cases),
     ("softmax_grad", softmax_grad::cases),
     ("mse", mse::cases),
+    ("matmul", matmul::cases),
+    ("window", window::cases),
+    ("path", path::cases),
+    ("ode_combine", ode_combine::cases),
+    ("ode_control", ode_control::cases),
+    ("denormalize", denormalize::cases),
+    ("sumsq", sumsq::cases),
+    ("tick", tick::cases),
+    ("adamw", adamw::cases),
+    ("draw", draw::cases),
     ("time_embed", time_embed::cases),
     ("philox_raw", philox_raw::cases),
 ];

@@ -1,0 +1,200 @@
+//! `matmul`: matrix products with a fused epilogue (bias, residual, activation or its derivative).
+//!
+//! Three WGSL kernels share one parameter struct and one twin: `matmul` (tiles in workgroup memory), `matvec` (up to
+//! four rows against a weight matrix [out, in]) and `matmul_soft` (registers only, for software rasterisers).
+
+mod choose;
+mod cpu;
+mod dot;
+mod epilogue;
+
+pub use choose::{Choice, choices};
+
+use super::math::Activation;
+use super::{BufferId, Command, Kernel, Target, View, variant};
+use crate::device::Access;
+use bytemuck::{Pod, Zeroable};
+
+/// Which operand is transposed in memory. All matrices are row-major.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub enum Form {
+    /// A is [m, k], B is [k, n].
+    NN = 0,
+    /// A is [m, k], B is [n, k]: a linear layer with weights [out, in].
+    NT = 1,
+    /// A is [k, m], B is [k, n]: a weight gradient.
+    TN = 2,
+}
+
+/// What the epilogue does with the product.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// C = act(alpha (AB + bias) + beta R).
+    Plain,
+    /// C = act'(R) alpha AB, with R the pre-activation: a backward pass. Bias and beta are not used.
+    MulDerivative,
+}
+
+/// What happens to the product before it is written.
+#[derive(Clone, Copy, Debug)]
+pub struct Epilogue {
+    /// The activation.
+    pub act: Activation,
+    /// How residual and activation enter.
+    pub mode: Mode,
+    /// Scale of product and bias.
+    pub alpha: f32,
+    /// Scale of the residual.
+    pub beta: f32,
+    /// A vector of n elements from an element offset, added to every row of the product.
+    pub bias: Option<(BufferId, usize)>,
+    /// An [m, n] operand through any broadcasting view.
+    pub residual: Option<(BufferId, View)>,
+}
+
+impl Default for Epilogue {
+    fn default() -> Self {
+        Epilogue {
+            act: Activation::Identity,
+            mode: Mode::Plain,
+            alpha: 1.0,
+            beta: 1.0,
+            bias: None,
+            residual: None,
+        }
+    }
+}
+
+const HAS_BIAS: u32 = 1;
+const HAS_RESIDUAL: u32 = 2;
+const MUL_DERIVATIVE: u32 = 4;
+
+/// Parameters; mirrors the struct in `shaders/shared/matmul.wgsl`.
+#[derive(Clone, Copy, Debug, Pod, Zeroable)]
+#[repr(C)]
+pub struct Params {
+    m: u32,
+    n: u32,
+    k: u32,
+    form: u32,
+    a_offset: u32,
+    a_ld: u32,
+    b_offset: u32,
+    b_ld: u32,
+    c_offset: u32,
+    c_ld: u32,
+    bias_offset: u32,
+    flags: u32,
+    act: u32,
+    groups_n: u32,
+    alpha: f32,
+    beta: f32,
+    residual: View,
+}
+
+impl Params {
+    fn has(&self, flag: u32) -> bool {
+        self.flags & flag != 0
+    }
+}
+
+const ACCESS: &[Access] = &[Access::Read, Access::Read, Access::Read, Access::Read, Access::Write];
+
+/// The tiled kernel.
+pub static KERNEL: Kernel = Kernel {
+    name: "matmul",
+    access: ACCESS,
+    params_bytes: size_of::<Params>(),
+    variants: choose::TILED,
+    twin: cpu::twin,
+};
+/// Up to four rows against a weight matrix.
+pub static MATVEC: Kernel = Kernel {
+    name: "matvec",
+    access: ACCESS,
+    params_bytes: size_of::<Params>(),
+    variants: choose::MATVEC,
+    twin: cpu::twin,
+};
+/// The kernel without workgroup memory, for software rasterisers.
+pub static SOFT: Kernel = Kernel {
+    name: "matmul_soft",
+    access: ACCESS,
+    params_bytes: size_of::<Params>(),
+    variants: choose::SOFT,
+    twin: cpu::twin,
+};
+const _: () = {
+    assert!(variant::matmul::NT_LARGE_VEC4.params_bytes as usize == size_of::<Params>());
+    assert!(variant::matvec::ONE_VEC4.params_bytes as usize == size_of::<Params>());
+    assert!(variant::matmul_soft::NT_ROWS8.params_bytes as usize == size_of::<Params>());
+};
+
+/// C = epilogue(A B) for `[m, n, k]`, with the variant that suits shape, alignment and target.
+///
+/// A, B and C are row-major views with plain rows (offset and row stride in elements, columns adjacent); see [`Form`]
+/// for their shapes and [`Epilogue`] for bias and residual. `empty` is any small buffer; it is bound, and never read,
+/// where bias or residual is absent.
+#[allow(clippy::too_many_arguments)]
+pub fn command(
+    form: Form,
+    [m, n, k]: [usize; 3],
+    a: (BufferId, View),
+    b: (BufferId, View),
+    c: (BufferId, View),
+    epilogue: &Epilogue,
+    empty: BufferId,
+    target: &Target,
+) -> Command {
+    let choice = choose::choose(form, [m, n, k], [&a.1, &b.1, &c.1], target);
+    command_with(choice, form, [m, n, k], a, b, c, epilogue, empty)
+}
+
+/// [`command`] with a given choice of variant (one of [`choices`]): for tests and the tuner.
+#[allow(clippy::too_many_arguments)]
+pub fn command_with(
+    choice: Choice,
+    form: Form,
+    [m, n, k]: [usize; 3],
+    (a, a_view): (BufferId, View),
+    (b, b_view): (BufferId, View),
+    (c, c_view): (BufferId, View),
+    epilogue: &Epilogue,
+    empty: BufferId,
+) -> Command {
+    debug_assert!(a_view.plain_rows() && b_view.plain_rows() && c_view.plain_rows());
+    let mut flags = 0;
+    let (bias, bias_offset) = epilogue.bias.unwrap_or((empty, 0));
+    let (residual, residual_view) = epilogue.residual.unwrap_or((empty, View::dense(0, 0)));
+    if epilogue.bias.is_some() {
+        flags |= HAS_BIAS;
+    }
+    if epilogue.residual.is_some() {
+        flags |= HAS_RESIDUAL;
+    }
+    if epilogue.mode == Mode::MulDerivative {
+        flags |= MUL_DERIVATIVE;
+    }
+    let (groups_n, grid) = choice.grid(m, n);
+    let params = Params {
+        m: m as u32,
+        n: n as u32,
+        k: k as u32,
+        form: form as u32,
+        a_offset: a_view.offset,
+        a_ld: a_view.row_stride,
+        b_offset: b_view.offset,
+        b_ld: b_view.row_stride,
+        c_offset: c_view.offset,
+        c_ld: c_view.row_stride,
+        bias_offset: bias_offset as u32,
+        flags,
+        act: epilogue.act.code(),
+        groups_n,
+        alpha: epilogue.alpha,
+        beta: epilogue.beta,
+        residual: residual_view,
+    };
+    Command::new(choice.kernel, choice.variant, &params, &[a, b, bias, residual, c], grid)
+}

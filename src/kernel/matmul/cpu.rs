@@ -1,0 +1,227 @@
+//! The CPU twin of the matrix products: the work split over threads, then per part either the direct kernels of
+//! `dot` (few rows) or the gemm crate in row blocks, each block finished while it is still in cache.
+
+use super::dot::{self, Operand};
+use super::epilogue::Finish;
+use super::{Form, Params};
+use crate::kernel::call::params;
+use crate::kernel::{Arg, TwinCx};
+use std::marker::PhantomData;
+use std::ops::Range;
+
+/// Rows up to which a product with a weight matrix [n, k] takes dot products instead of packing.
+const DOT_ROWS: usize = 128;
+/// Rows up to which a product with [k, n] runs without packing.
+const AXPY_ROWS: usize = 8;
+/// Elements of C finished at a time: half a typical L2.
+const BLOCK: usize = 96 * 1024;
+/// Multiply-adds below which a hand-off to another thread (about 5 us) does not pay.
+const SERIAL: usize = 400_000;
+
+/// C during a call: a window whose rows lie `ld` elements apart, shared by threads that write disjoint parts.
+#[derive(Clone, Copy)]
+pub(super) struct Panel<'a> {
+    base: *mut f32,
+    len: usize,
+    ld: usize,
+    life: PhantomData<&'a mut [f32]>,
+}
+
+// SAFETY: the parts that threads write are disjoint ranges of rows and columns (see `twin`), and a panel
+// lives no longer than the exclusive borrow that it was made from.
+unsafe impl Send for Panel<'_> {}
+// SAFETY: as above.
+unsafe impl Sync for Panel<'_> {}
+
+impl<'a> Panel<'a> {
+    fn new(c: &'a mut [f32], ld: usize) -> Self {
+        Panel { base: c.as_mut_ptr(), len: c.len(), ld, life: PhantomData }
+    }
+
+    /// The panel from row `i` and column `j` on.
+    fn from(self, i: usize, j: usize) -> Self {
+        let start = i * self.ld + j;
+        assert!(start <= self.len, "a product's output ends before its last element");
+        // SAFETY: start lies within the borrow or at its end.
+        Panel { base: unsafe { self.base.add(start) }, len: self.len - start, ..self }
+    }
+
+    /// `len` elements of row `i` from column `j` on. Callers hold at most one segment at a time, of their own part.
+    #[inline(always)]
+    pub(super) fn segment(&self, i: usize, j: usize, len: usize) -> &'a mut [f32] {
+        let start = i * self.ld + j;
+        assert!(start + len <= self.len, "a product's output ends before its last element");
+        // SAFETY: in bounds by the assertion; each thread writes only its own part and no two segments that it
+        // holds overlap, since it drops each before it asks for the next.
+        unsafe { std::slice::from_raw_parts_mut(self.base.add(start), len) }
+    }
+}
+
+/// The twin of `matmul`, `matvec` and `matmul_soft`.
+pub(super) fn twin(words: &[u32], args: &mut [Arg<'_>], cx: &TwinCx<'_>) {
+    use rayon::prelude::*;
+    let p: &Params = params(words);
+    let [a, b, bias, residual, c] = args else { unreachable!("a matrix product has five bindings") };
+    let [m, n, k] = [p.m, p.n, p.k].map(|d| d as usize);
+    if m == 0 || n == 0 {
+        return;
+    }
+    let finish = Finish::new(p, bias.read(), residual.read());
+    let job = Job {
+        form: form(p.form),
+        k,
+        a: Operand { data: &a.read()[p.a_offset as usize..], ld: p.a_ld as usize },
+        b: Operand { data: &b.read()[p.b_offset as usize..], ld: p.b_ld as usize },
+        finish: &finish,
+    };
+    let panel = Panel::new(&mut c.write()[p.c_offset as usize..], p.c_ld as usize);
+    let threads = if m * n * k < SERIAL { 1 } else { cx.threads };
+    let [parts_m, parts_n] = split(threads, m, n);
+    if parts_m * parts_n == 1 {
+        return job.part(0..m, 0..n, panel);
+    }
+    (0..parts_m * parts_n).into_par_iter().with_max_len(1).for_each(|part| {
+        let rows = share(m, parts_m, part / parts_n, 4);
+        let cols = share(n, parts_n, part % parts_n, 16);
+        job.part(rows, cols, panel);
+    });
+}
+
+fn form(code: u32) -> Form {
+    match code {
+        0 => Form::NN,
+        1 => Form::NT,
+        _ => Form::TN,
+    }
+}
+
+/// How many parts rows and columns are split into: nearly square parts, each with something to do.
+fn split(threads: usize, m: usize, n: usize) -> [usize; 2] {
+    let mut best = [1, 1];
+    let mut least = usize::MAX;
+    for parts_m in 1..=threads {
+        if threads % parts_m != 0 {
+            continue;
+        }
+        let parts_n = threads / parts_m;
+        let (rows, cols) =
+            (m.div_ceil(parts_m).next_multiple_of(4), n.div_ceil(parts_n).next_multiple_of(16));
+        // What a part computes, then what it reads.
+        let cost = rows * cols * 64 + (rows + cols);
+        if cost < least {
+            (best, least) = ([parts_m, parts_n], cost);
+        }
+    }
+    best
+}
+
+/// Part `part` of `parts` of `0..n`, cut at multiples of `grain`; may be empty.
+fn share(n: usize, parts: usize, part: usize, grain: usize) -> Range<usize> {
+    let each = n.div_ceil(parts).next_multiple_of(grain);
+    (part * each).min(n)..((part + 1) * each).min(n)
+}
+
+/// A product, resolved.
+struct Job<'a> {
+    form: Form,
+    k: usize,
+    a: Operand<'a>,
+    b: Operand<'a>,
+    finish: &'a Finish<'a>,
+}
+
+impl Job<'_> {
+    /// Computes and finishes some rows and columns of C.
+    fn part(&self, rows: Range<usize>, cols: Range<usize>, c: Panel<'_>) {
+        if rows.is_empty() || cols.is_empty() {
+            return;
+        }
+        let few = match self.form {
+            Form::NT => rows.len() <= DOT_ROWS,
+            Form::NN => rows.len() <= AXPY_ROWS,
+            Form::TN => false,
+        };
+        if few {
+            // Column blocks whose outputs stay in L1 until they are finished.
+            let width = (4096 / rows.len()).next_multiple_of(128);
+            let mut j = cols.start;
+            while j < cols.end {
+                let end = (j + width).min(cols.end);
+                self.block(rows.clone(), j..end, c, true);
+                j = end;
+            }
+        } else {
+            let height = (BLOCK / cols.len()).max(64).next_multiple_of(16);
+            let mut i = rows.start;
+            while i < rows.end {
+                // No short last block: the remainder joins the one before it.
+                let end = if i + height + height / 2 >= rows.end { rows.end } else { i + height };
+                self.block(i..end, cols.clone(), c, false);
+                i = end;
+            }
+        }
+    }
+
+    fn block(&self, rows: Range<usize>, cols: Range<usize>, c: Panel<'_>, few: bool) {
+        let shape = [rows.len(), cols.len(), self.k];
+        let out = c.from(rows.start, cols.start);
+        if self.k == 0 {
+            (0..shape[0]).for_each(|i| out.segment(i, 0, shape[1]).fill(0.0));
+        } else {
+            let (a, b) = (self.a, self.b);
+            let (a_at, b_at) = match self.form {
+                Form::NN => (rows.start * a.ld, cols.start),
+                Form::NT => (rows.start * a.ld, cols.start * b.ld),
+                Form::TN => (rows.start, cols.start),
+            };
+            let a = Operand { data: &a.data[a_at..], ..a };
+            let b = Operand { data: &b.data[b_at..], ..b };
+            match self.form {
+                Form::NT if few => dot::rows_nt(a, b, shape, out),
+                Form::NN if few => dot::rows_nn(a, b, shape, out),
+                form => packed(form, a, b, shape, out),
+            }
+        }
+        for i in 0..shape[0] {
+            self.finish.row(rows.start + i, cols.start, out.segment(i, 0, shape[1]));
+        }
+    }
+}
+
+/// The gemm crate on one thread.
+fn packed(form: Form, a: Operand<'_>, b: Operand<'_>, [m, n, k]: [usize; 3], c: Panel<'_>) {
+    let ((a_rows, a_cols), (b_rows, b_cols)) = match form {
+        Form::NN => ((m, k), (k, n)),
+        Form::NT => ((m, k), (n, k)),
+        Form::TN => ((k, m), (k, n)),
+    };
+    assert!((a_rows - 1) * a.ld + a_cols <= a.data.len(), "operand A ends before its last element");
+    assert!((b_rows - 1) * b.ld + b_cols <= b.data.len(), "operand B ends before its last element");
+    assert!((m - 1) * c.ld + n <= c.len, "a product's output ends before its last element");
+    let (a_row, a_col) = if form == Form::TN { (1, a.ld as isize) } else { (a.ld as isize, 1) };
+    let (b_row, b_col) = if form == Form::NT { (1, b.ld as isize) } else { (b.ld as isize, 1) };
+    // SAFETY: the assertions above bound every element that the strides reach; C's part is this thread's alone.
+    unsafe {
+        gemm::gemm(
+            m,
+            n,
+            k,
+            c.base,
+            1,
+            c.ld as isize,
+            false,
+            a.data.as_ptr(),
+            a_col,
+            a_row,
+            b.data.as_ptr(),
+            b_col,
+            b_row,
+            0.0,
+            1.0,
+            false,
+            false,
+            false,
+            gemm::Parallelism::None,
+        );
+    }
+}
