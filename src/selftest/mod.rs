@@ -1,9 +1,9 @@
 //! The self-test: every kernel variant against its twin and an f64 oracle.
 
 pub mod cases;
-pub mod gpu;
 #[cfg(test)]
 pub(crate) mod golden;
+pub mod gpu;
 
 #[cfg(test)]
 mod tests {
