@@ -42,3 +42,7 @@ impl std::fmt::Debug for Kernel {
 
 /// Every kernel of the engine: to add one, add its file and its line here.
 pub static KERNELS: &[&Kernel] = &[&binary::KERNEL, &matmul::KERNEL, &matmul::MATVEC, &matmul::SOFT];
+//! (see docs/architecture.md)
+
+pub mod math;
+pub mod philox;
