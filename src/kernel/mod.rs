@@ -4,14 +4,44 @@
 //! A kernel is plain data ([`Kernel`]); a [`Command`] is one call of it: parameters, buffers, grid. Both
 //! executors run the same commands: the GPU through the WGSL variant, the CPU through the twin.
 
+pub mod adamw;
 pub mod binary;
 pub mod call;
 pub mod case;
 pub mod math;
+pub mod philox;
+pub mod col_sum;
+pub mod copy;
+pub mod fma;
+pub mod map;
+pub mod map_mul;
+pub mod math;
+pub mod mse;
+pub mod norm;
+pub mod norm_grad;
+pub mod philox;
+pub mod philox_raw;
+pub mod row_sum;
+mod rowwise;
+pub mod softmax;
+pub mod softmax_grad;
 pub mod matmul;
+pub mod denormalize;
+pub mod draw;
+pub mod math;
+pub mod ode_combine;
+pub mod ode_control;
+pub mod parallel;
+pub mod path;
+pub mod philox;
+pub mod state;
+pub mod sumsq;
 pub mod target;
+pub mod tick;
+pub mod time_embed;
 pub mod variant;
 pub mod view;
+pub mod window;
 
 pub use call::{Arg, BufferId, Command, TwinCx};
 pub use target::Target;
@@ -41,8 +71,31 @@ impl std::fmt::Debug for Kernel {
 }
 
 /// Every kernel of the engine: to add one, add its file and its line here.
-pub static KERNELS: &[&Kernel] = &[&binary::KERNEL, &matmul::KERNEL, &matmul::MATVEC, &matmul::SOFT];
-//! (see docs/architecture.md)
-
-pub mod math;
-pub mod philox;
+pub static KERNELS: &[&Kernel] = &[
+    &binary::KERNEL,
+    &map::KERNEL,
+    &map_mul::KERNEL,
+    &fma::KERNEL,
+    &copy::KERNEL,
+    &col_sum::KERNEL,
+    &row_sum::KERNEL,
+    &norm::KERNEL,
+    &norm_grad::KERNEL,
+    &softmax::KERNEL,
+    &softmax_grad::KERNEL,
+    &mse::KERNEL,
+    &matmul::KERNEL,
+    &matmul::MATVEC,
+    &matmul::SOFT,
+    &draw::KERNEL,
+    &window::KERNEL,
+    &path::KERNEL,
+    &ode_combine::KERNEL,
+    &ode_control::KERNEL,
+    &denormalize::KERNEL,
+    &sumsq::KERNEL,
+    &tick::KERNEL,
+    &adamw::KERNEL,
+    &time_embed::KERNEL,
+    &philox_raw::KERNEL,
+];
