@@ -1,6 +1,8 @@
 // binary: y[i, j] = op(a[i, j], b[i, j]) with both operands read through broadcasting views.
 // op 0: alpha a + beta b + gamma;  1: alpha a b;  2: alpha a / b.
 // y is [rows, cols] at y.offset, rows y.row_stride apart. Called by the graph ops Binary, Affine and Broadcast.
+// flat: rows == 1, so element e lies at offset + e * col_stride; view: any views.
+//! variants form=flat,view
 #include "shared/view.wgsl"
 #include "shared/linear_id.wgsl"
 
@@ -29,15 +31,22 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
     if e >= p.rows * p.cols {
         return;
     }
+#if form_flat
+    let l = a[p.a.offset + e * p.a.col_stride];
+    let r = b[p.b.offset + e * p.b.col_stride];
+    let at = p.y.offset + e;
+#else
     let i = e / p.cols;
     let j = e % p.cols;
     let l = a[view_at(p.a, i, j)];
     let r = b[view_at(p.b, i, j)];
+    let at = view_at(p.y, i, j);
+#endif
     var out: f32;
     switch p.op {
         case 0u: { out = p.alpha * l + p.beta * r + p.gamma; }
         case 1u: { out = p.alpha * l * r; }
         default: { out = p.alpha * l / r; }
     }
-    y[view_at(p.y, i, j)] = out;
+    y[at] = out;
 }

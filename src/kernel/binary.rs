@@ -1,9 +1,11 @@
 //! `binary`: element-wise arithmetic of two broadcasting operands.
 
 use super::call::{fold, params};
+use super::rowwise::{Row, collapse, each_row, forms};
 use super::{Arg, BufferId, Command, Kernel, TwinCx, View, variant};
 use crate::device::Access;
 use bytemuck::{Pod, Zeroable};
+use multiversion::multiversion;
 
 /// What is computed; the codes are those of `shaders/binary.wgsl`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,21 +41,23 @@ pub static KERNEL: Kernel = Kernel {
     name: "binary",
     access: &[Access::Read, Access::Read, Access::Write],
     params_bytes: size_of::<Params>(),
-    variants: &[&variant::binary::ONLY],
+    variants: &[&variant::binary::FLAT, &variant::binary::VIEW],
     twin,
 };
-const _: () = assert!(variant::binary::ONLY.params_bytes as usize == size_of::<Params>());
-const _: () = assert!(variant::binary::ONLY.workgroup[0] == 64);
+const _: () = assert!(variant::binary::FLAT.params_bytes as usize == size_of::<Params>());
+const _: () = assert!(variant::binary::FLAT.workgroup[0] == 64 && variant::binary::VIEW.workgroup[0] == 64);
 
 /// y = op(a, b) over `rows` x `cols`; `coefficients` are alpha, beta, gamma.
 pub fn command(
     op: BinaryOp,
     [alpha, beta, gamma]: [f32; 3],
-    [rows, cols]: [usize; 2],
-    (a, a_view): (BufferId, View),
-    (b, b_view): (BufferId, View),
-    (y, y_view): (BufferId, View),
+    shape: [usize; 2],
+    (a, mut a_view): (BufferId, View),
+    (b, mut b_view): (BufferId, View),
+    (y, mut y_view): (BufferId, View),
 ) -> Command {
+    let [rows, cols] = collapse(shape, &mut [&mut a_view, &mut b_view, &mut y_view]);
+    let variant = if rows == 1 { &variant::binary::FLAT } else { &variant::binary::VIEW };
     let params = Params {
         rows: rows as u32,
         cols: cols as u32,
@@ -67,21 +71,34 @@ pub fn command(
         b: b_view,
         y: y_view,
     };
-    Command::new(&KERNEL, &variant::binary::ONLY, &params, &[a, b, y], fold(rows * cols, 64))
+    Command::new(&KERNEL, variant, &params, &[a, b, y], fold(rows * cols, 64))
 }
 
-fn twin(words: &[u32], args: &mut [Arg<'_>], _cx: &TwinCx<'_>) {
+fn twin(words: &[u32], args: &mut [Arg<'_>], cx: &TwinCx<'_>) {
     let p: &Params = params(words);
     let [a, b, y] = args else { unreachable!("binary has three bindings") };
     let (a, b, y) = (a.read(), b.read(), y.write());
-    for i in 0..p.rows as usize {
-        for j in 0..p.cols as usize {
-            let (l, r) = (a[p.a.at(i, j)], b[p.b.at(i, j)]);
-            y[p.y.at(i, j)] = match p.op {
-                0 => p.alpha * l + p.beta * r + p.gamma,
-                1 => p.alpha * l * r,
-                _ => p.alpha * l / r,
-            };
-        }
-    }
+    let shape = [p.rows as usize, p.cols as usize];
+    each_row(cx, y, &p.y, shape, shape[0] * shape[1], |i, from, y| {
+        let n = y.len();
+        line(p, Row::of(a, &p.a, i, from, n), Row::of(b, &p.b, i, from, n), y);
+    });
+}
+
+#[multiversion(targets("x86_64+avx2+fma"))]
+fn line(p: &Params, l: Row<'_>, r: Row<'_>, y: &mut [f32]) {
+    let (n, alpha, beta, gamma) = (y.len(), p.alpha, p.beta, p.gamma);
+    forms!(
+        l,
+        n,
+        forms!(
+            r,
+            n,
+            match p.op {
+                0 => (0..n).for_each(|j| y[j] = alpha * l(j) + beta * r(j) + gamma),
+                1 => (0..n).for_each(|j| y[j] = alpha * l(j) * r(j)),
+                _ => (0..n).for_each(|j| y[j] = alpha * l(j) / r(j)),
+            }
+        )
+    )
 }

@@ -1,6 +1,8 @@
 //! The self-test: every kernel variant against its twin and an f64 oracle.
 
 pub mod cases;
+#[cfg(test)]
+pub(crate) mod golden;
 
 #[cfg(test)]
 mod tests {

@@ -1,10 +1,33 @@
 //! Cases of each kernel over the test sizes 1, 7, 31, 33, 65 and odd shapes: one file per kernel.
 
 use crate::kernel::case::Case;
-use crate::kernel::{Target, View};
+use crate::kernel::{BufferId, Target, View};
 
+pub mod adamw;
 pub mod binary;
+pub mod col_sum;
+pub mod copy;
+pub mod fma;
+pub mod map;
+pub mod map_mul;
+pub mod mse;
+pub mod norm;
+pub mod norm_grad;
+pub mod oracle;
+pub mod philox_raw;
+pub mod row_sum;
+pub mod softmax;
+pub mod softmax_grad;
 pub mod matmul;
+pub mod denormalize;
+pub mod draw;
+pub mod ode_combine;
+pub mod ode_control;
+pub mod path;
+pub mod sumsq;
+pub mod tick;
+pub mod window;
+pub mod time_embed;
 
 /// The sizes that every kernel is tried at.
 pub const SIZES: [usize; 5] = [1, 7, 31, 33, 65];
@@ -13,7 +36,32 @@ pub const SIZES: [usize; 5] = [1, 7, 31, 33, 65];
 pub type Cases = fn(&Target) -> Vec<Case>;
 
 /// Every kernel's cases: to add a kernel, add its file and its line.
-pub static CASES: &[(&str, Cases)] = &[("binary", binary::cases), ("matmul", matmul::cases)];
+pub static CASES: &[(&str, Cases)] = &[
+    ("binary", binary::cases),
+    ("map", map::cases),
+    ("map_mul", map_mul::cases),
+    ("fma", fma::cases),
+    ("copy", copy::cases),
+    ("col_sum", col_sum::cases),
+    ("row_sum", row_sum::cases),
+    ("norm", norm::cases),
+    ("norm_grad", norm_grad::cases),
+    ("softmax", softmax::cases),
+    ("softmax_grad", softmax_grad::cases),
+    ("mse", mse::cases),
+    ("matmul", matmul::cases),
+    ("window", window::cases),
+    ("path", path::cases),
+    ("ode_combine", ode_combine::cases),
+    ("ode_control", ode_control::cases),
+    ("denormalize", denormalize::cases),
+    ("sumsq", sumsq::cases),
+    ("tick", tick::cases),
+    ("adamw", adamw::cases),
+    ("draw", draw::cases),
+    ("time_embed", time_embed::cases),
+    ("philox_raw", philox_raw::cases),
+];
 
 /// Deterministic test values, roughly standard normal, exact in f32.
 pub fn values(n: usize, seed: u64) -> Vec<f32> {
@@ -33,4 +81,81 @@ pub fn values(n: usize, seed: u64) -> Vec<f32> {
 /// Reads element (i, j) of a view, in f64.
 pub fn at(buffer: &[f32], view: &View, i: usize, j: usize) -> f64 {
     f64::from(buffer[view.at(i, j)])
+}
+
+/// Shapes for kernels that work along rows: every tile, many narrow rows, a row longer than a workgroup twice over.
+pub const ROWS: [[usize; 2]; 12] = [
+    [1, 1],
+    [7, 1],
+    [65, 7],
+    [131, 12],
+    [9, 13],
+    [1, 31],
+    [31, 33],
+    [33, 65],
+    [7, 257],
+    [3, 512],
+    [3, 513],
+    [2, 1031],
+];
+
+/// How a test operand lies in its buffer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Operand {
+    /// Adjacent rows after an offset.
+    Dense,
+    /// Rows with gaps between them.
+    Gaps,
+    /// One row for all.
+    Row,
+    /// One element per row.
+    Column,
+    /// One element for all.
+    Single,
+    /// Every row three times, the first five rows over and over.
+    Repeated,
+}
+
+/// Every way.
+pub const OPERANDS: [Operand; 6] =
+    [Operand::Dense, Operand::Gaps, Operand::Row, Operand::Column, Operand::Single, Operand::Repeated];
+
+/// Buffer number `n` of a case.
+pub const fn id(n: u32) -> BufferId {
+    BufferId(n)
+}
+
+/// A buffer with test values and a view of it as a matrix of this shape.
+pub fn operand(kind: Operand, [rows, cols]: [usize; 2], seed: u64) -> (Vec<f32>, View) {
+    let view = match kind {
+        Operand::Dense => View::dense(3, cols),
+        Operand::Gaps => View::strided(1, cols + 3),
+        Operand::Row => View { row_stride: 0, ..View::dense(2, cols) },
+        Operand::Column => View { row_stride: 2, col_stride: 0, ..View::dense(1, 1) },
+        Operand::Single => View { row_stride: 0, col_stride: 0, ..View::dense(4, 1) },
+        Operand::Repeated => View { row_div: 3, row_mod: 5, ..View::dense(0, cols) },
+    };
+    let end = (0..rows).map(|i| view.at(i, cols.max(1) - 1)).max().unwrap_or(0) + 1;
+    (values(end, seed), view)
+}
+
+/// A plain-row view of an output of this shape, dense or with gaps, and what its buffer must hold afterwards.
+pub fn output(
+    [rows, cols]: [usize; 2],
+    form: usize,
+    value: impl Fn(usize, usize) -> f64,
+) -> (View, Vec<f64>) {
+    let view = if form % 2 == 0 { View::dense(1, cols) } else { View::strided(2, cols + 2) };
+    let mut want = vec![f64::NAN; view.at(rows - 1, cols - 1) + 2];
+    for i in 0..rows {
+        for j in 0..cols {
+            want[view.at(i, j)] = value(i, j);
+        }
+    }
+    (view, want)
+}
+
+/// Six triples of indices below n: each index in each place at least once for n = 6.
+pub fn spread(n: usize, start: usize) -> impl Iterator<Item = [usize; 3]> {
+    (0..n).map(move |k| [k, (2 * k + start) % n, (k + start / 2) % n])
 }

@@ -1,0 +1,65 @@
+// norm: y[i, j] = xhat[i, j] * w[w_offset + j] + b[b_offset + j] (w and b only where flags has bits 1 and 2), with
+// kind 0 (layer): xhat = (x - mean) / sqrt(mean((x - mean)^2) + eps);  kind 1 (rms): xhat = x / sqrt(mean(x^2) + eps).
+// x is [rows, cols] through a view, y is [rows, cols] at y.offset, rows y.row_stride apart. Called by the graph op Norm.
+// thin: an invocation per row; narrow: eight rows per workgroup; wide: a workgroup per row.
+//! variants tile=thin,narrow,wide
+//! where thin: R=64 L=1
+//! where narrow: R=8 L=32
+//! where wide: R=1 L=256
+#include "shared/view.wgsl"
+#include "shared/linear_id.wgsl"
+#include "shared/row_tile.wgsl"
+
+struct Params {
+    rows: u32,
+    cols: u32,
+    kind: u32,
+    flags: u32,
+    eps: f32,
+    w_offset: u32,
+    b_offset: u32,
+    pad: u32,
+    x: View,
+    y: View,
+}
+
+@group(0) @binding(0) var<uniform> p: Params;
+@group(0) @binding(1) var<storage, read> x: array<f32>;
+@group(0) @binding(2) var<storage, read> w: array<f32>;
+@group(0) @binding(3) var<storage, read> b: array<f32>;
+@group(0) @binding(4) var<storage, read_write> y: array<f32>;
+
+@compute @workgroup_size($(R * L))
+fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_index) slot: u32) {
+    let i = linear_group(group, groups) * $(R)u + slot / $(L)u;
+    let lane = slot % $(L)u;
+    // Rows past the end reduce nothing, but keep their part in the barriers.
+    let cols = select(0u, p.cols, i < p.rows);
+    let x_at = view_row(p.x, i);
+    let y_at = view_row(p.y, i);
+    let share = 1.0 / f32(p.cols);
+    var mean = 0.0;
+    if p.kind == 0u {
+        var sum = 0.0;
+        for (var j = lane; j < cols; j += $(L)u) {
+            sum += x[x_at + j * p.x.col_stride];
+        }
+        mean = row_total(slot, sum) * share;
+    }
+    var squares = 0.0;
+    for (var j = lane; j < cols; j += $(L)u) {
+        let c = x[x_at + j * p.x.col_stride] - mean;
+        squares += c * c;
+    }
+    let rstd = 1.0 / sqrt(row_total(slot, squares) * share + p.eps);
+    for (var j = lane; j < cols; j += $(L)u) {
+        var out = (x[x_at + j * p.x.col_stride] - mean) * rstd;
+        if (p.flags & 1u) != 0u {
+            out *= w[p.w_offset + j];
+        }
+        if (p.flags & 2u) != 0u {
+            out += b[p.b_offset + j];
+        }
+        y[y_at + j] = out;
+    }
+}

@@ -1,0 +1,178 @@
+//! What can be wrong with demonstrations.
+
+use std::path::PathBuf;
+
+use super::aside::WriteError;
+
+/// A fault in a data file, in demonstrations or in how they were asked for. Each is one line that names the thing,
+/// what was found and what was needed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum DataError {
+    /// The file does not exist.
+    #[error("{}: no such file", path.display())]
+    NotFound {
+        /// The file asked for.
+        path: PathBuf,
+    },
+    /// The operating system refused to read the file.
+    #[error("{}: cannot read: {source}", path.display())]
+    Read {
+        /// The file asked for.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// A file could not be written.
+    #[error(transparent)]
+    Write(#[from] WriteError),
+    /// The file is not a readable .npz archive.
+    #[error("{}: not a readable .npz archive: {reason}", path.display())]
+    NotNpz {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// An array's header or stored bytes cannot be read.
+    #[error("{what}: not a readable .npy array: {reason}")]
+    NotNpy {
+        /// The file, with the array's name where it lies in an archive.
+        what: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// An array ends before its header says.
+    #[error("{what}: truncated: found {found} bytes of data, needed {needed}")]
+    Truncated {
+        /// The file, with the array's name where it lies in an archive.
+        what: String,
+        /// Bytes of data present.
+        found: u64,
+        /// Bytes of data that shape and dtype need.
+        needed: u64,
+    },
+    /// An array's element type is none that can be used.
+    #[error("{what}: wrong dtype: found {found}, needed {needed}")]
+    Dtype {
+        /// The file, with the array's name where it lies in an archive.
+        what: String,
+        /// The dtype as numpy writes it.
+        found: String,
+        /// The types that can be used.
+        needed: &'static str,
+    },
+    /// The archive lacks an array.
+    #[error("{}: no array '{array}'; present: {}", path.display(), list(present))]
+    MissingArray {
+        /// The file.
+        path: PathBuf,
+        /// The array asked for.
+        array: String,
+        /// The arrays that the archive has.
+        present: Vec<String>,
+    },
+    /// An array has the wrong number of axes, or an axis of length 0.
+    #[error("{array}: wrong shape: found {found:?}, needed {needed}")]
+    Shape {
+        /// The array.
+        array: String,
+        /// Its shape.
+        found: Vec<usize>,
+        /// The shape needed.
+        needed: &'static str,
+    },
+    /// A count does not match what it must.
+    #[error("{what}: found {found}, needed {needed}")]
+    Count {
+        /// What was counted.
+        what: String,
+        /// How many there are.
+        found: usize,
+        /// How many there must be.
+        needed: usize,
+    },
+    /// A value is outside what it may be.
+    #[error("{what}: found {found}, needed {needed}")]
+    Value {
+        /// The setting or element.
+        what: String,
+        /// Its value.
+        found: String,
+        /// What it may be.
+        needed: &'static str,
+    },
+    /// A value is NaN or infinite.
+    #[error(
+        "{array}: found {value} at row {row}, column {column} (episode {episode}), needed finite numbers"
+    )]
+    NonFinite {
+        /// The array.
+        array: String,
+        /// Row over the whole array, from 0.
+        row: usize,
+        /// Column, from 0.
+        column: usize,
+        /// Episode that the row lies in, from 0.
+        episode: usize,
+        /// The value.
+        value: f32,
+    },
+    /// There is no episode.
+    #[error("{what}: found no episode, needed at least one")]
+    NoEpisodes {
+        /// The array or the list of episodes.
+        what: String,
+    },
+    /// An episode has no step.
+    #[error("{array}: episode {episode} has length 0, needed at least 1 step")]
+    EmptyEpisode {
+        /// The array of lengths.
+        array: String,
+        /// The episode, from 0.
+        episode: usize,
+    },
+    /// Only successful episodes were asked for, but the data does not say which succeeded.
+    #[error("successful_only: found no array '{array}' that says which episodes succeeded")]
+    NoSuccessArray {
+        /// The array asked for.
+        array: String,
+    },
+    /// Only successful episodes were asked for, and none succeeded.
+    #[error("successful_only: found 0 successful episodes of {episodes}, needed at least 1")]
+    NoSuccessfulEpisode {
+        /// Episodes in the data.
+        episodes: usize,
+    },
+    /// An index is past the end.
+    #[error("{what} {index} does not exist: there are {count}")]
+    OutOfRange {
+        /// What was indexed.
+        what: &'static str,
+        /// The index.
+        index: usize,
+        /// How many there are.
+        count: usize,
+    },
+    /// An episode is too short to hold one window.
+    #[error(
+        "episode {episode} has {length} steps: too short for a window of horizon {horizon} \
+         (action_offset {action_offset}, pad_after {pad_after})"
+    )]
+    ShortEpisode {
+        /// The episode, from 0.
+        episode: usize,
+        /// Its steps.
+        length: usize,
+        /// Action steps per window.
+        horizon: usize,
+        /// Steps from the newest observation to the first action.
+        action_offset: usize,
+        /// Padded steps allowed.
+        pad_after: usize,
+    },
+}
+
+fn list(names: &[String]) -> String {
+    if names.is_empty() { "none".into() } else { names.join(", ") }
+}

@@ -1,0 +1,336 @@
+//! Episodes from a numpy archive.
+
+use std::fs::File;
+use std::io::{BufReader, Read, Seek};
+use std::path::Path;
+
+use npyz::npz::NpzArchive;
+use serde::{Deserialize, Serialize};
+
+use super::aside::open;
+use super::episodes::{EpisodeArrays, Episodes};
+use super::error::DataError;
+use super::npy::{Decoded, Element, decode};
+
+/// Which arrays of a file are what: the `[data]` table of a run's configuration.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct DataSpec {
+    /// Array of observations [T, O].
+    pub obs: String,
+    /// Array of actions [T, A].
+    pub action: String,
+    /// Array of episode lengths `[E]`.
+    pub episode_len: String,
+    /// Array that says whether each episode succeeded `[E]`; the file may lack it.
+    pub episode_success: String,
+    /// Steps per second; the file's own `fps` counts only where this is not given.
+    pub fps: Option<f64>,
+    /// Names of the observation's values.
+    pub obs_names: Option<Vec<String>>,
+    /// Names of the action's values.
+    pub action_names: Option<Vec<String>>,
+    /// Keep successful episodes only.
+    pub successful_only: bool,
+}
+
+impl Default for DataSpec {
+    fn default() -> Self {
+        Self {
+            obs: "obs".into(),
+            action: "action".into(),
+            episode_len: "episode_len".into(),
+            episode_success: "episode_success".into(),
+            fps: None,
+            obs_names: None,
+            action_names: None,
+            successful_only: false,
+        }
+    }
+}
+
+impl Episodes {
+    /// Reads a .npz of episodes: obs [T, O] and action [T, A] (f4, f8 or integers), episode_len `[E]` (whole numbers that
+    /// sum to T; episodes lie end to end), optionally episode_success `[E]` (bool) and fps (one number, steps per second).
+    /// `spec` may name other arrays; the rest of the file is ignored. Every episode is checked, also those that
+    /// `successful_only` then drops.
+    ///
+    /// # Errors
+    /// [`DataError`] if the file is missing or no archive, an array is missing or of the wrong dtype or rank, or the
+    /// arrays do not fit together ([`Episodes::from_arrays`] lists how).
+    pub fn load_npz(path: impl AsRef<Path>, spec: &DataSpec) -> Result<Self, DataError> {
+        let mut archive = Archive::open(path.as_ref())?;
+        let (obs, obs_dim) = archive.matrix(&spec.obs)?;
+        let (action, action_dim) = archive.matrix(&spec.action)?;
+        let lengths = archive.lengths(&spec.episode_len)?;
+        let success = archive.optional_vector(&spec.episode_success)?;
+        let success = success.map(|flags| flags.into_iter().map(|flag| flag != 0.0).collect());
+        if spec.successful_only && success.is_none() {
+            return Err(DataError::NoSuccessArray { array: spec.episode_success.clone() });
+        }
+        let fps = match spec.fps {
+            Some(fps) => Some(fps),
+            None => archive.optional_scalar("fps")?,
+        };
+        let arrays = EpisodeArrays {
+            obs,
+            action,
+            obs_dim,
+            action_dim,
+            lengths,
+            success,
+            fps,
+            obs_names: spec.obs_names.clone(),
+            action_names: spec.action_names.clone(),
+        };
+        let names = [&*spec.obs, &spec.action, &spec.episode_len, &spec.episode_success];
+        let episodes = Self::checked(arrays, names)?;
+        if spec.successful_only { episodes.successful() } else { Ok(episodes) }
+    }
+}
+
+struct Archive<'a> {
+    path: &'a Path,
+    npz: NpzArchive<BufReader<File>>,
+}
+
+impl<'a> Archive<'a> {
+    fn open(path: &'a Path) -> Result<Self, DataError> {
+        let mut file = open(path)?;
+        let read = |source| DataError::Read { path: path.to_path_buf(), source };
+        let mut magic = Vec::new();
+        file.by_ref().take(6).read_to_end(&mut magic).map_err(read)?;
+        file.rewind().map_err(read)?;
+        let npz = NpzArchive::new(BufReader::new(file)).map_err(|error| {
+            // The directory of a zip lies at its end, so a copy cut short still starts like one.
+            let reason = match magic.as_slice() {
+                [] => "the file is empty".to_string(),
+                [b'P', b'K', 3, 4, ..] => format!("the zip is truncated or damaged ({error})"),
+                b"\x93NUMPY" => "it is a single .npy array".to_string(),
+                _ => format!("{error}"),
+            };
+            DataError::NotNpz { path: path.to_path_buf(), reason }
+        })?;
+        Ok(Self { path, npz })
+    }
+
+    fn read<T: Element>(&mut self, array: &str) -> Result<Option<Decoded<T>>, DataError> {
+        let what = format!("{}: array '{array}'", self.path.display());
+        let bad = |error: std::io::Error| DataError::NotNpy { what: what.clone(), reason: error.to_string() };
+        let Some(npy) = self.npz.by_name(array).map_err(bad)? else { return Ok(None) };
+        let header = npy.header().clone();
+        decode(&what, &header, npy.into_inner()).map(Some)
+    }
+
+    fn missing(&self, array: &str) -> DataError {
+        let mut present: Vec<String> = self.npz.array_names().map(str::to_string).collect();
+        present.sort();
+        DataError::MissingArray { path: self.path.to_path_buf(), array: array.to_string(), present }
+    }
+
+    fn matrix(&mut self, array: &str) -> Result<(Vec<f32>, usize), DataError> {
+        let (shape, data) = self.read(array)?.ok_or_else(|| self.missing(array))?;
+        match shape[..] {
+            [_, dim] if dim > 0 => Ok((data, dim)),
+            _ => Err(DataError::Shape { array: array.to_string(), found: shape, needed: "[steps, values]" }),
+        }
+    }
+
+    fn optional_vector(&mut self, array: &str) -> Result<Option<Vec<f64>>, DataError> {
+        match self.read(array)? {
+            Some((shape, _)) if shape.len() != 1 => {
+                Err(DataError::Shape { array: array.to_string(), found: shape, needed: "[episodes]" })
+            }
+            found => Ok(found.map(|(_, data)| data)),
+        }
+    }
+
+    fn optional_scalar(&mut self, array: &str) -> Result<Option<f64>, DataError> {
+        match self.read::<f64>(array)? {
+            None => Ok(None),
+            Some((shape, data)) => match data[..] {
+                [value] => Ok(Some(value)),
+                _ => Err(DataError::Shape { array: array.to_string(), found: shape, needed: "one number" }),
+            },
+        }
+    }
+
+    fn lengths(&mut self, array: &str) -> Result<Vec<usize>, DataError> {
+        let values = self.optional_vector(array)?.ok_or_else(|| self.missing(array))?;
+        let whole = |(episode, value): (usize, f64)| {
+            // 2^53 is where f64 stops telling integers apart; no data set comes near.
+            if value.fract() == 0.0 && (0.0..9.0e15).contains(&value) {
+                return Ok(value as usize);
+            }
+            let what = format!("{array} of episode {episode}");
+            Err(DataError::Value { what, found: value.to_string(), needed: "a whole number of steps" })
+        };
+        values.into_iter().enumerate().map(whole).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use npyz::npz::NpzWriter;
+    use npyz::{AutoSerialize, WriterBuilder};
+    use std::io::Write;
+    use std::path::PathBuf;
+
+    struct Builder {
+        folder: tempfile::TempDir,
+        npz: NpzWriter<std::io::BufWriter<File>>,
+    }
+
+    impl Builder {
+        fn new() -> Self {
+            let folder = tempfile::tempdir().unwrap();
+            let npz = NpzWriter::create(folder.path().join("a.npz")).unwrap();
+            Self { folder, npz }
+        }
+
+        fn add<T: AutoSerialize + Copy>(mut self, name: &str, shape: &[u64], values: &[T]) -> Self {
+            let array = self.npz.array(name, Default::default()).unwrap();
+            let mut writer = array.default_dtype().shape(shape).begin_nd().unwrap();
+            writer.extend(values.iter().copied()).unwrap();
+            writer.finish().unwrap();
+            self
+        }
+
+        fn raw(mut self, name: &str, bytes: &[u8]) -> Self {
+            self.npz.zip_writer().start_file(name, Default::default()).unwrap();
+            self.npz.zip_writer().write_all(bytes).unwrap();
+            self
+        }
+
+        fn close(mut self) -> (tempfile::TempDir, PathBuf) {
+            self.npz.zip_writer().finish().unwrap();
+            drop(self.npz);
+            let path = self.folder.path().join("a.npz");
+            (self.folder, path)
+        }
+
+        fn load(self, spec: &DataSpec) -> Result<Episodes, DataError> {
+            let (_folder, path) = self.close();
+            Episodes::load_npz(path, spec)
+        }
+
+        fn fault(self) -> String {
+            self.load(&DataSpec::default()).unwrap_err().to_string()
+        }
+    }
+
+    fn minimal() -> Builder {
+        Builder::new().add("obs", &[3, 2], &[1.0f64, 2.0, 3.0, 4.0, 5.0, 6.0]).add(
+            "action",
+            &[3, 1],
+            &[7.0f32; 3],
+        )
+    }
+
+    #[test]
+    fn the_shipped_demonstrations_load() {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("data/pusht.npz");
+        let episodes = Episodes::load_npz(&path, &DataSpec::default()).unwrap();
+        assert_eq!((episodes.count(), episodes.steps()), (480, 79_044));
+        assert_eq!((episodes.obs_dim(), episodes.action_dim()), (36, 2));
+        assert_eq!(episodes.fps(), Some(10.0));
+        let successes = episodes.success().unwrap().iter().filter(|&&success| success).count();
+        let spec = DataSpec { successful_only: true, fps: Some(20.0), ..DataSpec::default() };
+        let kept = Episodes::load_npz(&path, &spec).unwrap();
+        assert_eq!((kept.count(), kept.fps()), (successes, Some(20.0)));
+    }
+
+    #[test]
+    fn names_and_optional_arrays_follow_the_spec() {
+        let spec = DataSpec { obs: "state".into(), fps: None, ..DataSpec::default() };
+        let file = minimal().add("state", &[3, 1], &[1i16, 2, 3]).add("episode_len", &[2], &[2u8, 1]);
+        let episodes = file.load(&spec).unwrap();
+        assert_eq!((episodes.obs_dim(), episodes.fps(), episodes.success()), (1, None, None));
+        let file = minimal().add("episode_len", &[2], &[2i64, 1]).add("fps", &[], &[30.0f64]);
+        assert_eq!(file.load(&DataSpec::default()).unwrap().fps(), Some(30.0));
+    }
+
+    #[test]
+    fn files_that_are_no_archive_are_named() {
+        let spec = DataSpec::default();
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("b.npz");
+        assert!(matches!(Episodes::load_npz(&path, &spec), Err(DataError::NotFound { .. })));
+        let fault = |bytes: &[u8]| {
+            std::fs::write(&path, bytes).unwrap();
+            let error = Episodes::load_npz(&path, &spec).unwrap_err();
+            assert!(matches!(error, DataError::NotNpz { .. }), "{error}");
+            error.to_string()
+        };
+        assert!(fault(b"").ends_with("the file is empty"));
+        assert!(fault(b"some text").contains("b.npz: not a readable .npz archive"));
+        assert!(fault(b"\x93NUMPY\x01\x00").ends_with("it is a single .npy array"));
+        let (_kept, whole) = minimal().close();
+        let bytes = std::fs::read(whole).unwrap();
+        assert!(fault(&bytes[..bytes.len() / 2]).contains("truncated or damaged"));
+        assert!(matches!(Episodes::load_npz(folder.path(), &spec), Err(DataError::Read { .. })));
+    }
+
+    #[test]
+    fn arrays_that_do_not_serve_are_named() {
+        let text = minimal().fault();
+        assert!(text.ends_with("a.npz: no array 'episode_len'; present: action, obs"), "{text}");
+        let text = Builder::new().fault();
+        assert!(text.ends_with("no array 'obs'; present: none"), "{text}");
+        let text = Builder::new().add("obs", &[3], &[1.0f32; 3]).fault();
+        assert_eq!(text, "obs: wrong shape: found [3], needed [steps, values]");
+        let text = Builder::new().add("obs", &[3, 0], &[0.0f32; 0]).fault();
+        assert_eq!(text, "obs: wrong shape: found [3, 0], needed [steps, values]");
+        let header = "{'descr': '<c8', 'fortran_order': False, 'shape': (3, 2), }\n";
+        let mut bytes = b"\x93NUMPY\x01\x00".to_vec();
+        bytes.extend((header.len() as u16).to_le_bytes());
+        bytes.extend(header.as_bytes());
+        let text = Builder::new().raw("obs.npy", &bytes).fault();
+        assert!(text.contains("array 'obs': wrong dtype: found <c8"), "{text}");
+        let bytes = String::from_utf8_lossy(&bytes[6..]).replace("<c8", "<f4").into_bytes();
+        let bytes = [b"\x93NUMPY", bytes.as_slice(), &[0; 5]].concat();
+        let text = Builder::new().raw("obs.npy", &bytes).fault();
+        assert!(text.ends_with("array 'obs': truncated: found 5 bytes of data, needed 24"), "{text}");
+        let text = Builder::new().raw("obs.npy", b"junk").fault();
+        assert!(text.contains("array 'obs': not a readable .npy array"), "{text}");
+        let text = minimal().add("episode_len", &[2, 1], &[2i64, 1]).fault();
+        assert_eq!(text, "episode_len: wrong shape: found [2, 1], needed [episodes]");
+        let text = minimal().add("episode_len", &[0], &[0i64; 0]).fault();
+        assert_eq!(text, "episode_len: found no episode, needed at least one");
+        let text = minimal().add("episode_len", &[2], &[4i64, -1]).fault();
+        assert_eq!(text, "episode_len of episode 1: found -1, needed a whole number of steps");
+        let text = minimal().add("episode_len", &[2], &[1.5f64, 1.5]).fault();
+        assert!(text.starts_with("episode_len of episode 0: found 1.5"), "{text}");
+        let text = minimal().add("episode_len", &[1], &[3i64]).add("fps", &[2], &[1.0f64, 2.0]).fault();
+        assert_eq!(text, "fps: wrong shape: found [2], needed one number");
+    }
+
+    #[test]
+    fn successful_only_needs_to_know_and_to_find() {
+        let spec = DataSpec { successful_only: true, ..DataSpec::default() };
+        let error = minimal().add("episode_len", &[2], &[2i64, 1]).load(&spec).unwrap_err();
+        assert!(matches!(error, DataError::NoSuccessArray { .. }), "{error}");
+        let file =
+            minimal().add("episode_len", &[2], &[2i64, 1]).add("episode_success", &[2], &[false, false]);
+        assert!(matches!(file.load(&spec), Err(DataError::NoSuccessfulEpisode { episodes: 2 })));
+        let file =
+            minimal().add("episode_len", &[2], &[2i64, 1]).add("episode_success", &[2], &[false, true]);
+        assert_eq!(file.load(&spec).unwrap().obs(), [5.0, 6.0]);
+    }
+
+    #[test]
+    fn values_too_big_for_f32_are_not_let_in_as_infinity() {
+        let file = Builder::new().add("obs", &[1, 1], &[1.0e300f64]).add("action", &[1, 1], &[0.0f32]);
+        let text = file.add("episode_len", &[1], &[1i64]).fault();
+        assert_eq!(text, "obs: found inf at row 0, column 0 (episode 0), needed finite numbers");
+    }
+
+    #[test]
+    fn the_table_has_defaults_and_refuses_unknown_keys() {
+        assert_eq!(toml::from_str::<DataSpec>("").unwrap(), DataSpec::default());
+        let spec: DataSpec = toml::from_str("obs = 'state'\nfps = 5.0\nsuccessful_only = true").unwrap();
+        assert_eq!((spec.obs.as_str(), spec.fps, spec.successful_only), ("state", Some(5.0), true));
+        assert!(toml::from_str::<DataSpec>("observation = 'x'").is_err());
+    }
+}

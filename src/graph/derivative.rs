@@ -1,0 +1,123 @@
+//! Reverse and forward mode as graph-to-graph transforms.
+
+use super::{Graph, Op, Result, Shape, Value};
+use std::collections::BTreeMap;
+
+impl Graph {
+    /// The vector-Jacobian product: cotangents of `wrt` given cotangents of outputs. Values that the outputs do not
+    /// depend on get zeros.
+    pub fn vjp(&mut self, outputs: &[(Value, Value)], wrt: &[Value]) -> Result<Vec<Value>> {
+        let depends = self.depends_on(wrt);
+        let mut cotangent: BTreeMap<Value, Value> = BTreeMap::new();
+        for &(v, d) in outputs {
+            let sum = match cotangent.get(&v) {
+                Some(&other) => self.add(other, d)?,
+                None => d,
+            };
+            cotangent.insert(v, sum);
+        }
+        let mut done: BTreeMap<Value, Value> = BTreeMap::new();
+        // Values are numbered in topological order, so the largest open one has all its users behind it.
+        while let Some((v, d)) = cotangent.pop_last() {
+            if !depends.get(v.index()).copied().unwrap_or(false) {
+                continue;
+            }
+            done.insert(v, d);
+            let node = self.node(v).clone();
+            let wanted: Vec<bool> = node.inputs.iter().map(|i| depends[i.index()]).collect();
+            if !wanted.contains(&true) {
+                continue;
+            }
+            let parts = node.op.vjp(self, v, d, &wanted)?;
+            for ((input, part), wanted) in node.inputs.iter().zip(parts).zip(&wanted) {
+                let (Some(part), true) = (part, wanted) else { continue };
+                let sum = match cotangent.get(input) {
+                    Some(&other) => self.add(other, part)?,
+                    None => part,
+                };
+                cotangent.insert(*input, sum);
+            }
+        }
+        wrt.iter()
+            .map(|v| match done.get(v) {
+                Some(d) => Ok(*d),
+                None => self.zeros(self.shape(*v)),
+            })
+            .collect()
+    }
+
+    /// Gradients of a [1, 1] loss.
+    pub fn grad(&mut self, loss: Value, wrt: &[Value]) -> Result<Vec<Value>> {
+        let one = self.constant(self.shape(loss), vec![1.0; self.shape(loss).len()])?;
+        self.vjp(&[(loss, one)], wrt)
+    }
+
+    /// The Jacobian-vector product: tangents of `outputs` given tangents of inputs. Outputs that do not depend on the
+    /// inputs get zeros.
+    pub fn jvp(&mut self, tangents: &[(Value, Value)], outputs: &[Value]) -> Result<Vec<Value>> {
+        let mut tangent: BTreeMap<Value, Value> = tangents.iter().copied().collect();
+        let last = outputs.iter().map(|v| v.index() + 1).max().unwrap_or(0);
+        let needed = self.needed_for(outputs);
+        for i in 0..last {
+            let v = Value(i as u32);
+            if !needed[i] || tangent.contains_key(&v) {
+                continue;
+            }
+            let node = self.node(v).clone();
+            let parts: Vec<Option<Value>> = node.inputs.iter().map(|x| tangent.get(x).copied()).collect();
+            if parts.iter().any(Option::is_some)
+                && let Some(t) = node.op.jvp(self, v, &parts)?
+            {
+                tangent.insert(v, t);
+            }
+        }
+        outputs
+            .iter()
+            .map(|v| match tangent.get(v) {
+                Some(t) => Ok(*t),
+                None => self.zeros(self.shape(*v)),
+            })
+            .collect()
+    }
+
+    /// For each node, whether it depends on one of `wrt` other than through a stopped gradient.
+    fn depends_on(&self, wrt: &[Value]) -> Vec<bool> {
+        let mut out = vec![false; self.nodes.len()];
+        for v in self.values() {
+            let node = self.node(v);
+            out[v.index()] =
+                wrt.contains(&v) || (!matches!(node.op, Op::StopGradient(_)) && node.inputs.iter().any(|i| out[i.index()]));
+        }
+        out
+    }
+
+    /// For each node, whether one of `outputs` needs it.
+    pub(crate) fn needed_for(&self, outputs: &[Value]) -> Vec<bool> {
+        let mut out = vec![false; self.nodes.len()];
+        outputs.iter().for_each(|v| out[v.index()] = true);
+        for v in self.values().rev() {
+            if out[v.index()] {
+                self.node(v).inputs.iter().for_each(|i| out[i.index()] = true);
+            }
+        }
+        out
+    }
+
+    /// Zeros of a shape.
+    pub fn zeros(&mut self, shape: Shape) -> Result<Value> {
+        self.constant(shape, vec![0.0; shape.len()])
+    }
+
+    /// Whether a value is the constant 1.
+    pub(crate) fn is_one(&self, v: Value) -> bool {
+        matches!(&self.node(v).op, Op::Constant(c) if c.data.iter().all(|x| *x == 1.0))
+    }
+
+    /// The sum of what there is.
+    pub(crate) fn sum(&mut self, a: Option<Value>, b: Option<Value>) -> Result<Option<Value>> {
+        Ok(match (a, b) {
+            (Some(a), Some(b)) => Some(self.add(a, b)?),
+            (a, b) => a.or(b),
+        })
+    }
+}

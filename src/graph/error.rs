@@ -1,0 +1,88 @@
+//! What can be wrong with a graph or its plan.
+
+use super::Shape;
+use crate::device::DeviceError;
+
+/// An error of building, differentiating, planning or running a graph.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum GraphError {
+    /// Operand shapes do not fit the operation.
+    #[error("{op}: found shapes {found}, needed {needed}")]
+    Shape {
+        /// The operation.
+        op: &'static str,
+        /// The operands' shapes.
+        found: String,
+        /// The rule.
+        needed: &'static str,
+    },
+    /// An operation has no derivative of this kind.
+    #[error("{op}: no {what}")]
+    NotDifferentiable {
+        /// The operation.
+        op: &'static str,
+        /// Which derivative was asked for.
+        what: &'static str,
+    },
+    /// A named input, parameter or output does not exist.
+    #[error("no {kind} named {name:?}; there are {available}")]
+    Unknown {
+        /// input, parameter, output, ...
+        kind: &'static str,
+        /// The name asked for.
+        name: String,
+        /// The names that exist.
+        available: String,
+    },
+    /// A name is used twice.
+    #[error("the {kind} {name:?} is defined twice")]
+    Duplicate {
+        /// input, parameter, ...
+        kind: &'static str,
+        /// The name.
+        name: String,
+    },
+    /// Data of the wrong length was written or read.
+    #[error("{name}: found {found} elements, needed {needed}")]
+    Length {
+        /// The buffer.
+        name: String,
+        /// Elements given.
+        found: usize,
+        /// Elements needed.
+        needed: usize,
+    },
+    /// A plan would need a buffer larger than 2^32 elements or than the device takes.
+    #[error("{name}: {elements} elements do not fit a 32-bit index; use a smaller batch")]
+    TooLarge {
+        /// The buffer.
+        name: String,
+        /// Elements needed.
+        elements: usize,
+    },
+    /// Memory for the plan could not be had on the host.
+    #[error("out of memory: {label} needs {bytes} bytes")]
+    OutOfMemory {
+        /// What for.
+        label: String,
+        /// How much.
+        bytes: usize,
+    },
+    /// The planner broke a rule of the executors.
+    #[error("the planner made an invalid command ({kernel}): {what}")]
+    Plan {
+        /// The kernel of the command.
+        kernel: &'static str,
+        /// The broken rule.
+        what: String,
+    },
+    /// The device failed.
+    #[error(transparent)]
+    Device(#[from] DeviceError),
+}
+
+pub(crate) fn shape_error(op: &'static str, found: &[Shape], needed: &'static str) -> GraphError {
+    let found: Vec<String> = found.iter().map(|s| s.to_string()).collect();
+    GraphError::Shape { op, found: found.join(", "), needed }
+}

@@ -1,0 +1,227 @@
+//! From commands to a plan: a [`Program`] collects buffers and commands, [`Program::finish`] assigns memory by liveness.
+
+use super::{GraphError, Result, memory};
+use crate::kernel::{BufferId, Command, Target};
+use std::collections::HashMap;
+use std::sync::Arc;
+
+/// What a buffer is for.
+#[derive(Clone, Debug, PartialEq)]
+pub enum BufferKind {
+    /// Lives from its first write to its last read within one run; shares memory with others.
+    Temporary,
+    /// Has a name and memory of its own; the host may write and read it, and it keeps its value between runs.
+    Resident,
+    /// Fixed contents.
+    Constant(Arc<[f32]>),
+}
+
+/// One buffer of a program.
+#[derive(Clone, Debug)]
+pub struct BufferInfo {
+    /// Name of a resident buffer.
+    pub name: Option<Arc<str>>,
+    /// Elements (32-bit words).
+    pub elements: usize,
+    /// What it is for.
+    pub kind: BufferKind,
+}
+
+/// A run of commands that is always replayed as a whole.
+#[derive(Clone, Debug)]
+pub struct Phase {
+    /// Its name: load, request, steps, ...
+    pub name: &'static str,
+    /// Its commands.
+    pub range: std::ops::Range<usize>,
+}
+
+/// A program under construction.
+#[derive(Clone, Debug)]
+pub struct Program {
+    pub(crate) target: Target,
+    pub(crate) buffers: Vec<BufferInfo>,
+    pub(crate) commands: Vec<Command>,
+    phases: Vec<Phase>,
+    splits: Vec<usize>,
+    constants: HashMap<Vec<u32>, BufferId>,
+    flops: f64,
+}
+
+impl Program {
+    /// An empty program for a target.
+    pub fn new(target: Target) -> Program {
+        Program { target, buffers: Vec::new(), commands: Vec::new(), phases: Vec::new(), splits: Vec::new(), constants: HashMap::new(), flops: 0.0 }
+    }
+
+    /// Starts a phase: the commands pushed from here on belong to it.
+    pub fn phase(&mut self, name: &'static str) {
+        let at = self.commands.len();
+        if let Some(last) = self.phases.last_mut() {
+            last.range.end = at;
+        }
+        self.phases.push(Phase { name, range: at..at });
+    }
+
+    fn add(&mut self, name: Option<Arc<str>>, elements: usize, kind: BufferKind) -> Result<BufferId> {
+        if elements > u32::MAX as usize {
+            let name = name.map_or_else(|| "a temporary".into(), |n| n.to_string());
+            return Err(GraphError::TooLarge { name, elements });
+        }
+        self.buffers.push(BufferInfo { name, elements, kind });
+        Ok(BufferId(self.buffers.len() as u32 - 1))
+    }
+
+    /// A temporary buffer.
+    pub fn temporary(&mut self, elements: usize) -> Result<BufferId> {
+        self.add(None, elements, BufferKind::Temporary)
+    }
+
+    /// A named buffer of its own.
+    pub fn resident(&mut self, name: &str, elements: usize) -> Result<BufferId> {
+        if self.buffers.iter().any(|b| b.name.as_deref() == Some(name)) {
+            return Err(GraphError::Duplicate { kind: "buffer", name: name.into() });
+        }
+        self.add(Some(Arc::from(name)), elements, BufferKind::Resident)
+    }
+
+    /// A buffer with fixed contents; equal contents share one buffer.
+    pub fn constant(&mut self, data: &[f32]) -> Result<BufferId> {
+        let key: Vec<u32> = data.iter().map(|v| v.to_bits()).collect();
+        if let Some(id) = self.constants.get(&key) {
+            return Ok(*id);
+        }
+        let id = self.add(None, data.len(), BufferKind::Constant(Arc::from(data)))?;
+        self.constants.insert(key, id);
+        Ok(id)
+    }
+
+    /// A few zeros, bound where a kernel's operand is absent.
+    pub fn empty(&mut self) -> BufferId {
+        // Four elements always fit a 32-bit index.
+        self.constant(&[0.0; 4]).unwrap_or(BufferId(0))
+    }
+
+    /// Appends a command; a buffer bound to be written may not be bound twice.
+    pub fn push(&mut self, command: Command) -> Result<()> {
+        let bad = |what: String| Err(GraphError::Plan { kernel: command.kernel.name, what });
+        for (i, w) in command.args.iter().enumerate() {
+            if command.kernel.access[i] == crate::device::Access::Read {
+                continue;
+            }
+            if matches!(self.buffers[w.0 as usize].kind, BufferKind::Constant(_)) {
+                return bad(format!("writes the constant buffer {}", w.0));
+            }
+            if command.args.iter().enumerate().any(|(j, other)| i != j && other == w) {
+                return bad(format!("binds buffer {} both to write and otherwise", w.0));
+            }
+        }
+        if self.phases.is_empty() {
+            self.phase("run");
+        }
+        self.commands.push(command);
+        Ok(())
+    }
+
+    /// Counts nominal operations (a multiply-add is two).
+    pub fn count_flops(&mut self, flops: f64) {
+        self.flops += flops;
+    }
+
+    /// Marks a place where a long recording may be cut into two submits.
+    pub fn split_here(&mut self) {
+        self.splits.push(self.commands.len());
+    }
+
+    /// Elements of a buffer.
+    pub fn elements(&self, id: BufferId) -> usize {
+        self.buffers[id.0 as usize].elements
+    }
+
+    /// Assigns memory and freezes the program.
+    pub fn finish(mut self) -> Result<Plan> {
+        let at = self.commands.len();
+        if let Some(last) = self.phases.last_mut() {
+            last.range.end = at;
+        }
+        let assignment = memory::assign(&self.buffers, &self.commands, &self.phases);
+        let slots: Vec<Slot> = assignment
+            .slot_elements
+            .iter()
+            .enumerate()
+            .map(|(s, elements)| {
+                let owner = assignment.slot_of.iter().position(|&x| x as usize == s);
+                let (name, data) = match owner.map(|o| &self.buffers[o]) {
+                    Some(BufferInfo { name, kind: BufferKind::Constant(c), .. }) => (name.clone(), Some(c.clone())),
+                    Some(BufferInfo { name, .. }) => (name.clone(), None),
+                    None => (None, None),
+                };
+                Slot { name, elements: *elements, data }
+            })
+            .collect();
+        for command in &mut self.commands {
+            command.args.iter_mut().for_each(|a| *a = BufferId(assignment.slot_of[a.0 as usize]));
+        }
+        let names = slots.iter().enumerate().filter_map(|(i, s)| Some((s.name.clone()?, BufferId(i as u32)))).collect();
+        Ok(Plan { target: self.target, slots, commands: self.commands, phases: self.phases, splits: self.splits, names, flops: self.flops })
+    }
+}
+
+/// Memory of a plan.
+#[derive(Clone, Debug)]
+pub struct Slot {
+    /// Name of a resident buffer.
+    pub name: Option<Arc<str>>,
+    /// Elements (32-bit words).
+    pub elements: usize,
+    /// Contents of a constant.
+    pub data: Option<Arc<[f32]>>,
+}
+
+/// A graph scheduled for one target and batch size: memory, commands, phases.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// The target that the kernels were chosen for.
+    pub target: Target,
+    /// Memory.
+    pub slots: Vec<Slot>,
+    /// Commands; their arguments are slots.
+    pub commands: Vec<Command>,
+    /// Phases, in order.
+    pub phases: Vec<Phase>,
+    /// Command indices before which a recording may be cut.
+    pub splits: Vec<usize>,
+    /// Nominal operations of all phases together.
+    pub flops: f64,
+    names: HashMap<Arc<str>, BufferId>,
+}
+
+impl Plan {
+    /// A resident buffer by name.
+    pub fn buffer(&self, name: &str) -> Result<BufferId> {
+        self.names.get(name).copied().ok_or_else(|| {
+            let mut names: Vec<&str> = self.names.keys().map(|n| &**n).collect();
+            names.sort_unstable();
+            GraphError::Unknown { kind: "buffer", name: name.into(), available: names.join(", ") }
+        })
+    }
+
+    /// A phase by name, as an index.
+    pub fn phase(&self, name: &str) -> Result<usize> {
+        self.phases.iter().position(|p| p.name == name).ok_or_else(|| GraphError::Unknown {
+            kind: "phase",
+            name: name.into(),
+            available: self.phases.iter().map(|p| p.name).collect::<Vec<_>>().join(", "),
+        })
+    }
+
+    /// Number of commands in a phase: dispatches on a GPU.
+    pub fn dispatches(&self, phase: usize) -> usize {
+        self.phases[phase].range.len()
+    }
+
+    /// Bytes of all slots.
+    pub fn bytes(&self) -> usize {
+        self.slots.iter().map(|s| s.elements * 4).sum()
+    }
+}

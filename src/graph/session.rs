@@ -1,0 +1,149 @@
+//! A session: a plan resident on a device. Running it replays pre-resolved commands: no allocation, no shader work.
+
+use super::session_cpu::CpuSession;
+use super::session_gpu::GpuSession;
+use super::{GraphError, Plan, Result};
+use crate::device::{Counters, Cpu, Device};
+use crate::kernel::BufferId;
+use std::sync::Arc;
+
+/// A plan resident on a device.
+pub struct Session {
+    inner: Inner,
+}
+
+enum Inner {
+    Cpu(CpuSession, Cpu),
+    Gpu(Box<GpuSession>),
+}
+
+impl Session {
+    /// Makes a plan resident: memory, and on a GPU pipelines and bind groups.
+    pub fn new(device: &Device, plan: impl Into<Arc<Plan>>) -> Result<Session> {
+        let plan = plan.into();
+        let inner = match device {
+            Device::Cpu(cpu) => Inner::Cpu(CpuSession::new(plan)?, cpu.clone()),
+            Device::Gpu(gpu) => Inner::Gpu(Box::new(GpuSession::new(gpu, plan)?)),
+        };
+        Ok(Session { inner })
+    }
+
+    /// On the CPU, a second session of the same plan that shares the named read-only buffers; for replaying one plan from
+    /// several threads.
+    pub fn fork(&mut self, shared: &[BufferId]) -> Result<Session> {
+        match &mut self.inner {
+            Inner::Cpu(session, cpu) => Ok(Session { inner: Inner::Cpu(session.fork(shared)?, cpu.clone()) }),
+            Inner::Gpu(_) => Err(GraphError::Plan { kernel: "session", what: "only CPU sessions fork".into() }),
+        }
+    }
+
+    /// The plan.
+    pub fn plan(&self) -> &Arc<Plan> {
+        match &self.inner {
+            Inner::Cpu(s, _) => s.plan(),
+            Inner::Gpu(s) => s.plan(),
+        }
+    }
+
+    fn check(&self, id: BufferId, offset: usize, len: usize) -> Result<()> {
+        let slot = &self.plan().slots[id.0 as usize];
+        if offset + len > slot.elements {
+            let name = slot.name.as_deref().unwrap_or("buffer").to_string();
+            return Err(GraphError::Length { name, found: offset + len, needed: slot.elements });
+        }
+        Ok(())
+    }
+
+    /// Writes the start of a resident buffer.
+    pub fn write(&mut self, id: BufferId, data: &[f32]) -> Result<()> {
+        self.write_at(id, 0, data)
+    }
+
+    /// Writes a resident buffer from element `offset`.
+    pub fn write_at(&mut self, id: BufferId, offset: usize, data: &[f32]) -> Result<()> {
+        self.check(id, offset, data.len())?;
+        match &mut self.inner {
+            Inner::Cpu(s, _) => {
+                s.write(id, offset, data);
+                Ok(())
+            }
+            Inner::Gpu(s) => s.write(id, offset, data),
+        }
+    }
+
+    /// Writes integers into a resident buffer.
+    pub fn write_u32(&mut self, id: BufferId, data: &[u32]) -> Result<()> {
+        self.write(id, bytemuck::cast_slice(data))
+    }
+
+    /// Reads the start of a resident buffer.
+    pub fn read(&mut self, id: BufferId, out: &mut [f32]) -> Result<()> {
+        self.read_at(id, 0, out)
+    }
+
+    /// Reads a resident buffer from element `offset`.
+    pub fn read_at(&mut self, id: BufferId, offset: usize, out: &mut [f32]) -> Result<()> {
+        self.check(id, offset, out.len())?;
+        match &mut self.inner {
+            Inner::Cpu(s, _) => {
+                s.read(id, offset, out);
+                Ok(())
+            }
+            Inner::Gpu(s) => s.read(id, offset, out),
+        }
+    }
+
+    /// Reads integers from a resident buffer.
+    pub fn read_u32(&mut self, id: BufferId, out: &mut [u32]) -> Result<()> {
+        self.read(id, bytemuck::cast_slice_mut(out))
+    }
+
+    /// Replays phases one after another; on a GPU in one submit while it is predicted to stay under 100 ms, else cut at the
+    /// plan's split marks. Does not wait for a GPU to finish: a read does.
+    pub fn run(&mut self, phases: &[usize]) -> Result<()> {
+        self.repeat(phases, 1)
+    }
+
+    /// Replays the phases `times` times; on a GPU in as few submits as [`Session::run`]'s limit allows.
+    pub fn repeat(&mut self, phases: &[usize], times: usize) -> Result<()> {
+        match &mut self.inner {
+            Inner::Cpu(s, cpu) => {
+                let threads = cpu.threads();
+                cpu.install(|| {
+                    for _ in 0..times {
+                        phases.iter().for_each(|p| s.run(*p, threads));
+                    }
+                });
+                Ok(())
+            }
+            Inner::Gpu(s) => s.repeat(phases, times),
+        }
+    }
+
+    /// On the CPU, replays phases on the calling thread alone; on a GPU the same as [`Session::run`].
+    pub fn run_serial(&mut self, phases: &[usize]) -> Result<()> {
+        match &mut self.inner {
+            Inner::Cpu(s, _) => {
+                phases.iter().for_each(|p| s.run(*p, 1));
+                Ok(())
+            }
+            Inner::Gpu(s) => s.repeat(phases, 1),
+        }
+    }
+
+    /// Waits until the device has done everything submitted.
+    pub fn wait(&mut self) -> Result<()> {
+        match &mut self.inner {
+            Inner::Cpu(..) => Ok(()),
+            Inner::Gpu(s) => s.wait(),
+        }
+    }
+
+    /// Counts of what this device has done so far (zeros on the CPU, which dispatches nothing).
+    pub fn counters(&self) -> Counters {
+        match &self.inner {
+            Inner::Cpu(..) => Counters::default(),
+            Inner::Gpu(s) => s.counters(),
+        }
+    }
+}

@@ -1,0 +1,143 @@
+//! The CPU executor: a plan replayed through the twins.
+
+use super::{GraphError, Plan, Result};
+use crate::device::Access;
+use crate::kernel::{Arg, BufferId, TwinCx};
+use std::cell::{Ref, RefCell, RefMut};
+use std::sync::Arc;
+
+/// One cache line, so that vector loads never straddle two.
+#[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
+#[repr(C, align(64))]
+struct Line([f32; 16]);
+
+/// Zeroed, 64-byte aligned memory of a fixed length.
+pub(super) struct Memory {
+    lines: Vec<Line>,
+    len: usize,
+}
+
+impl Memory {
+    fn new(len: usize, label: &str) -> Result<Memory> {
+        let count = len.div_ceil(16);
+        let mut lines = Vec::new();
+        lines
+            .try_reserve_exact(count)
+            .map_err(|_| GraphError::OutOfMemory { label: label.into(), bytes: len * 4 })?;
+        lines.resize(count, Line([0.0; 16]));
+        Ok(Memory { lines, len })
+    }
+
+    fn as_slice(&self) -> &[f32] {
+        &bytemuck::cast_slice(&self.lines)[..self.len]
+    }
+
+    fn as_mut_slice(&mut self) -> &mut [f32] {
+        &mut bytemuck::cast_slice_mut(&mut self.lines)[..self.len]
+    }
+}
+
+/// A slot's memory: a session's own, or shared (read-only) between the sessions of several threads.
+enum Slot {
+    Own(RefCell<Memory>),
+    Shared(Arc<Memory>),
+}
+
+enum Guard<'a> {
+    Read(Ref<'a, Memory>),
+    Write(RefMut<'a, Memory>),
+    Shared(&'a Memory),
+}
+
+/// Bindings of the widest kernel.
+const MAX_ARGS: usize = 10;
+
+/// A plan resident in host memory.
+pub struct CpuSession {
+    plan: Arc<Plan>,
+    slots: Vec<Slot>,
+}
+
+impl CpuSession {
+    pub(super) fn new(plan: Arc<Plan>) -> Result<CpuSession> {
+        let mut slots = Vec::with_capacity(plan.slots.len());
+        for s in &plan.slots {
+            let mut memory = Memory::new(s.elements, s.name.as_deref().unwrap_or("a plan's memory"))?;
+            if let Some(data) = &s.data {
+                memory.as_mut_slice()[..data.len()].copy_from_slice(data);
+            }
+            slots.push(Slot::Own(RefCell::new(memory)));
+        }
+        Ok(CpuSession { plan, slots })
+    }
+
+    /// A second session of the same plan that shares the read-only buffers `shared` with this one.
+    pub(super) fn fork(&mut self, shared: &[BufferId]) -> Result<CpuSession> {
+        for id in shared {
+            let slot = &mut self.slots[id.0 as usize];
+            if let Slot::Own(own) = slot {
+                let memory = std::mem::replace(own.get_mut(), Memory { lines: Vec::new(), len: 0 });
+                *slot = Slot::Shared(Arc::new(memory));
+            }
+        }
+        let mut fork = CpuSession { plan: self.plan.clone(), slots: Vec::with_capacity(self.slots.len()) };
+        for (slot, info) in self.slots.iter().zip(&self.plan.slots) {
+            fork.slots.push(match slot {
+                Slot::Shared(memory) => Slot::Shared(memory.clone()),
+                Slot::Own(own) => {
+                    let mut memory = Memory::new(info.elements, info.name.as_deref().unwrap_or("a plan's memory"))?;
+                    memory.as_mut_slice().copy_from_slice(own.borrow().as_slice());
+                    Slot::Own(RefCell::new(memory))
+                }
+            });
+        }
+        Ok(fork)
+    }
+
+    /// Runs phase number `phase` on up to `threads` threads of the current pool.
+    pub(super) fn run(&self, phase: usize, threads: usize) {
+        let cx = TwinCx { threads, ..TwinCx::SERIAL };
+        for command in &self.plan.commands[self.plan.phases[phase].range.clone()] {
+            let mut guards: [Option<Guard<'_>>; MAX_ARGS] = Default::default();
+            for ((guard, id), access) in guards.iter_mut().zip(&command.args).zip(command.kernel.access) {
+                *guard = Some(match &self.slots[id.0 as usize] {
+                    Slot::Own(m) if *access == Access::Read => Guard::Read(m.borrow()),
+                    Slot::Own(m) => Guard::Write(m.borrow_mut()),
+                    Slot::Shared(m) => Guard::Shared(m),
+                });
+            }
+            let mut args: [Arg<'_>; MAX_ARGS] = [const { Arg::Read(&[]) }; MAX_ARGS];
+            for (arg, guard) in args.iter_mut().zip(guards.iter_mut().flatten()) {
+                *arg = match guard {
+                    Guard::Read(m) => Arg::Read(m.as_slice()),
+                    Guard::Shared(m) => Arg::Read(m.as_slice()),
+                    Guard::Write(m) => Arg::Write(m.as_mut_slice()),
+                };
+            }
+            (command.kernel.twin)(&command.params, &mut args[..command.args.len()], &cx);
+        }
+    }
+
+    pub(super) fn write(&mut self, id: BufferId, offset: usize, data: &[f32]) {
+        match &mut self.slots[id.0 as usize] {
+            Slot::Own(m) => m.get_mut().as_mut_slice()[offset..offset + data.len()].copy_from_slice(data),
+            Slot::Shared(m) => {
+                // Sole owner again, or else a copy: other sessions keep what they had.
+                let mut memory = Memory { lines: m.lines.clone(), len: m.len };
+                memory.as_mut_slice()[offset..offset + data.len()].copy_from_slice(data);
+                *m = Arc::new(memory);
+            }
+        }
+    }
+
+    pub(super) fn read(&self, id: BufferId, offset: usize, out: &mut [f32]) {
+        match &self.slots[id.0 as usize] {
+            Slot::Own(m) => out.copy_from_slice(&m.borrow().as_slice()[offset..offset + out.len()]),
+            Slot::Shared(m) => out.copy_from_slice(&m.as_slice()[offset..offset + out.len()]),
+        }
+    }
+
+    pub(super) fn plan(&self) -> &Arc<Plan> {
+        &self.plan
+    }
+}

@@ -1,0 +1,124 @@
+//! `adamw`: PyTorch's AdamW on one flat buffer, fused with the clip factor and the exponential moving average.
+
+use super::call::{fold, params};
+use super::parallel::{for_each, rows_per_task};
+use super::state::State;
+use super::{Arg, BufferId, Command, Kernel, TwinCx, variant};
+use crate::device::Access;
+use bytemuck::{Pod, Zeroable};
+
+/// The constants of AdamW.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct AdamWParams {
+    /// Decay of the first moment.
+    pub beta1: f64,
+    /// Decay of the second moment.
+    pub beta2: f64,
+    /// Added to the root of the second moment.
+    pub eps: f64,
+    /// Decoupled weight decay, per unit of learning rate.
+    pub weight_decay: f64,
+}
+
+/// Parameters; mirrors the WGSL struct.
+#[derive(Clone, Copy, Debug, Pod, Zeroable)]
+#[repr(C)]
+pub struct Params {
+    n: u32,
+    rest1: f32,
+    beta2: f32,
+    rest2: f32,
+    eps: f32,
+    weight_decay: f32,
+    pad: [u32; 2],
+}
+
+/// The kernel.
+pub static KERNEL: Kernel = Kernel {
+    name: "adamw",
+    access: &[
+        Access::ReadWrite,
+        Access::Read,
+        Access::ReadWrite,
+        Access::ReadWrite,
+        Access::ReadWrite,
+        Access::Read,
+    ],
+    params_bytes: size_of::<Params>(),
+    variants: &[&variant::adamw::ONLY],
+    twin,
+};
+const _: () = assert!(variant::adamw::ONLY.params_bytes as usize == size_of::<Params>());
+const _: () = assert!(variant::adamw::ONLY.workgroup[0] == 256);
+
+/// One update of the weights `p` \[n\] by the gradient `g` \[n\] with moments `m`, `v` \[n\] and average `ema` \[n\], all dense
+/// at offset 0. Learning rate, clip factor, bias corrections and decay are those that `tick` left in `state`; a clip
+/// factor of 0 (a non-finite gradient) leaves everything as it was.
+#[allow(clippy::too_many_arguments)]
+pub fn command(
+    constants: &AdamWParams,
+    n: usize,
+    p: BufferId,
+    g: BufferId,
+    m: BufferId,
+    v: BufferId,
+    ema: BufferId,
+    state: BufferId,
+) -> Command {
+    let params = Params {
+        n: n as u32,
+        rest1: (1.0 - constants.beta1) as f32,
+        beta2: constants.beta2 as f32,
+        rest2: (1.0 - constants.beta2) as f32,
+        eps: constants.eps as f32,
+        weight_decay: constants.weight_decay as f32,
+        pad: [0; 2],
+    };
+    Command::new(&KERNEL, &variant::adamw::ONLY, &params, &[p, g, m, v, ema, state], fold(n, 256))
+}
+
+fn twin(words: &[u32], args: &mut [Arg<'_>], cx: &TwinCx<'_>) {
+    let params: &Params = params(words);
+    let [p, g, m, v, ema, state] = args else { unreachable!("adamw has six bindings") };
+    let state = State::from_words(state.read());
+    let n = params.n as usize;
+    if state.clip == 0.0 || n == 0 {
+        return;
+    }
+    // Small blocks keep the five streams in cache-friendly step; every block is independent.
+    let per = rows_per_task(cx, n, 12 * n);
+    let tasks = p.write()[..n]
+        .chunks_mut(per)
+        .zip(g.read()[..n].chunks(per))
+        .zip(m.write()[..n].chunks_mut(per))
+        .zip(v.write()[..n].chunks_mut(per))
+        .zip(ema.write()[..n].chunks_mut(per))
+        .collect();
+    for_each(tasks, |_, ((((p, g), m), v), ema)| update(params, &state, p, g, m, v, ema));
+}
+
+#[multiversion::multiversion(targets("x86_64+avx512f+avx512vl", "x86_64+avx2+fma"))]
+fn update(
+    params: &Params,
+    state: &State,
+    p: &mut [f32],
+    g: &[f32],
+    m: &mut [f32],
+    v: &mut [f32],
+    ema: &mut [f32],
+) {
+    let keep = 1.0 - state.lr * params.weight_decay;
+    let step = state.lr / state.bias1;
+    let root = 1.0 / state.bias2.sqrt();
+    let rest = 1.0 - state.ema_decay;
+    let (rest1, beta2, rest2, eps, clip) = (params.rest1, params.beta2, params.rest2, params.eps, state.clip);
+    for ((((p, g), m), v), ema) in p.iter_mut().zip(g).zip(m.iter_mut()).zip(v.iter_mut()).zip(ema.iter_mut())
+    {
+        let g = g * clip;
+        *m += (g - *m) * rest1;
+        *v = *v * beta2 + rest2 * g * g;
+        let denominator = v.sqrt() * root + eps;
+        *p = *p * keep - step * *m / denominator;
+        *ema += (*p - *ema) * rest;
+    }
+}

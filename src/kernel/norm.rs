@@ -1,0 +1,115 @@
+//! `norm`: layer norm and RMS norm of every row, with or without an affine part.
+
+use super::call::{fold, params};
+use super::rowwise::{Row, sum, tile, tile_agrees, whole_rows};
+use super::{Arg, BufferId, Command, Kernel, TwinCx, Variant, View, variant};
+use crate::device::Access;
+use bytemuck::{Pod, Zeroable};
+use multiversion::multiversion;
+
+/// Which statistics normalise a row; the codes are those of `shaders/norm.wgsl`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(u32)]
+pub enum NormKind {
+    /// (x - mean) / sqrt(variance + eps), with the biased variance.
+    Layer = 0,
+    /// x / sqrt(mean(x^2) + eps).
+    Rms = 1,
+}
+
+/// Parameters; mirrors the WGSL struct.
+#[derive(Clone, Copy, Debug, Pod, Zeroable)]
+#[repr(C)]
+pub struct Params {
+    rows: u32,
+    cols: u32,
+    kind: u32,
+    flags: u32,
+    eps: f32,
+    w_offset: u32,
+    b_offset: u32,
+    pad: u32,
+    x: View,
+    y: View,
+}
+
+const VARIANTS: [&Variant; 3] = [&variant::norm::THIN, &variant::norm::NARROW, &variant::norm::WIDE];
+
+/// The kernel.
+pub static KERNEL: Kernel = Kernel {
+    name: "norm",
+    access: &[Access::Read, Access::Read, Access::Read, Access::Write],
+    params_bytes: size_of::<Params>(),
+    variants: &VARIANTS,
+    twin,
+};
+const _: () = assert!(tile_agrees(&VARIANTS, size_of::<Params>()));
+
+/// y = xhat * w + b for every row of x; x and y are [rows, cols]. `affine` names the first of the `cols` weights and,
+/// if there is one, of the biases; `empty` is bound where there are none (any buffer that this call does not write).
+#[allow(clippy::type_complexity)]
+pub fn command(
+    kind: NormKind,
+    eps: f32,
+    [rows, cols]: [usize; 2],
+    (x, x_view): (BufferId, View),
+    affine: Option<((BufferId, usize), Option<(BufferId, usize)>)>,
+    (y, y_view): (BufferId, View),
+    empty: BufferId,
+) -> Command {
+    let (w, b) = (affine.map(|a| a.0), affine.and_then(|a| a.1));
+    let params = Params {
+        rows: rows as u32,
+        cols: cols as u32,
+        kind: kind as u32,
+        flags: u32::from(w.is_some()) | u32::from(b.is_some()) << 1,
+        eps,
+        w_offset: w.map_or(0, |w| w.1) as u32,
+        b_offset: b.map_or(0, |b| b.1) as u32,
+        pad: 0,
+        x: x_view,
+        y: y_view,
+    };
+    let (w, b) = (w.map_or(empty, |w| w.0), b.map_or(empty, |b| b.0));
+    let variant = tile(cols, VARIANTS);
+    Command::new(&KERNEL, variant, &params, &[x, w, b, y], fold(rows, variant.constant("R")))
+}
+
+fn twin(words: &[u32], args: &mut [Arg<'_>], cx: &TwinCx<'_>) {
+    let p: &Params = params(words);
+    let [x, w, b, y] = args else { unreachable!("norm has four bindings") };
+    let (x, w, b, y) = (x.read(), w.read(), b.read(), &mut y.write()[p.y.offset as usize..]);
+    let (rows, cols) = (p.rows as usize, p.cols as usize);
+    let w = (p.flags & 1 != 0).then(|| &w[p.w_offset as usize..][..cols]);
+    let b = (p.flags & 2 != 0).then(|| &b[p.b_offset as usize..][..cols]);
+    whole_rows(cx, y, p.y.row_stride as usize, [rows, cols], 3 * rows * (cols + 8), |i, y| {
+        let mut spread = Vec::new();
+        line(p.kind, p.eps, Row::of(x, &p.x, i, 0, y.len()).slice(y.len(), &mut spread), w, b, y);
+    });
+}
+
+#[multiversion(targets("x86_64+avx2+fma"))]
+fn line(kind: u32, eps: f32, x: &[f32], w: Option<&[f32]>, b: Option<&[f32]>, y: &mut [f32]) {
+    let (mean, rstd) = statistics(kind, eps, x);
+    match (w, b) {
+        (None, _) => y.iter_mut().zip(x).for_each(|(y, x)| *y = (x - mean) * rstd),
+        (Some(w), None) => {
+            y.iter_mut().zip(x).zip(w).for_each(|((y, x), w)| *y = (x - mean) * rstd * w);
+        }
+        (Some(w), Some(b)) => {
+            y.iter_mut()
+                .zip(x)
+                .zip(w.iter().zip(b))
+                .for_each(|((y, x), (w, b))| *y = (x - mean) * rstd * w + b);
+        }
+    }
+}
+
+/// Mean (0 for RMS) and reciprocal standard deviation of a row, in two passes.
+#[inline(always)]
+pub(super) fn statistics(kind: u32, eps: f32, x: &[f32]) -> (f32, f32) {
+    let share = 1.0 / x.len() as f32;
+    let mean = if kind == NormKind::Layer as u32 { sum(x, |v| v) * share } else { 0.0 };
+    let square = sum(x, |v| (v - mean) * (v - mean)) * share;
+    (mean, 1.0 / (square + eps).sqrt())
+}

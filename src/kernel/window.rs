@@ -1,0 +1,177 @@
+//! `window`: gathers a batch of training windows from the raw recordings and normalises them.
+
+use super::call::{fold, params};
+use super::parallel::{for_each, rows_per_task};
+use super::{Arg, BufferId, Command, Kernel, TwinCx, variant};
+use crate::device::Access;
+use bytemuck::{Pod, Zeroable};
+
+/// The shape of a batch of windows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WindowShape {
+    /// Windows per batch.
+    pub batch: usize,
+    /// Observations per window, oldest first.
+    pub history: usize,
+    /// Numbers per observation (O).
+    pub obs_dim: usize,
+    /// Actions per window (H).
+    pub horizon: usize,
+    /// Numbers per action (A).
+    pub action_dim: usize,
+    /// Row of the first action relative to the newest observation's (0: the action taken at that observation).
+    pub action_offset: i32,
+}
+
+/// Parameters; mirrors the WGSL struct.
+#[derive(Clone, Copy, Debug, Pod, Zeroable)]
+#[repr(C)]
+pub struct Params {
+    batch: u32,
+    history: u32,
+    obs_dim: u32,
+    horizon: u32,
+    action_dim: u32,
+    action_offset: i32,
+}
+
+/// The kernel.
+pub static KERNEL: Kernel = Kernel {
+    name: "window",
+    access: &[
+        Access::Read,
+        Access::Read,
+        Access::Read,
+        Access::Read,
+        Access::Read,
+        Access::Write,
+        Access::Write,
+    ],
+    params_bytes: size_of::<Params>(),
+    variants: &[&variant::window::ONLY],
+    twin,
+};
+const _: () = assert!(variant::window::ONLY.params_bytes as usize == size_of::<Params>());
+const _: () = assert!(variant::window::ONLY.workgroup[0] == 64);
+
+/// The normaliser as the kernels read it: normalised = (x - offset) scale. Layout: observation offsets \[O\] and
+/// scales \[O\], action offsets \[H A\] and scales \[H A\], and per action dimension \[A\] the observation dimension that the
+/// raw action is taken relative to, or -1.
+pub fn affine(
+    obs_offset: &[f32],
+    obs_scale: &[f32],
+    act_offset: &[f32],
+    act_scale: &[f32],
+    relative: &[Option<usize>],
+) -> Vec<f32> {
+    let relative: Vec<f32> = relative.iter().map(|d| d.map_or(-1.0, |d| d as f32)).collect();
+    [obs_offset, obs_scale, act_offset, act_scale, &relative].concat()
+}
+
+/// The parts of an affine buffer (see [`affine`]).
+pub(super) struct Affine<'a> {
+    pub obs_offset: &'a [f32],
+    pub obs_scale: &'a [f32],
+    pub act_offset: &'a [f32],
+    pub act_scale: &'a [f32],
+    pub relative: &'a [f32],
+}
+
+impl<'a> Affine<'a> {
+    pub fn split(words: &'a [f32], obs_dim: usize, horizon: usize, action_dim: usize) -> Affine<'a> {
+        let (obs_offset, rest) = words.split_at(obs_dim);
+        let (obs_scale, rest) = rest.split_at(obs_dim);
+        let (act_offset, rest) = rest.split_at(horizon * action_dim);
+        let (act_scale, rest) = rest.split_at(horizon * action_dim);
+        Affine { obs_offset, obs_scale, act_offset, act_scale, relative: &rest[..action_dim] }
+    }
+
+    /// The value of the observation dimension that action dimension `a` is relative to, in the raw observation; else 0.
+    #[inline]
+    pub fn anchor(&self, a: usize, observation: &[f32]) -> f32 {
+        let dim = self.relative[a];
+        if dim < 0.0 || observation.is_empty() {
+            return 0.0;
+        }
+        observation[(dim as usize).min(observation.len() - 1)]
+    }
+}
+
+/// y_obs \[batch, history O\] and y_action \[batch, H A\], normalised, from the raw rows `obs` \[T, O\] and `action` \[T, A\].
+/// `index` \[batch\] (u32) names windows; `table` \[W, 3\] (u32) holds for each the row of the newest observation and the
+/// first and last row (inclusive) of its episode: rows outside the episode repeat the nearest one inside.
+/// `affine` as laid out by [`affine`]. Window numbers and rows past the buffers' ends are clamped.
+#[allow(clippy::too_many_arguments)]
+pub fn command(
+    shape: &WindowShape,
+    index: BufferId,
+    table: BufferId,
+    obs: BufferId,
+    action: BufferId,
+    affine: BufferId,
+    y_obs: BufferId,
+    y_action: BufferId,
+) -> Command {
+    let params = Params {
+        batch: shape.batch as u32,
+        history: shape.history as u32,
+        obs_dim: shape.obs_dim as u32,
+        horizon: shape.horizon as u32,
+        action_dim: shape.action_dim as u32,
+        action_offset: shape.action_offset,
+    };
+    let items = shape.batch * (shape.history * shape.obs_dim + shape.horizon * shape.action_dim);
+    let args = [index, table, obs, action, affine, y_obs, y_action];
+    Command::new(&KERNEL, &variant::window::ONLY, &params, &args, fold(items, 64))
+}
+
+fn twin(words: &[u32], args: &mut [Arg<'_>], cx: &TwinCx<'_>) {
+    let p: &Params = params(words);
+    let [index, table, obs, action, affine, y_obs, y_action] = args else {
+        unreachable!("window has seven bindings")
+    };
+    let (index, table, obs, action) = (index.read_u32(), table.read_u32(), obs.read(), action.read());
+    let (batch, history, horizon) = (p.batch as usize, p.history as usize, p.horizon as usize);
+    let (o, a) = (p.obs_dim as usize, p.action_dim as usize);
+    let affine = Affine::split(affine.read(), o, horizon, a);
+    let (wide, tall) = (history * o, horizon * a);
+    if batch == 0 || wide == 0 || tall == 0 {
+        return;
+    }
+    let windows = table.len() / 3;
+    let per = rows_per_task(cx, batch, 4 * batch * (wide + tall));
+    let tasks = y_obs.write()[..batch * wide]
+        .chunks_mut(per * wide)
+        .zip(y_action.write()[..batch * tall].chunks_mut(per * tall))
+        .collect();
+    for_each(tasks, |task, (y_obs, y_action): (&mut [f32], &mut [f32])| {
+        for (r, (y_obs, y_action)) in y_obs.chunks_mut(wide).zip(y_action.chunks_mut(tall)).enumerate() {
+            let window = (index[task * per + r] as usize).min(windows - 1);
+            let [newest, first, last] = [0, 1, 2].map(|w| i64::from(table[3 * window + w]));
+            let row = |at: i64, width: usize, rows: &'_ [f32]| -> std::ops::Range<usize> {
+                let row = (at.min(last).max(first) as usize).min((rows.len() / width).saturating_sub(1));
+                row * width..(row + 1) * width
+            };
+            for (h, y) in y_obs.chunks_mut(o).enumerate() {
+                let from = &obs[row(newest - (history - 1 - h) as i64, o, obs)];
+                normalise(from, affine.obs_offset, affine.obs_scale, y);
+            }
+            let anchor = &obs[row(newest, o, obs)];
+            for (h, y) in y_action.chunks_mut(a).enumerate() {
+                let from = &action[row(newest + i64::from(p.action_offset) + h as i64, a, action)];
+                let span = h * a..(h + 1) * a;
+                let (offset, scale) = (&affine.act_offset[span.clone()], &affine.act_scale[span]);
+                for (d, y) in y.iter_mut().enumerate() {
+                    *y = (from[d] - affine.anchor(d, anchor) - offset[d]) * scale[d];
+                }
+            }
+        }
+    });
+}
+
+#[inline]
+fn normalise(x: &[f32], offset: &[f32], scale: &[f32], y: &mut [f32]) {
+    for (((y, x), offset), scale) in y.iter_mut().zip(x).zip(offset).zip(scale) {
+        *y = (x - offset) * scale;
+    }
+}

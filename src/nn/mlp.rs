@@ -1,0 +1,40 @@
+//! The plain velocity MLP: linear layers `layers.0`, `layers.1`, ... with an activation between.
+
+use super::{Builder, Conditioning, TimeInput};
+use crate::graph::{Result, Value};
+use crate::kernel::math::Activation;
+use serde::{Deserialize, Serialize};
+
+/// Linear layers over [a; t; z] (or, with FiLM, over a) with an activation between.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Mlp {
+    /// Widths of the hidden layers.
+    pub hidden: Vec<usize>,
+    /// Between the layers.
+    pub activation: Activation,
+    /// How the time enters.
+    pub time: TimeInput,
+    /// How time and observation enter.
+    pub conditioning: Conditioning,
+}
+
+impl Mlp {
+    /// v(a, t, z); shapes as [`super::NetworkSpec::velocity`].
+    pub fn velocity(&self, b: &mut Builder<'_>, a: Value, t: Value, z: Value) -> Result<Value> {
+        let out = b.graph.shape(a).cols();
+        let t = self.time.apply(b, t)?;
+        let (mut h, condition) = match self.conditioning {
+            Conditioning::Concat => (b.concat(&[a, t, z])?, None),
+            Conditioning::Film => (a, Some(b.concat(&[t, z])?)),
+        };
+        for (i, width) in self.hidden.iter().enumerate() {
+            h = b.linear(&format!("layers.{i}"), h, *width)?;
+            if let Some(c) = condition {
+                h = b.film(&format!("film.{i}"), h, c)?;
+            }
+            h = b.activate(self.activation, h)?;
+        }
+        b.linear(&format!("layers.{}", self.hidden.len()), h, out)
+    }
+}

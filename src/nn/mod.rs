@@ -1,0 +1,104 @@
+//! Networks: layers with PyTorch's parameter names and layouts, velocity networks, observation encoders.
+//!
+//! To add a network, add its file and its line in [`NetworkSpec`].
+
+pub mod encoder;
+pub mod layers;
+pub mod mlp;
+pub mod residual;
+pub mod store;
+
+pub use encoder::EncoderSpec;
+pub use layers::{Builder, Init, ParamSpec};
+pub use store::{ParamStore, StoreError};
+
+use crate::graph::{Result, Value};
+use crate::kernel::time_embed::TimeEmbedding;
+use serde::{Deserialize, Serialize};
+
+/// How the time enters a network.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
+pub enum TimeInput {
+    /// t itself, one column.
+    Raw,
+    /// sin and cos of t * scale at frequencies from 1 down to 1 / max_period (diffusion policy's SinusoidalPosEmb).
+    Sinusoidal {
+        /// Columns, even.
+        dim: usize,
+        /// What t in [0, 1] is multiplied by: 99 for embeddings made for the integers 0-99.
+        scale: f64,
+        /// Longest period over 2 pi.
+        max_period: f64,
+    },
+    /// sin and cos at periods spaced geometrically (pi0's, openpi's posemb_sincos).
+    Period {
+        /// Columns, even.
+        dim: usize,
+        /// Shortest period.
+        min_period: f64,
+        /// Longest period.
+        max_period: f64,
+    },
+}
+
+impl TimeInput {
+    /// The embedding, if there is one.
+    pub fn embedding(&self) -> Option<TimeEmbedding> {
+        match *self {
+            TimeInput::Raw => None,
+            TimeInput::Sinusoidal { dim, scale, max_period } => Some(TimeEmbedding::Sinusoidal { dim, scale, max_period }),
+            TimeInput::Period { dim, min_period, max_period } => Some(TimeEmbedding::Period { dim, min_period, max_period }),
+        }
+    }
+
+    /// The time's columns for t [rows, 1].
+    pub fn apply(&self, b: &mut Builder<'_>, t: Value) -> Result<Value> {
+        match self.embedding() {
+            None => Ok(t),
+            Some(kind) => b.graph.time_embedding(&kind, t),
+        }
+    }
+}
+
+/// How time and observation enter a network.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Conditioning {
+    /// Beside the state, as columns of the first layer's input.
+    Concat,
+    /// As a scale and a shift of every hidden layer (FiLM, Perez 2018).
+    Film,
+}
+
+/// A velocity network v(a, t, z).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum NetworkSpec {
+    /// Linear layers with an activation between.
+    Mlp(mlp::Mlp),
+    /// Residual blocks with layer norm.
+    Residual(residual::Residual),
+}
+
+impl NetworkSpec {
+    /// The velocity [rows, action columns] of the flat chunk a [rows, A] at times t ([1, 1] or [rows, 1]) given z
+    /// ([rows, Z] or fewer, repeated rows).
+    pub fn velocity(&self, b: &mut Builder<'_>, a: Value, t: Value, z: Value) -> Result<Value> {
+        match self {
+            NetworkSpec::Mlp(n) => n.velocity(b, a, t, z),
+            NetworkSpec::Residual(n) => n.velocity(b, a, t, z),
+        }
+    }
+
+    /// The network of the reference Push-T policy: residual, width 384, two blocks.
+    pub fn push_t() -> NetworkSpec {
+        NetworkSpec::Residual(residual::Residual {
+            width: 384,
+            blocks: 2,
+            activation: crate::kernel::math::Activation::Silu,
+            time: TimeInput::Sinusoidal { dim: 64, scale: 99.0, max_period: 10_000.0 },
+            conditioning: Conditioning::Concat,
+        })
+    }
+}

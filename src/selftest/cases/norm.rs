@@ -1,0 +1,53 @@
+//! Cases of `norm`: both kinds, without and with weight and bias, rows far from zero mean.
+
+use super::{OPERANDS, Operand, ROWS, at, id, operand, output, values};
+use crate::kernel::Target;
+use crate::kernel::case::Case;
+use crate::kernel::norm::{NormKind, command};
+
+/// Mean and reciprocal deviation of a row, in f64.
+pub(super) fn statistics(kind: NormKind, row: &[f64]) -> (f64, f64) {
+    let n = row.len() as f64;
+    let mean = if kind == NormKind::Layer { row.iter().sum::<f64>() / n } else { 0.0 };
+    let square = row.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / n;
+    (mean, 1.0 / (square + f64::from(EPS)).sqrt())
+}
+
+/// The eps of the cases.
+pub(super) const EPS: f32 = 1e-5;
+
+/// The cases.
+pub fn cases(_target: &Target) -> Vec<Case> {
+    let mut out = Vec::new();
+    for [rows, cols] in ROWS {
+        for (k, kind) in OPERANDS.into_iter().enumerate() {
+            // Rows of equal elements are all cancellation for the layer norm.
+            let equal = matches!(kind, Operand::Column | Operand::Single);
+            for norm in if equal { &[NormKind::Rms][..] } else { &[NormKind::Layer, NormKind::Rms] } {
+                let norm = *norm;
+                for affine in 0..3 {
+                    let (mut x, xv) = operand(kind, [rows, cols], 1);
+                    x.iter_mut().for_each(|v| *v += 1.5);
+                    let (w, b) = (values(cols + 5, 2), values(cols + 2, 3));
+                    let (yv, want) = output([rows, cols], k, |i, j| {
+                        let row: Vec<f64> = (0..cols).map(|j| at(&x, &xv, i, j)).collect();
+                        let (mean, rstd) = statistics(norm, &row);
+                        let y = (row[j] - mean) * rstd;
+                        let y = if affine > 0 { y * f64::from(w[5 + j]) } else { y };
+                        if affine > 1 { y + f64::from(b[2 + j]) } else { y }
+                    });
+                    let parts = (affine > 0).then_some(((id(1), 5), (affine > 1).then_some((id(2), 2))));
+                    out.push(Case {
+                        label: format!("norm {norm:?} {rows}x{cols} {kind:?} affine {affine}"),
+                        command: command(norm, EPS, [rows, cols], (id(0), xv), parts, (id(3), yv), id(2)),
+                        buffers: vec![x, w, b, vec![0.0; want.len()]],
+                        expect: vec![(3, want)],
+                        exact: false,
+                        tolerance: 1e-5,
+                    });
+                }
+            }
+        }
+    }
+    out
+}
