@@ -47,12 +47,7 @@ pub(super) fn rows_nn(a: Operand<'_>, b: Operand<'_>, shape: [usize; 3], c: Pane
 
 /// Tiles of R x 4 outputs (R vectors of partial sums per weight row); left-over rows take eight columns at once.
 #[inline(always)]
-fn nt<V: Lanes, const R: usize>(
-    a: Operand<'_>,
-    b: Operand<'_>,
-    [rows, cols, k]: [usize; 3],
-    c: Panel<'_>,
-) {
+fn nt<V: Lanes, const R: usize>(a: Operand<'_>, b: Operand<'_>, [rows, cols, k]: [usize; 3], c: Panel<'_>) {
     let tiled = rows - rows % R;
     let mut j = 0;
     while j + 8 <= cols {
@@ -122,12 +117,7 @@ fn nt_tile<V: Lanes, const R: usize, const S: usize>(
 
 /// Tiles of R rows by four vectors; left-over rows take eight vectors at once.
 #[inline(always)]
-fn nn<V: Lanes, const R: usize>(
-    a: Operand<'_>,
-    b: Operand<'_>,
-    [rows, cols, k]: [usize; 3],
-    c: Panel<'_>,
-) {
+fn nn<V: Lanes, const R: usize>(a: Operand<'_>, b: Operand<'_>, [rows, cols, k]: [usize; 3], c: Panel<'_>) {
     let tiled = rows - rows % R;
     let mut j = 0;
     while j + 8 * V::N <= cols {
@@ -151,7 +141,8 @@ fn nn<V: Lanes, const R: usize>(
     }
     for j in j..cols {
         for i in 0..rows {
-            let sum = a.row(i, 0, k).iter().enumerate().fold(0.0, |sum, (d, x)| sum + x * b.data[d * b.ld + j]);
+            let sum =
+                a.row(i, 0, k).iter().enumerate().fold(0.0, |sum, (d, x)| sum + x * b.data[d * b.ld + j]);
             c.segment(i, j, 1)[0] = sum;
         }
     }

@@ -10,7 +10,8 @@ fn golden(name: &str) -> Case {
     let (_, header) = SafeTensors::read_metadata(&bytes).unwrap();
     let metadata = header.metadata().as_ref().unwrap();
     let tensors = SafeTensors::deserialize(&bytes).unwrap();
-    let floats = |name: &str| -> Vec<f32> { bytemuck::pod_collect_to_vec(tensors.tensor(name).unwrap().data()) };
+    let floats =
+        |name: &str| -> Vec<f32> { bytemuck::pod_collect_to_vec(tensors.tensor(name).unwrap().data()) };
     let mut attributes: serde_json::Value = serde_json::from_str(&metadata["attrs"]).unwrap();
     let attributes = attributes.as_object_mut().unwrap();
     assert_eq!(attributes.remove("order").unwrap(), "sin,cos");
