@@ -57,6 +57,11 @@ fn nt<V: Lanes, const R: usize>(a: Operand<'_>, b: Operand<'_>, [rows, cols, k]:
             nt_tile::<V, R, 4>(a, b, [i, j + 4, k], c);
             i += R;
         }
+        while i + 2 <= rows {
+            nt_tile::<V, 2, 4>(a, b, [i, j, k], c);
+            nt_tile::<V, 2, 4>(a, b, [i, j + 4, k], c);
+            i += 2;
+        }
         while i < rows {
             nt_tile::<V, 1, 8>(a, b, [i, j, k], c);
             i += 1;
@@ -81,10 +86,14 @@ fn nt_tile<V: Lanes, const R: usize, const S: usize>(
 ) {
     let a: [&[f32]; R] = std::array::from_fn(|r| a.row(i + r, 0, k));
     let b: [&[f32]; S] = std::array::from_fn(|s| b.row(j + s, 0, k));
-    let mut acc = [[V::splat(0.0); S]; R];
+    let zero = V::splat(0.0);
+    let mut acc = [[zero; S]; R];
     let mut d = 0;
     while d + V::N <= k {
-        let x: [V; R] = std::array::from_fn(|r| V::load(&a[r][d..d + V::N]));
+        let mut x = [zero; R];
+        for r in 0..R {
+            x[r] = V::load(&a[r][d..d + V::N]);
+        }
         for s in 0..S {
             let y = V::load(&b[s][d..d + V::N]);
             for r in 0..R {
@@ -100,7 +109,6 @@ fn nt_tile<V: Lanes, const R: usize, const S: usize>(
         if S >= 4 {
             out[..4].copy_from_slice(&V::sums([v[0], v[1 % S], v[2 % S], v[3 % S]]));
         } else {
-            let zero = V::splat(0.0);
             out[0] = V::sums([v[0], zero, zero, zero])[0];
         }
         if S == 8 {
@@ -125,7 +133,12 @@ fn nn<V: Lanes, const R: usize>(a: Operand<'_>, b: Operand<'_>, [rows, cols, k]:
             nn_tile::<V, R, 4>(a, b, [i, j, k], c);
             nn_tile::<V, R, 4>(a, b, [i, j + 4 * V::N, k], c);
         }
-        for i in tiled..rows {
+        let paired = rows - (rows - tiled) % 2;
+        for i in (tiled..paired).step_by(2) {
+            nn_tile::<V, 2, 4>(a, b, [i, j, k], c);
+            nn_tile::<V, 2, 4>(a, b, [i, j + 4 * V::N, k], c);
+        }
+        for i in paired..rows {
             nn_tile::<V, 1, 8>(a, b, [i, j, k], c);
         }
         j += 8 * V::N;
@@ -157,10 +170,17 @@ fn nn_tile<V: Lanes, const R: usize, const W: usize>(
     c: Panel<'_>,
 ) {
     let a: [&[f32]; R] = std::array::from_fn(|r| a.row(i + r, 0, k));
-    let mut acc = [[V::splat(0.0); W]; R];
+    let zero = V::splat(0.0);
+    let mut acc = [[zero; W]; R];
     for d in 0..k {
         let y = b.row(d, j, W * V::N);
-        let y: [V; W] = std::array::from_fn(|w| V::load(&y[w * V::N..(w + 1) * V::N]));
+        let y = {
+            let mut vectors = [zero; W];
+            for w in 0..W {
+                vectors[w] = V::load(&y[w * V::N..(w + 1) * V::N]);
+            }
+            vectors
+        };
         for r in 0..R {
             let x = V::splat(a[r][d]);
             for w in 0..W {

@@ -1,7 +1,8 @@
 //! A vector register of f32, as the direct kernels need it: AVX-512, AVX2, NEON, and plain arrays.
 //!
 //! The functions are `inline(always)` without target features of their own: they take those of the multiversioned
-//! function that they end up in (`dot::rows_nt`, `dot::rows_nn`), which alone decides which type is used.
+//! function that they end up in (`dot::rows_nt`, `dot::rows_nn`), which alone decides which type is used. For the
+//! same reason nothing here hides an intrinsic in a closure: closures do not inherit the features.
 
 /// A vector of `N` lanes.
 pub(super) trait Lanes: Copy {
@@ -83,11 +84,17 @@ mod x86 {
         }
         #[inline(always)]
         fn sums(v: [Self; 4]) -> [f32; 4] {
+            Avx2::sums([v[0].folded(), v[1].folded(), v[2].folded(), v[3].folded()])
+        }
+    }
+
+    impl Avx512 {
+        /// The upper half added to the lower.
+        #[inline(always)]
+        fn folded(self) -> Avx2 {
             unsafe {
-                Avx2::sums(v.map(|x| {
-                    let high = _mm256_castpd_ps(_mm512_extractf64x4_pd::<1>(_mm512_castps_pd(x.0)));
-                    Avx2(_mm256_add_ps(_mm512_castps512_ps256(x.0), high))
-                }))
+                let high = _mm256_castpd_ps(_mm512_extractf64x4_pd::<1>(_mm512_castps_pd(self.0)));
+                Avx2(_mm256_add_ps(_mm512_castps512_ps256(self.0), high))
             }
         }
     }
@@ -117,8 +124,8 @@ mod x86 {
         #[inline(always)]
         fn sums(v: [Self; 4]) -> [f32; 4] {
             unsafe {
-                let [x, y, z, w] = v.map(|v| v.0);
-                let pairs = _mm256_hadd_ps(_mm256_hadd_ps(x, y), _mm256_hadd_ps(z, w));
+                let [x, y] = [_mm256_hadd_ps(v[0].0, v[1].0), _mm256_hadd_ps(v[2].0, v[3].0)];
+                let pairs = _mm256_hadd_ps(x, y);
                 let sum = _mm_add_ps(_mm256_castps256_ps128(pairs), _mm256_extractf128_ps::<1>(pairs));
                 let mut out = [0.0; 4];
                 _mm_storeu_ps(out.as_mut_ptr(), sum);
@@ -162,7 +169,7 @@ mod arm {
         }
         #[inline(always)]
         fn sums(v: [Self; 4]) -> [f32; 4] {
-            v.map(|x| unsafe { vaddvq_f32(x.0) })
+            unsafe { [vaddvq_f32(v[0].0), vaddvq_f32(v[1].0), vaddvq_f32(v[2].0), vaddvq_f32(v[3].0)] }
         }
     }
 }
