@@ -3,7 +3,9 @@
 
 pub mod data;
 pub mod device;
+pub mod graph;
 pub mod kernel;
+pub mod nn;
 pub mod policy;
 pub mod report;
 pub mod selftest;

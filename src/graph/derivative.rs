@@ -85,8 +85,8 @@ impl Graph {
         let mut out = vec![false; self.nodes.len()];
         for v in self.values() {
             let node = self.node(v);
-            out[v.index()] =
-                wrt.contains(&v) || (!matches!(node.op, Op::StopGradient(_)) && node.inputs.iter().any(|i| out[i.index()]));
+            out[v.index()] = wrt.contains(&v)
+                || (!matches!(node.op, Op::StopGradient(_)) && node.inputs.iter().any(|i| out[i.index()]));
         }
         out
     }

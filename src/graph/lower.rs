@@ -80,7 +80,15 @@ impl<'a> Lower<'a> {
         params: (&'a ParamLayout, BufferId),
         values: HashMap<Value, Operand>,
     ) -> Lower<'a> {
-        Lower { program, graph, params, values, classes: None, rows: Rows::Static, destinations: HashMap::new() }
+        Lower {
+            program,
+            graph,
+            params,
+            values,
+            classes: None,
+            rows: Rows::Static,
+            destinations: HashMap::new(),
+        }
     }
 
     pub(crate) fn staged(mut self, classes: &'a [Class], rows: Rows) -> Lower<'a> {
@@ -125,7 +133,13 @@ impl<'a> Lower<'a> {
         for (v, (buffer, view)) in copies {
             let x = self.resolve(v)?;
             let shape = self.graph.shape(v);
-            self.program.push(copy::command([x.rows, shape.cols()], 0, shape.cols(), (x.buffer, x.view), (buffer, view)))?;
+            self.program.push(copy::command(
+                [x.rows, shape.cols()],
+                0,
+                shape.cols(),
+                (x.buffer, x.view),
+                (buffer, view),
+            ))?;
         }
         Ok(())
     }
@@ -172,8 +186,15 @@ impl<'a> Lower<'a> {
                 x.view.offset += s.start as u32 * x.view.col_stride;
                 Ok(x)
             }
-            Op::Input(i) => Err(GraphError::Unknown { kind: "input", name: i.name.to_string(), available: "only the inputs bound to this plan".into() }),
-            op => Err(GraphError::Plan { kernel: op.name(), what: format!("its value {} was not computed in this pass", v.0) }),
+            Op::Input(i) => Err(GraphError::Unknown {
+                kind: "input",
+                name: i.name.to_string(),
+                available: "only the inputs bound to this plan".into(),
+            }),
+            op => Err(GraphError::Plan {
+                kernel: op.name(),
+                what: format!("its value {} was not computed in this pass", v.0),
+            }),
         }
     }
 
@@ -201,7 +222,10 @@ impl<'a> Lower<'a> {
                 _ => {}
             }
             if view.row_mod != u32::MAX && view.row_div > 1 {
-                return Err(GraphError::Plan { kernel: "view", what: "rows both repeated and cycled".into() });
+                return Err(GraphError::Plan {
+                    kernel: "view",
+                    what: "rows both repeated and cycled".into(),
+                });
             }
         } else if x.rows == 1 && rows > 1 {
             view.row_stride = 0;

@@ -105,7 +105,11 @@ impl Graph {
     /// A constant; `data` has one element per element of `shape`.
     pub fn constant(&mut self, shape: Shape, data: Vec<f32>) -> Result<Value> {
         if data.len() != shape.len() {
-            return Err(GraphError::Length { name: "constant".into(), found: data.len(), needed: shape.len() });
+            return Err(GraphError::Length {
+                name: "constant".into(),
+                found: data.len(),
+                needed: shape.len(),
+            });
         }
         self.leaf(Op::Constant(op::leaf::Constant { shape, data: Arc::from(data) }))
     }
@@ -207,14 +211,22 @@ impl Graph {
     }
 
     /// Layer norm over the columns with optional weight and bias.
-    pub fn layer_norm(&mut self, x: Value, weight: Option<Value>, bias: Option<Value>, eps: f32) -> Result<Value> {
-        let y = self.push(Op::Norm(op::norm::Norm { kind: crate::kernel::norm::NormKind::Layer, eps }), &[x])?;
+    pub fn layer_norm(
+        &mut self,
+        x: Value,
+        weight: Option<Value>,
+        bias: Option<Value>,
+        eps: f32,
+    ) -> Result<Value> {
+        let y =
+            self.push(Op::Norm(op::norm::Norm { kind: crate::kernel::norm::NormKind::Layer, eps }), &[x])?;
         self.norm_affine(y, weight, bias)
     }
 
     /// RMS norm over the columns with optional weight.
     pub fn rms_norm(&mut self, x: Value, weight: Option<Value>, eps: f32) -> Result<Value> {
-        let y = self.push(Op::Norm(op::norm::Norm { kind: crate::kernel::norm::NormKind::Rms, eps }), &[x])?;
+        let y =
+            self.push(Op::Norm(op::norm::Norm { kind: crate::kernel::norm::NormKind::Rms, eps }), &[x])?;
         self.norm_affine(y, weight, None)
     }
 
@@ -267,8 +279,12 @@ impl Graph {
     }
 
     /// The embedding of times t [rows, 1] as [rows, dim].
-    pub fn time_embedding(&mut self, kind: &crate::kernel::time_embed::TimeEmbedding, t: Value) -> Result<Value> {
-        self.push(Op::TimeEmbed(op::time_embed::TimeEmbed { kind: kind.clone(), order: 0 }), &[t])
+    pub fn time_embedding(
+        &mut self,
+        kind: &crate::kernel::time_embed::TimeEmbedding,
+        t: Value,
+    ) -> Result<Value> {
+        self.push(Op::TimeEmbed(op::time_embed::TimeEmbed { kind: *kind, order: 0 }), &[t])
     }
 
     /// mean (a - b)^2 as [1, 1].

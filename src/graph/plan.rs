@@ -51,7 +51,15 @@ pub struct Program {
 impl Program {
     /// An empty program for a target.
     pub fn new(target: Target) -> Program {
-        Program { target, buffers: Vec::new(), commands: Vec::new(), phases: Vec::new(), splits: Vec::new(), constants: HashMap::new(), flops: 0.0 }
+        Program {
+            target,
+            buffers: Vec::new(),
+            commands: Vec::new(),
+            phases: Vec::new(),
+            splits: Vec::new(),
+            constants: HashMap::new(),
+            flops: 0.0,
+        }
     }
 
     /// Starts a phase: the commands pushed from here on belong to it.
@@ -152,7 +160,9 @@ impl Program {
             .map(|(s, elements)| {
                 let owner = assignment.slot_of.iter().position(|&x| x as usize == s);
                 let (name, data) = match owner.map(|o| &self.buffers[o]) {
-                    Some(BufferInfo { name, kind: BufferKind::Constant(c), .. }) => (name.clone(), Some(c.clone())),
+                    Some(BufferInfo { name, kind: BufferKind::Constant(c), .. }) => {
+                        (name.clone(), Some(c.clone()))
+                    }
                     Some(BufferInfo { name, .. }) => (name.clone(), None),
                     None => (None, None),
                 };
@@ -162,8 +172,20 @@ impl Program {
         for command in &mut self.commands {
             command.args.iter_mut().for_each(|a| *a = BufferId(assignment.slot_of[a.0 as usize]));
         }
-        let names = slots.iter().enumerate().filter_map(|(i, s)| Some((s.name.clone()?, BufferId(i as u32)))).collect();
-        Ok(Plan { target: self.target, slots, commands: self.commands, phases: self.phases, splits: self.splits, names, flops: self.flops })
+        let names = slots
+            .iter()
+            .enumerate()
+            .filter_map(|(i, s)| Some((s.name.clone()?, BufferId(i as u32))))
+            .collect();
+        Ok(Plan {
+            target: self.target,
+            slots,
+            commands: self.commands,
+            phases: self.phases,
+            splits: self.splits,
+            names,
+            flops: self.flops,
+        })
     }
 }
 

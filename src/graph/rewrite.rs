@@ -119,7 +119,11 @@ fn hoist(g: &mut Graph, op: &Op, inputs: &[Value]) -> Result<Value> {
     }
     let mut new = inputs.to_vec();
     for (&i, &s) in rows.iter().zip(&sources) {
-        new[i] = if g.shape(s).rows() == few { s } else { g.push(Op::RepeatRows(RepeatRows { times: few }), &[s])? };
+        new[i] = if g.shape(s).rows() == few {
+            s
+        } else {
+            g.push(Op::RepeatRows(RepeatRows { times: few }), &[s])?
+        };
     }
     // The operation again, on few rows: it may itself become a split or a hoist.
     let done = rewrite(g, op, &new)?;

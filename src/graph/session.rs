@@ -33,7 +33,9 @@ impl Session {
     pub fn fork(&mut self, shared: &[BufferId]) -> Result<Session> {
         match &mut self.inner {
             Inner::Cpu(session, cpu) => Ok(Session { inner: Inner::Cpu(session.fork(shared)?, cpu.clone()) }),
-            Inner::Gpu(_) => Err(GraphError::Plan { kernel: "session", what: "only CPU sessions fork".into() }),
+            Inner::Gpu(_) => {
+                Err(GraphError::Plan { kernel: "session", what: "only CPU sessions fork".into() })
+            }
         }
     }
 

@@ -85,7 +85,8 @@ impl CpuSession {
             fork.slots.push(match slot {
                 Slot::Shared(memory) => Slot::Shared(memory.clone()),
                 Slot::Own(own) => {
-                    let mut memory = Memory::new(info.elements, info.name.as_deref().unwrap_or("a plan's memory"))?;
+                    let mut memory =
+                        Memory::new(info.elements, info.name.as_deref().unwrap_or("a plan's memory"))?;
                     memory.as_mut_slice().copy_from_slice(own.borrow().as_slice());
                     Slot::Own(RefCell::new(memory))
                 }
@@ -95,7 +96,7 @@ impl CpuSession {
     }
 
     /// Runs phase number `phase` on up to `threads` threads of the current pool.
-    pub(super) fn run(&self, phase: usize, threads: usize) {
+    pub(super) fn run(&mut self, phase: usize, threads: usize) {
         let cx = TwinCx { threads, ..TwinCx::SERIAL };
         for command in &self.plan.commands[self.plan.phases[phase].range.clone()] {
             let mut guards: [Option<Guard<'_>>; MAX_ARGS] = Default::default();

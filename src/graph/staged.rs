@@ -59,9 +59,18 @@ impl Staged {
         (layout, params): (&ParamLayout, BufferId),
         staging: bool,
     ) -> Result<Staged> {
-        let (graph, outputs) = if staging { rewrite::stage(graph, &[output])? } else { rewrite::prune(graph, &[output])? };
+        let (graph, outputs) =
+            if staging { rewrite::stage(graph, &[output])? } else { rewrite::prune(graph, &[output])? };
         let classes = classify(&graph, inputs, times, staging);
-        Ok(Staged { output: outputs[0], classes, times, layout: layout.clone(), params, graph, kept: HashMap::new() })
+        Ok(Staged {
+            output: outputs[0],
+            classes,
+            times,
+            layout: layout.clone(),
+            params,
+            graph,
+            kept: HashMap::new(),
+        })
     }
 
     /// Number of operations of each class: fixed, per load, per request, per request and time, per evaluation.
@@ -69,7 +78,8 @@ impl Staged {
         let mut out = [0; 5];
         for v in self.graph.values() {
             let op = &self.graph.node(v).op;
-            if !matches!(op, Op::Input(_) | Op::Param(_) | Op::Constant(_) | Op::RepeatRows(_) | Op::Slice(_)) {
+            if !matches!(op, Op::Input(_) | Op::Param(_) | Op::Constant(_) | Op::RepeatRows(_) | Op::Slice(_))
+            {
                 out[self.classes[v.index()] as usize] += 1;
             }
         }
@@ -80,11 +90,19 @@ impl Staged {
         // Repeated rows are views: whoever reads them resolves them.
         self.graph
             .values()
-            .filter(|v| classes.contains(&self.classes[v.index()]) && !matches!(self.graph.node(*v).op, Op::RepeatRows(_)))
+            .filter(|v| {
+                classes.contains(&self.classes[v.index()])
+                    && !matches!(self.graph.node(*v).op, Op::RepeatRows(_))
+            })
             .collect()
     }
 
-    fn lower<'a>(&'a self, program: &'a mut Program, values: HashMap<Value, Operand>, rows: Rows) -> Lower<'a> {
+    fn lower<'a>(
+        &'a self,
+        program: &'a mut Program,
+        values: HashMap<Value, Operand>,
+        rows: Rows,
+    ) -> Lower<'a> {
         Lower::new(program, &self.graph, (&self.layout, self.params), values).staged(&self.classes, rows)
     }
 
@@ -138,7 +156,9 @@ impl Staged {
             let class = self.classes[v.index()];
             let shape = self.graph.shape(v);
             let mut o = *o;
-            if matches!(class, Class::Time | Class::RequestTime) && !matches!(self.graph.node(v).op, Op::RepeatRows(_)) {
+            if matches!(class, Class::Time | Class::RequestTime)
+                && !matches!(self.graph.node(v).op, Op::RepeatRows(_))
+            {
                 // Row block e of the values of all times.
                 let rows = shape.rows();
                 o.view.offset += (e * rows) as u32 * o.view.row_stride;
@@ -161,7 +181,8 @@ impl Staged {
             .values()
             .filter(|v| classes[v.index()] == Class::State && !matches!(graph.node(*v).op, Op::RepeatRows(_)))
             .collect();
-        let lower = Lower::new(program, &graph, (&self.layout, self.params), values).staged(&classes, Rows::Static);
+        let lower =
+            Lower::new(program, &graph, (&self.layout, self.params), values).staged(&classes, Rows::Static);
         lower.run(&nodes, &[(output, (out, View::dense(0, cols)))])
     }
 }
@@ -185,7 +206,11 @@ fn classify(graph: &Graph, inputs: FieldInputs<'_>, times: usize, staging: bool)
             // Only rows that are one per time can be computed for all times at once.
             Class::Time if !staging || !by_rows || node.shape.rows() != 1 => Class::State,
             Class::RequestTime if repeat => own,
-            Class::RequestTime if !staging || !by_rows || times * node.shape.len() * 4 > REQUEST_TIME_LIMIT => Class::State,
+            Class::RequestTime
+                if !staging || !by_rows || times * node.shape.len() * 4 > REQUEST_TIME_LIMIT =>
+            {
+                Class::State
+            }
             other => other,
         };
         classes.push(class);
@@ -214,7 +239,9 @@ pub fn check_inputs(graph: &Graph, allowed: &[&str]) -> Result<()> {
         })
         .collect();
     match names.iter().find(|n| !allowed.contains(n)) {
-        Some(name) => Err(GraphError::Unknown { kind: "input", name: name.to_string(), available: allowed.join(", ") }),
+        Some(name) => {
+            Err(GraphError::Unknown { kind: "input", name: name.to_string(), available: allowed.join(", ") })
+        }
         None => Ok(()),
     }
 }

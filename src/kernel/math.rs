@@ -18,7 +18,7 @@ pub mod slice;
 mod tests;
 
 pub use activation::{Activation, UnknownActivation};
-pub use slice::{apply, apply_mul, epilogue};
+pub use slice::{apply, apply_mul, epilogue, mul_derivative};
 
 /// 1.5 * 2^23: added to |v| < 2^22, it leaves v rounded to an integer in the low bits.
 const SHIFT: f32 = 12_582_912.0;

@@ -47,8 +47,12 @@ impl TimeInput {
     pub fn embedding(&self) -> Option<TimeEmbedding> {
         match *self {
             TimeInput::Raw => None,
-            TimeInput::Sinusoidal { dim, scale, max_period } => Some(TimeEmbedding::Sinusoidal { dim, scale, max_period }),
-            TimeInput::Period { dim, min_period, max_period } => Some(TimeEmbedding::Period { dim, min_period, max_period }),
+            TimeInput::Sinusoidal { dim, scale, max_period } => {
+                Some(TimeEmbedding::Sinusoidal { dim, scale, max_period })
+            }
+            TimeInput::Period { dim, min_period, max_period } => {
+                Some(TimeEmbedding::Period { dim, min_period, max_period })
+            }
         }
     }
 

@@ -115,7 +115,11 @@ impl ParamStore {
                 return Err(StoreError::Dtype { name, found: format!("{:?}", tensor.dtype()) });
             }
             if tensor.shape() != info.shape.dims() {
-                return Err(StoreError::Shape { name, found: tensor.shape().to_vec(), needed: info.shape.dims().to_vec() });
+                return Err(StoreError::Shape {
+                    name,
+                    found: tensor.shape().to_vec(),
+                    needed: info.shape.dims().to_vec(),
+                });
             }
             let out = &mut self.values[info.offset..info.offset + info.shape.len()];
             for (element, (to, from)) in out.iter_mut().zip(tensor.data().chunks_exact(4)).enumerate() {

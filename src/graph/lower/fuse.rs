@@ -125,15 +125,24 @@ fn follow_matmul(
     while let Some(user) = single(at) {
         let node = graph.node(user);
         match &node.op {
-            Op::Binary(Binary { op: BinaryOp::Add, alpha: ca, beta: cb }) if node.inputs[0] != node.inputs[1] => {
+            Op::Binary(Binary { op: BinaryOp::Add, alpha: ca, beta: cb })
+                if node.inputs[0] != node.inputs[1] =>
+            {
                 let first = node.inputs[0] == at;
                 let (other, own_factor, other_factor) =
                     if first { (node.inputs[1], *ca, *cb) } else { (node.inputs[0], *cb, *ca) };
                 if graph.shape(at).len() != graph.shape(user).len() {
                     break;
                 }
-                let plain_row = is_row(graph, other, user, classes) && graph.shape(other).cols() == graph.shape(user).cols();
-                if plain_row && bias.is_none() && residual.is_none() && alpha == 1.0 && own_factor == 1.0 && other_factor == 1.0 {
+                let plain_row = is_row(graph, other, user, classes)
+                    && graph.shape(other).cols() == graph.shape(user).cols();
+                if plain_row
+                    && bias.is_none()
+                    && residual.is_none()
+                    && alpha == 1.0
+                    && own_factor == 1.0
+                    && other_factor == 1.0
+                {
                     bias = Some(other);
                 } else if residual.is_none() {
                     (alpha, beta, residual) = (alpha * own_factor, other_factor, Some(other));
@@ -141,7 +150,9 @@ fn follow_matmul(
                     break;
                 }
             }
-            Op::Affine(Affine { scale, shift }) if *shift == 0.0 => (alpha, beta) = (alpha * scale, beta * scale),
+            Op::Affine(Affine { scale, shift }) if *shift == 0.0 => {
+                (alpha, beta) = (alpha * scale, beta * scale)
+            }
             Op::Map(Map { act: a, order: 0 }) => {
                 act = *a;
                 covered.push(user);
@@ -172,7 +183,9 @@ fn is_row(graph: &Graph, v: Value, user: Value, classes: Option<&[Class]>) -> bo
         return false;
     }
     match classes {
-        None => matches!(graph.node(source).op, Op::Param(_) | Op::Constant(_)) || graph.shape(user).rows() > 1,
+        None => {
+            matches!(graph.node(source).op, Op::Param(_) | Op::Constant(_)) || graph.shape(user).rows() > 1
+        }
         Some(c) => match (c[source.index()], c[user.index()]) {
             (Class::Fixed, _) => true,
             (Class::Time, Class::State) => true,
@@ -181,7 +194,11 @@ fn is_row(graph: &Graph, v: Value, user: Value, classes: Option<&[Class]>) -> bo
     }
 }
 
-fn follow_norm(graph: &Graph, head: Value, single: &dyn Fn(Value) -> Option<Value>) -> Option<(Chain, Vec<Value>)> {
+fn follow_norm(
+    graph: &Graph,
+    head: Value,
+    single: &dyn Fn(Value) -> Option<Value>,
+) -> Option<(Chain, Vec<Value>)> {
     let user = single(head)?;
     let node = graph.node(user);
     let vector = |v: Value| matches!(graph.node(v).op, Op::Param(_)) && graph.shape(v).rows() == 1;
@@ -189,7 +206,9 @@ fn follow_norm(graph: &Graph, head: Value, single: &dyn Fn(Value) -> Option<Valu
         (Op::Fma(_), [x, w, b]) if *x == head && vector(*w) && vector(*b) => {
             Some((Chain::Norm { head, weight: *w, bias: Some(*b) }, vec![user]))
         }
-        (Op::Binary(Binary { op: BinaryOp::Mul, alpha, .. }), [x, w]) if *alpha == 1.0 && *x == head && vector(*w) => {
+        (Op::Binary(Binary { op: BinaryOp::Mul, alpha, .. }), [x, w])
+            if *alpha == 1.0 && *x == head && vector(*w) =>
+        {
             Some((Chain::Norm { head, weight: *w, bias: None }, vec![user]))
         }
         _ => None,
@@ -209,7 +228,8 @@ impl Lower<'_> {
                     None => None,
                 };
                 let residual = residual.map(|r| self.broadcast(last, r)).transpose()?;
-                let epilogue = Epilogue { act: *act, mode: *mode, alpha: *alpha, beta: *beta, bias, residual };
+                let epilogue =
+                    Epilogue { act: *act, mode: *mode, alpha: *alpha, beta: *beta, bias, residual };
                 self.matmul(*head, last, &epilogue)
             }
             Chain::Norm { head, weight, bias } => {

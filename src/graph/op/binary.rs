@@ -38,7 +38,8 @@ impl Binary {
 pub(crate) fn broadcast_shape(op: &'static str, inputs: &[Shape]) -> Result<Shape> {
     let rows = inputs.iter().map(Shape::rows).max().unwrap_or(1);
     let cols = inputs.iter().map(Shape::cols).max().unwrap_or(1);
-    let fits = inputs.iter().all(|s| (s.rows() == rows || s.rows() == 1) && (s.cols() == cols || s.cols() == 1));
+    let fits =
+        inputs.iter().all(|s| (s.rows() == rows || s.rows() == 1) && (s.cols() == cols || s.cols() == 1));
     if !fits || inputs.is_empty() {
         return Err(shape_error(op, inputs, "equal shapes, or a single row, column or element to broadcast"));
     }

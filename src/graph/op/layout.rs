@@ -183,7 +183,8 @@ impl Operator for Reshape {
         let input = cx.graph().node(node).inputs[0];
         let same = cx.graph().shape(input).cols() == self.shape.cols();
         let x = if same { cx.operand(node, 0)? } else { cx.dense(node, 0)? };
-        let view = if same { x.1 } else { crate::kernel::View::dense(x.1.offset as usize, self.shape.cols()) };
+        let view =
+            if same { x.1 } else { crate::kernel::View::dense(x.1.offset as usize, self.shape.cols()) };
         cx.alias(node, (x.0, view))
     }
 

@@ -4,8 +4,8 @@ use super::{Operator, only};
 use crate::graph::error::{GraphError, shape_error};
 use crate::graph::lower::Lower;
 use crate::graph::{Graph, Op, Result, Shape, Value};
-use crate::kernel::{map, map_mul};
 use crate::kernel::math::Activation;
+use crate::kernel::{map, map_mul};
 
 /// y = f^(order)(x).
 #[derive(Clone, Debug, PartialEq)]

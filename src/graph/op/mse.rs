@@ -15,7 +15,9 @@ impl Operator for Mse {
 
     fn shape(&self, inputs: &[Shape]) -> Result<Shape> {
         match inputs {
-            [a, b] if a.rows() == b.rows() && a.cols() == b.cols() && !a.is_empty() => Ok(Shape::matrix(1, 1)),
+            [a, b] if a.rows() == b.rows() && a.cols() == b.cols() && !a.is_empty() => {
+                Ok(Shape::matrix(1, 1))
+            }
             _ => Err(shape_error(Self::NAME, inputs, "two operands of one shape")),
         }
     }

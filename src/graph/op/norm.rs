@@ -69,7 +69,10 @@ impl Operator for NormGrad {
 
     fn vjp(&self, g: &mut Graph, node: Value, d: Value, wanted: &[bool]) -> Result<Vec<Option<Value>>> {
         if wanted[0] {
-            return Err(GraphError::NotDifferentiable { op: Self::NAME, what: "second derivative of a norm" });
+            return Err(GraphError::NotDifferentiable {
+                op: Self::NAME,
+                what: "second derivative of a norm",
+            });
         }
         let x = g.node(node).inputs[0];
         Ok(vec![None, Some(g.push(Op::NormGrad(self.clone()), &[x, d])?)])
@@ -77,7 +80,10 @@ impl Operator for NormGrad {
 
     fn jvp(&self, g: &mut Graph, node: Value, t: &[Option<Value>]) -> Result<Option<Value>> {
         if t[0].is_some() {
-            return Err(GraphError::NotDifferentiable { op: Self::NAME, what: "second derivative of a norm" });
+            return Err(GraphError::NotDifferentiable {
+                op: Self::NAME,
+                what: "second derivative of a norm",
+            });
         }
         let x = g.node(node).inputs[0];
         t[1].map(|t| g.push(Op::NormGrad(self.clone()), &[x, t])).transpose()

@@ -28,7 +28,7 @@ impl Operator for TimeEmbed {
 
     fn lower(&self, cx: &mut Lower<'_>, node: Value) -> Result<()> {
         let t = cx.operand(node, 0)?;
-        let freq = cx.constant(&self.kind.frequencies())?;
+        let freq = cx.constant(&time_embed::frequencies(self.kind))?;
         let [rows, dim] = cx.size(node);
         let y = cx.output(node)?;
         cx.push(time_embed::command([rows, dim / 2], self.order, t, (freq, 0), y))
@@ -36,7 +36,7 @@ impl Operator for TimeEmbed {
 
     fn vjp(&self, g: &mut Graph, node: Value, d: Value, _: &[bool]) -> Result<Vec<Option<Value>>> {
         let t = g.node(node).inputs[0];
-        let slope = g.push(Op::TimeEmbed(TimeEmbed { kind: self.kind.clone(), order: self.order + 1 }), &[t])?;
+        let slope = g.push(Op::TimeEmbed(TimeEmbed { kind: self.kind, order: self.order + 1 }), &[t])?;
         let product = g.mul(slope, d)?;
         Ok(vec![Some(g.row_sum(product, 1.0)?)])
     }
@@ -44,7 +44,7 @@ impl Operator for TimeEmbed {
     fn jvp(&self, g: &mut Graph, node: Value, t: &[Option<Value>]) -> Result<Option<Value>> {
         let Some(tangent) = t[0] else { return Ok(None) };
         let time = g.node(node).inputs[0];
-        let slope = g.push(Op::TimeEmbed(TimeEmbed { kind: self.kind.clone(), order: self.order + 1 }), &[time])?;
+        let slope = g.push(Op::TimeEmbed(TimeEmbed { kind: self.kind, order: self.order + 1 }), &[time])?;
         Ok(Some(g.mul(slope, tangent)?))
     }
 

@@ -140,3 +140,27 @@ fn row<F: Function>(c: &mut [f32], alpha: f32, bias: Option<&[f32]>, beta: f32, 
         }
     }
 }
+
+/// c = f'(pre) alpha c, on one row: the epilogue of a product in a backward pass.
+///
+/// # Panics
+/// If the lengths differ.
+pub fn mul_derivative(act: Activation, pre: &[f32], alpha: f32, c: &mut [f32]) {
+    assert_eq!(pre.len(), c.len(), "mul_derivative: pre-activation and row");
+    mul_derivative_wide(act, pre, alpha, c);
+}
+
+#[multiversion(targets(
+    "x86_64+avx512f+avx512bw+avx512cd+avx512dq+avx512vl+avx512vbmi2",
+    "x86_64+avx2",
+    "x86_64+sse4.1"
+))]
+fn mul_derivative_wide(act: Activation, pre: &[f32], alpha: f32, c: &mut [f32]) {
+    with_activation!(
+        act,
+        F,
+        for (c, &x) in c.iter_mut().zip(pre) {
+            *c *= alpha * F::f1(x);
+        }
+    )
+}
