@@ -1,38 +1,104 @@
-//! (placeholder until the device floor lands)
-#![allow(missing_docs)]
-/// How a kernel uses a storage binding.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Access {
-    Read,
-    Write,
-    ReadWrite,
-}
-#[derive(Debug, thiserror::Error)]
-#[error("device")]
-pub enum DeviceError {
-    X,
-}
-#[derive(Clone, Debug, Default)]
-pub struct Counters {}
-#[derive(Clone, Debug)]
-pub struct Cpu {
-    threads: usize,
-}
-impl Cpu {
-    pub fn new() -> Cpu {
-        Cpu { threads: 2 }
-    }
-    pub fn threads(&self) -> usize {
-        self.threads
-    }
-    pub fn install<T: Send>(&self, f: impl FnOnce() -> T + Send) -> T {
-        f()
-    }
-}
-#[derive(Clone, Debug)]
-pub struct Gpu {}
-#[derive(Clone, Debug)]
+//! Devices: which ones there are, opening one, and the few things the floors above do with it.
+//!
+//! This is the lowest floor. It knows adapters, buffers, pipelines, recordings and readbacks, and nothing of kernels
+//! or graphs. A session above it holds lists of [`Dispatch`] and replays them with [`Gpu::submit`], which looks up
+//! nothing and allocates nothing of its own.
+
+mod buffers;
+mod caps;
+mod choice;
+mod counters;
+mod cpu;
+mod error;
+mod gpu;
+mod health;
+mod pipelines;
+mod readback;
+mod recording;
+mod timer;
+
+#[cfg(test)]
+mod tests;
+
+pub use buffers::Buffer;
+pub use caps::{
+    AdapterKind, AdapterReport, AutoVerdict, Caps, CoopScalar, CoopShape, DeviceLimits, SubgroupSizes,
+};
+pub use choice::DeviceChoice;
+pub use counters::{CounterSnapshot, Counters};
+pub use cpu::Cpu;
+pub use error::DeviceError;
+pub use gpu::{Gpu, GpuOptions, Submission, enumerate};
+pub use pipelines::{Access, BindGroupCache, Binding, Bound, Pipeline};
+pub use readback::Readback;
+pub use recording::{BufferCopy, Command, Dispatch, Indirect};
+pub use timer::Timer;
+
+use choice::Pick;
+
+/// Where plans run: the CPU executor or a GPU. Cheap to clone.
+#[derive(Debug, Clone)]
 pub enum Device {
+    /// The CPU executor.
     Cpu(Cpu),
+    /// A GPU (or a software adapter that was asked for).
     Gpu(Gpu),
+}
+
+impl Device {
+    /// A real GPU if there is one that opens, else the CPU executor.
+    pub fn auto() -> Result<Self, DeviceError> {
+        Self::open(&DeviceChoice::Auto)
+    }
+
+    /// What `ADVECT_DEVICE` asks for; `auto` if it is not set.
+    pub fn from_env() -> Result<Self, DeviceError> {
+        let text = std::env::var_os("ADVECT_DEVICE").unwrap_or_default();
+        let Ok(choice) = text.to_string_lossy().parse();
+        Self::open(&choice)
+    }
+
+    /// Opens what `choice` comes to on this machine.
+    pub fn open(choice: &DeviceChoice) -> Result<Self, DeviceError> {
+        Self::open_with(choice, &GpuOptions::default())
+    }
+
+    /// As [`open`](Self::open), with options for the GPU.
+    pub fn open_with(choice: &DeviceChoice, options: &GpuOptions) -> Result<Self, DeviceError> {
+        match choice {
+            DeviceChoice::Cpu => Ok(Self::Cpu(Cpu::new()?)),
+            DeviceChoice::Auto => Self::open_auto(options),
+            _ => match choice::resolve(choice, &enumerate())? {
+                Pick::Cpu => Ok(Self::Cpu(Cpu::new()?)),
+                Pick::Adapter(index) => Ok(Self::Gpu(Gpu::open(index, options)?)),
+            },
+        }
+    }
+
+    /// `auto` means "whatever works best", so a GPU whose driver fails to open is passed over, with a warning.
+    fn open_auto(options: &GpuOptions) -> Result<Self, DeviceError> {
+        for index in choice::real_gpus(&enumerate()) {
+            match Gpu::open(index, options) {
+                Ok(gpu) => return Ok(Self::Gpu(gpu)),
+                Err(error) => tracing::warn!("auto passes over adapter {index}: {error}"),
+            }
+        }
+        Ok(Self::Cpu(Cpu::new()?))
+    }
+
+    /// One line for people.
+    pub fn describe(&self) -> String {
+        match self {
+            Self::Cpu(cpu) => cpu.describe(),
+            Self::Gpu(gpu) => gpu.describe(),
+        }
+    }
+
+    /// The GPU, if this is one.
+    pub fn gpu(&self) -> Option<&Gpu> {
+        match self {
+            Self::Gpu(gpu) => Some(gpu),
+            Self::Cpu(_) => None,
+        }
+    }
 }

@@ -1,0 +1,264 @@
+//! An opened GPU: its device, queue and abilities, and waiting for it without ever panicking.
+
+use super::buffers::StagingPool;
+use super::choice;
+use super::health::Health;
+use super::pipelines::PipelineStore;
+use super::{AdapterReport, Caps, CounterSnapshot, Counters, DeviceError};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+use wgpu::{Features, PollError, PollStatus, PollType};
+
+/// Features taken wherever the adapter has them. None is experimental.
+const WANTED: Features = Features::SUBGROUP
+    .union(Features::SUBGROUP_BARRIER)
+    .union(Features::SHADER_F16)
+    .union(Features::TIMESTAMP_QUERY)
+    .union(Features::TIMESTAMP_QUERY_INSIDE_ENCODERS)
+    .union(Features::TIMESTAMP_QUERY_INSIDE_PASSES)
+    .union(Features::PIPELINE_CACHE)
+    .union(Features::IMMEDIATES);
+
+/// How to open a GPU.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct GpuOptions {
+    /// Enable wgpu's experimental cooperative matrices; opening fails where there are none. wgpu declares that they
+    /// may hold bugs that lead to undefined behaviour, so they are off unless somebody asks.
+    pub cooperative_matrix: bool,
+}
+
+/// An opened GPU. Cheap to clone; all clones are one device.
+#[derive(Clone)]
+pub struct Gpu {
+    pub(super) inner: Arc<Inner>,
+}
+
+pub(super) struct Inner {
+    pub device: wgpu::Device,
+    pub queue: wgpu::Queue,
+    pub health: Arc<Health>,
+    pub counters: Counters,
+    pub pipelines: PipelineStore,
+    pub staging: StagingPool,
+    report: AdapterReport,
+    caps: Caps,
+}
+
+/// Names a submission, to wait for it.
+#[derive(Debug, Clone)]
+pub struct Submission(pub(super) wgpu::SubmissionIndex);
+
+/// Every adapter of this machine, in a stable order, with the verdict of `auto`. Empty where there is no driver.
+pub fn enumerate() -> Vec<AdapterReport> {
+    let mut reports: Vec<_> =
+        adapters().iter().enumerate().map(|(index, adapter)| AdapterReport::of(index, adapter)).collect();
+    choice::judge(&mut reports);
+    reports
+}
+
+fn adapters() -> Vec<wgpu::Adapter> {
+    static INSTANCE: OnceLock<wgpu::Instance> = OnceLock::new();
+    let instance = INSTANCE.get_or_init(|| {
+        // No debug labels, no validation layers and above all no VALIDATION_INDIRECT_CALL, which adds a hidden pass to
+        // every indirect dispatch. Each can be turned on again from the environment (WGPU_VALIDATION=1, ...).
+        wgpu::Instance::new(wgpu::InstanceDescriptor {
+            backends: wgpu::Backends::PRIMARY.with_env(),
+            flags: wgpu::InstanceFlags::empty().with_env(),
+            ..wgpu::InstanceDescriptor::new_without_display_handle_from_env()
+        })
+    });
+    pollster::block_on(instance.enumerate_adapters(wgpu::Backends::all()))
+}
+
+impl Gpu {
+    /// Opens the adapter at `index` of [`enumerate`] with all the limits it has.
+    pub fn open(index: usize, options: &GpuOptions) -> Result<Self, DeviceError> {
+        let adapters = adapters();
+        let Some(adapter) = adapters.get(index) else {
+            let names = adapters.iter().enumerate().map(|(i, a)| format!("{i} ({})", a.get_info().name));
+            return Err(DeviceError::UnknownDevice { asked: index.to_string(), available: names.collect() });
+        };
+        let report = AdapterReport::of(index, adapter);
+        if !report.compute {
+            return Err(DeviceError::Missing { feature: "compute shaders", device: report.name });
+        }
+        let mut features = adapter.features() & WANTED;
+        let mut experimental = wgpu::ExperimentalFeatures::disabled();
+        if options.cooperative_matrix {
+            if report.cooperative_matrix.is_empty() {
+                return Err(DeviceError::Missing { feature: "cooperative matrices", device: report.name });
+            }
+            features |= Features::EXPERIMENTAL_COOPERATIVE_MATRIX;
+            // SAFETY: the token acknowledges that experimental features may hold bugs. The caller asked for them by
+            // name, and our own kernels are the only shaders that use them.
+            experimental = unsafe { wgpu::ExperimentalFeatures::enabled() };
+        }
+        let request = adapter.request_device(&wgpu::DeviceDescriptor {
+            label: Some("advect"),
+            required_features: features,
+            required_limits: adapter.limits(),
+            experimental_features: experimental,
+            memory_hints: wgpu::MemoryHints::Performance,
+            trace: wgpu::Trace::Off,
+        });
+        let (device, queue) = pollster::block_on(request)
+            .map_err(|e| DeviceError::Open { device: report.name.clone(), message: e.to_string() })?;
+        let health = Arc::new(Health::default());
+        let on_lost = health.clone();
+        device.set_device_lost_callback(move |reason, message| {
+            on_lost.lose(format!("{reason:?}: {message}"));
+        });
+        let on_error = health.clone();
+        device.on_uncaptured_error(Arc::new(move |error| {
+            on_error.record(DeviceError::from_wgpu(error, "a call outside any scope", 0));
+        }));
+        let caps = Caps::of(&report, features);
+        tracing::debug!("opened {}", report.describe());
+        let inner = Inner {
+            device,
+            queue,
+            health,
+            counters: Counters::default(),
+            pipelines: PipelineStore::default(),
+            staging: StagingPool::default(),
+            report,
+            caps,
+        };
+        Ok(Self { inner: Arc::new(inner) })
+    }
+
+    /// What kernels may rely on.
+    pub fn caps(&self) -> &Caps {
+        &self.inner.caps
+    }
+
+    /// The adapter's report.
+    pub fn report(&self) -> &AdapterReport {
+        &self.inner.report
+    }
+
+    /// One line for people.
+    pub fn describe(&self) -> String {
+        self.inner.report.describe()
+    }
+
+    /// What was asked of this device so far.
+    pub fn counters(&self) -> CounterSnapshot {
+        self.inner.counters.snapshot()
+    }
+
+    /// The wgpu device, for what this floor does not offer.
+    pub fn raw_device(&self) -> &wgpu::Device {
+        &self.inner.device
+    }
+
+    /// The wgpu queue, for what this floor does not offer. Submissions made through it are not counted.
+    pub fn raw_queue(&self) -> &wgpu::Queue {
+        &self.inner.queue
+    }
+
+    /// Fails if the device is lost, or with the first error recorded outside any scope since the last check. Where
+    /// several threads share a device, such an error goes to whichever checks first. Two atomic loads when all is well.
+    pub fn check(&self) -> Result<(), DeviceError> {
+        self.inner.health.check()
+    }
+
+    /// Gives the device up now, in all clones: every later call fails with [`DeviceError::DeviceLost`].
+    pub fn destroy(&self) {
+        self.inner.health.lose("destroyed by the program".to_owned());
+        self.inner.device.destroy();
+    }
+
+    /// Runs `work` inside error scopes for memory, validation and internal errors, so that what it does wrong comes
+    /// back from here, typed, and not through the callback. `label` names the work in the error.
+    pub fn scoped<T>(&self, label: &str, work: impl FnOnce(&wgpu::Device) -> T) -> Result<T, DeviceError> {
+        self.scoped_bytes(label, 0, work)
+    }
+
+    /// As [`scoped`](Self::scoped), for an allocation of `bytes` bytes.
+    pub(super) fn scoped_bytes<T>(
+        &self,
+        label: &str,
+        bytes: u64,
+        work: impl FnOnce(&wgpu::Device) -> T,
+    ) -> Result<T, DeviceError> {
+        let Inner { device, health, .. } = &*self.inner;
+        health.check_lost()?;
+        let memory = device.push_error_scope(wgpu::ErrorFilter::OutOfMemory);
+        let validation = device.push_error_scope(wgpu::ErrorFilter::Validation);
+        let internal = device.push_error_scope(wgpu::ErrorFilter::Internal);
+        let made = work(device);
+        // The scopes must go in reverse order. Natively the futures are ready at once. Out of memory is reported
+        // first: the validation errors that follow it are only its consequences.
+        let internal = pollster::block_on(internal.pop());
+        let validation = pollster::block_on(validation.pop());
+        let memory = pollster::block_on(memory.pop());
+        health.check_lost()?;
+        match memory.or(validation).or(internal) {
+            Some(error) => Err(DeviceError::from_wgpu(error, label, bytes)),
+            None => Ok(made),
+        }
+    }
+
+    /// Waits until `submission` has finished, at most `timeout`. After a [`DeviceError::Timeout`] one may wait again.
+    pub fn wait(&self, submission: &Submission, timeout: Duration) -> Result<(), DeviceError> {
+        let index = Some(submission.0.clone());
+        self.guarded_poll(PollType::Wait { submission_index: index, timeout: Some(timeout) }, timeout)
+            .map(drop)
+    }
+
+    /// Waits until everything submitted so far has finished, at most `timeout`.
+    pub fn wait_all(&self, timeout: Duration) -> Result<(), DeviceError> {
+        self.guarded_poll(PollType::Wait { submission_index: None, timeout: Some(timeout) }, timeout)
+            .map(drop)
+    }
+
+    /// Runs the callbacks of finished work without waiting. True if nothing is in flight.
+    pub fn poll(&self) -> Result<bool, DeviceError> {
+        Ok(self.guarded_poll(PollType::Poll, Duration::ZERO)? == PollStatus::QueueEmpty)
+    }
+
+    /// wgpu's `Device::poll` panics when it is the first to notice that the driver lost the device: its only error
+    /// values are a timeout and a wrong index, the rest goes to `handle_error_fatal`. A robot's process must live
+    /// through that, so the flag is checked first and the call is wrapped. Unwinding is sound to catch here because
+    /// after such a panic the device is marked lost and never touched again. (The panic hook still prints, and a
+    /// build with `panic = "abort"` cannot be protected.)
+    fn guarded_poll(&self, poll: PollType, timeout: Duration) -> Result<PollStatus, DeviceError> {
+        let Inner { device, health, .. } = &*self.inner;
+        health.check_lost()?;
+        let result = catch_unwind(AssertUnwindSafe(|| device.poll(poll)));
+        match result {
+            Ok(Ok(status)) => health.check().map(|()| status),
+            Ok(Err(PollError::Timeout)) => {
+                health.check()?;
+                let waited_ms = u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX);
+                Err(DeviceError::Timeout { what: "GPU work", waited_ms })
+            }
+            Ok(Err(PollError::WrongSubmissionIndex(asked, last))) => {
+                // A submission to a device that died meanwhile never happened. The early return of wgpu's poll skips
+                // the callbacks; a second poll delivers the loss.
+                let _ = catch_unwind(AssertUnwindSafe(|| device.poll(PollType::Poll)));
+                health.check()?;
+                let message = format!("submission {asked} was never made (the last one is {last})");
+                Err(DeviceError::Validation { message })
+            }
+            Err(panic) => {
+                let text = panic.downcast_ref::<String>().map(String::as_str);
+                let text = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("unknown panic");
+                health.lose(format!("wgpu panicked while waiting: {text}"));
+                Err(health.lost_error())
+            }
+        }
+    }
+}
+
+impl std::fmt::Debug for Gpu {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Gpu")
+            .field("name", &self.inner.report.name)
+            .field("lost", &self.inner.health.is_lost())
+            .finish_non_exhaustive()
+    }
+}
