@@ -26,6 +26,6 @@ impl GpuSession {
         Ok(())
     }
     pub(super) fn counters(&self) -> Counters {
-        Counters {}
+        Counters::default()
     }
 }
