@@ -8,10 +8,10 @@ use crate::device::{Cpu, Device};
 use crate::flow::integrator::{NOISE_STREAM, Start};
 use crate::flow::{Batch, FlowError, IntegrateOptions, Integrator, Solver};
 use crate::graph::{Program, Session};
+use crate::kernel::Target;
 use crate::kernel::draw::{self, Law};
 use crate::kernel::philox;
 use crate::kernel::state::{State, WORDS};
-use crate::kernel::Target;
 
 /// How far the normals of two devices may be apart.
 const NOISE_TOLERANCE: f32 = 2e-6;
@@ -32,10 +32,7 @@ static CHECKS: &[(&str, fn(&Device) -> Verdict)] = &[
 ];
 
 /// Runs all checks. An error in one is its failure; only a lost device ends them.
-pub(super) fn run(
-    device: &Device,
-    progress: &mut super::Progress<'_>,
-) -> Result<Vec<Check>, SelfTestError> {
+pub(super) fn run(device: &Device, progress: &mut super::Progress<'_>) -> Result<Vec<Check>, SelfTestError> {
     let mut out = Vec::new();
     for (n, (name, check)) in CHECKS.iter().enumerate() {
         progress.at(name, n, CHECKS.len())?;

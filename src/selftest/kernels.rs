@@ -54,7 +54,8 @@ impl Table {
     fn finish(mut self) -> Vec<KernelReport> {
         let mut kernels = Vec::new();
         for kernel in KERNELS {
-            let (own, rest) = std::mem::take(&mut self.rows).into_iter().partition(|((k, _), _)| *k == kernel.name);
+            let (own, rest) =
+                std::mem::take(&mut self.rows).into_iter().partition(|((k, _), _)| *k == kernel.name);
             self.rows = rest;
             let own: BTreeMap<(&str, String), VariantReport> = own;
             if !own.is_empty() {
@@ -139,7 +140,8 @@ fn distance(case: &Case, a: &[Vec<f32>], b: &[Vec<f32>]) -> f64 {
 /// The limit of a device that a variant exceeds, if any.
 fn exceeds(variant: &Variant, limits: &DeviceLimits) -> Option<String> {
     let invocations: u32 = variant.workgroup.iter().product();
-    let over = |what: &str, need: u32, have: u32| (need > have).then(|| format!("{what}: needs {need}, has {have}"));
+    let over =
+        |what: &str, need: u32, have: u32| (need > have).then(|| format!("{what}: needs {need}, has {have}"));
     over("invocations per workgroup", invocations, limits.workgroup_invocations)
         .or_else(|| over("workgroup memory in bytes", variant.shared_bytes, limits.workgroup_storage_bytes))
         .or_else(|| over("storage buffers", variant.bindings.len() as u32, limits.storage_buffers_per_stage))
@@ -171,7 +173,8 @@ mod tests {
     fn the_cases_reach_every_variant() {
         for software in [false, true] {
             let reached = reached(&Target { software, ..Target::MINIMAL_GPU });
-            let never: Vec<_> = variant::ALL.iter().map(|v| v.name).filter(|v| !reached.contains(v)).collect();
+            let never: Vec<_> =
+                variant::ALL.iter().map(|v| v.name).filter(|v| !reached.contains(v)).collect();
             assert!(never.is_empty(), "no case for {never:?}");
         }
     }

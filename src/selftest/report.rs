@@ -4,7 +4,7 @@ use crate::device::AdapterReport;
 use serde::Serialize;
 
 /// Failures kept in full for each variant; the rest is only counted.
-const KEPT: usize = 4;
+const KEPT: usize = 3;
 
 /// Everything that a self-test found.
 #[derive(Debug, Clone, Serialize)]
@@ -38,13 +38,15 @@ impl Report {
         self.kernels.iter().map(KernelReport::cases).sum()
     }
 
-    /// What failed, in words.
+    /// What failed, a line for each variant and check.
     pub fn failures(&self) -> impl Iterator<Item = String> + '_ {
-        let kernels = self.kernels.iter().flat_map(|k| k.variants.iter());
-        let kernels = kernels.flat_map(|v| v.failures.iter().map(|f| format!("{}: {f}", v.variant)));
+        let variants = self.kernels.iter().flat_map(|k| k.variants.iter().map(move |v| (k.kernel, v)));
+        let kernels = variants.filter(|(_, v)| v.failed > 0).map(|(kernel, v)| {
+            let first = v.failures.first().map_or("", String::as_str);
+            format!("{kernel} ({}), {} of {} cases, the first: {first}", v.variant, v.failed, v.cases)
+        });
         let missing = self.never_exercised.iter().map(|v| format!("{v}: no case reaches it"));
-        let checks =
-            self.checks.iter().filter(|c| !c.passed).map(|c| format!("{}: {}", c.name, c.detail));
+        let checks = self.checks.iter().filter(|c| !c.passed).map(|c| format!("{}: {}", c.name, c.detail));
         kernels.chain(missing).chain(checks)
     }
 }
@@ -109,11 +111,11 @@ impl VariantReport {
         }
     }
 
-    /// Notes why a case failed.
+    /// Notes why a case failed, in one line.
     pub(super) fn fail(&mut self, reason: String) {
         self.failed += 1;
         if self.failures.len() < KEPT {
-            self.failures.push(reason);
+            self.failures.push(reason.split_whitespace().collect::<Vec<_>>().join(" "));
         }
     }
 }
