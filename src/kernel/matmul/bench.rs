@@ -117,3 +117,47 @@ fn bench() {
         }
     }
 }
+
+#[test]
+#[ignore]
+fn gpu() {
+    use crate::device::{Binding, Bound, Command as Part, Device, DeviceChoice, Dispatch};
+    let Device::Gpu(gpu) = Device::open(&DeviceChoice::Gpu).unwrap() else { return };
+    println!("{}", gpu.describe());
+    let target = Target { software: true, ..Target::MINIMAL_GPU };
+    let dims: [[usize; 3]; 4] = [[64, 256, 32], [64, 256, 256], [64, 256, 256], [64, 32, 256]];
+    let silu = Epilogue { bias: Some((BufferId(2), 0)), act: Activation::Silu, ..Epilogue::default() };
+    for pick in 0..4 {
+        let mut list = Vec::new();
+        let mut label = "";
+        for [m, n, k] in dims {
+            let v = [View::dense(0, k), View::dense(0, k), View::dense(0, n)];
+            let all = choices(Form::NT, [m, n, k], [&v[0], &v[1], &v[2]], &target);
+            let Some(choice) = all.get(pick) else { continue };
+            label = choice.variant.name;
+            let id = [0, 1, 2, 3].map(BufferId);
+            let cmd = command_with(*choice, Form::NT, [m, n, k], (id[0], v[0]), (id[1], v[1]), (id[3], v[2]), &silu, id[2]);
+            let mut bindings = vec![Binding::Params { bytes: cmd.variant.params_bytes }];
+            bindings.extend(cmd.kernel.access.iter().map(|a| Binding::Storage(*a)));
+            let pipeline = gpu.pipeline(cmd.variant.name, cmd.variant.source, &bindings).unwrap();
+            let uniform = gpu.create_uniform("p", 256).unwrap();
+            gpu.write(&uniform, 0, bytemuck::cast_slice(&cmd.params)).unwrap();
+            let b = [m * k, n * k, n, n, m * n].map(|l| gpu.upload("x", &vec![0.01f32; l]).unwrap());
+            let mut bound = vec![Bound::whole(&uniform)];
+            bound.extend(b.iter().map(Bound::whole));
+            let bind_group = gpu.bind_group(&pipeline, &bound).unwrap();
+            list.push(Dispatch { pipeline, bind_group, uniform_offset: 0, grid: cmd.grid, indirect: None });
+        }
+        for (name, list) in [("all x10", (0..10).flat_map(|_| list.clone()).collect::<Vec<_>>()), ("256x256 x10", vec![list[1].clone(); 10])] {
+            let mut best = f64::MAX;
+            for _ in 0..12 {
+                let t = Instant::now();
+                let s = gpu.submit(&[Part::Run(&list)]).unwrap();
+                gpu.wait(&s, std::time::Duration::from_secs(20)).unwrap();
+                best = best.min(t.elapsed().as_secs_f64());
+            }
+            let flop = 2.0 * 64.0 * if name == "all x10" { 10.0 * (256.0 * 32.0 * 2.0 + 2.0 * 65536.0) } else { 10.0 * 65536.0 };
+            println!("{label} {name}: {:.2} ms {:.2} GF/s", best * 1e3, flop / best * 1e-9);
+        }
+    }
+}
