@@ -9,31 +9,12 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from split import split_episodes
+
 HISTORY, HORIZON, PAD_AFTER = 2, 16, 7
 VALIDATION_FRACTION = 0.1
 MAX_EVALUATED = 4096
 AGENT = slice(0, 2)  # the agent's position in an observation, in pixels: actions are relative to it
-MASK = (1 << 64) - 1
-
-
-def split_mix_64(seed):
-    state = seed & MASK
-    while True:
-        state = (state + 0x9E3779B97F4A7C15) & MASK
-        z = state
-        z = ((z ^ (z >> 30)) * 0xBF58476D1CE4E5B9) & MASK
-        z = ((z ^ (z >> 27)) * 0x94D049BB133111EB) & MASK
-        yield z ^ (z >> 31)
-
-
-def validation_episodes(episodes, seed, fraction=VALIDATION_FRACTION):
-    """Fisher-Yates over 0..episodes, driven by SplitMix64; the sorted first `fraction` are the validation episodes."""
-    ids = list(range(episodes))
-    draws = split_mix_64(seed)
-    for i in range(episodes - 1, 0, -1):
-        j = next(draws) % (i + 1)
-        ids[i], ids[j] = ids[j], ids[i]
-    return sorted(ids[: round(fraction * episodes)])
 
 
 @dataclass
@@ -115,7 +96,7 @@ def load(path, split_seed=0, split_file=None):
         with open(split_file) as f:
             validation_ids = sorted(json.load(f)["validation"])
     else:
-        validation_ids = validation_episodes(len(episodes), split_seed)
+        _, validation_ids = split_episodes(len(episodes), VALIDATION_FRACTION, split_seed)
     held_out = set(validation_ids)
 
     def part(keep):
