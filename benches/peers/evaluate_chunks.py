@@ -31,9 +31,10 @@ def main():
             parser.error(f"{args.actions} has shape {actions.shape}; needed [{len(obs)}, N, 16, 2]")
         if not np.isfinite(actions).all():
             parser.error(f"{args.actions} holds values that are not finite")
+        metrics = pusht.Metrics(data)
         samples = [data.normaliser.normalised_action(obs, actions[:, n]) for n in range(actions.shape[1])]
         print(json.dumps({"evaluated_windows": len(obs), "samples_per_window": len(samples),
-                          **pusht.Metrics(data)(samples)}, indent=1))
+                          **metrics(samples), "references": metrics.references()}, indent=1))
 
 
 if __name__ == "__main__":

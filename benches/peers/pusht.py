@@ -125,16 +125,28 @@ class EnergyDistance:
     def __call__(self, x):
         return 2 * mean_distance(x, self.reference) - mean_distance(x, x) - self.within_reference
 
+    def perfect(self):
+        """What as many independent draws from the reference's own law would score on average (self-pairs make it > 0)."""
+        return 2 * self.within_reference / (len(self.reference) - 1)
+
+
+def energy_score(samples, truth):
+    """Mean over windows of E|x - y| - E|x - x'| / 2: lower is better, least in expectation for the true conditional law."""
+    samples, truth = torch.stack(samples).double(), truth.double()  # [N, M, D], [M, D]
+    count = len(samples)
+    to_truth = (samples - truth).norm(dim=-1).mean()
+    between = sum((samples - chunks).norm(dim=-1).mean(1).sum() for chunks in samples) / (count * (count - 1))
+    return (to_truth - between / 2).item()
+
 
 class Metrics:
     """How far sampled chunks are from the demonstrated ones over the evaluated validation windows."""
 
     def __init__(self, data):
         self.data = data
-        chunks, newest = self._normalised(data.evaluated)
-        self.newest = newest
-        self.marginal = EnergyDistance(chunks)
-        self.joint = EnergyDistance(torch.cat([chunks, newest], 1))
+        self.chunks, self.newest = self._normalised(data.evaluated)
+        self.marginal = EnergyDistance(self.chunks)
+        self.joint = EnergyDistance(torch.cat([self.chunks, self.newest], 1))
 
     def _normalised(self, part):
         normaliser = self.data.normaliser
@@ -144,13 +156,15 @@ class Metrics:
         """samples: one tensor [M, HORIZON * A] of normalised chunks per evaluation seed."""
         joint = [torch.cat([chunks, self.newest], 1) for chunks in samples]
         return {"energy_distance": mean_and_error([self.marginal(chunks) for chunks in samples]),
-                "energy_distance_joint": mean_and_error([self.joint(pairs) for pairs in joint])}
+                "energy_distance_joint": mean_and_error([self.joint(pairs) for pairs in joint]),
+                "energy_score": energy_score(samples, self.chunks) if len(samples) > 1 else None}
 
-    def floor(self):
-        """The same distances for as many demonstrated training windows: what the choice of episodes alone makes."""
+    def references(self):
+        """What to read the distances against: independent draws from the demonstrations' law, and training windows."""
         chunks, newest = self._normalised(self.data.train.strided(len(self.data.evaluated)))
-        return {"energy_distance": self.marginal(chunks),
-                "energy_distance_joint": self.joint(torch.cat([chunks, newest], 1))}
+        return {"perfect_sampler": {"energy_distance": self.marginal.perfect(), "energy_distance_joint": self.joint.perfect()},
+                "training_windows": {"energy_distance": self.marginal(chunks),
+                                     "energy_distance_joint": self.joint(torch.cat([chunks, newest], 1))}}
 
 
 def mean_and_error(values):

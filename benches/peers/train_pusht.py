@@ -86,7 +86,7 @@ def main():
         "parameters": sum(p.numel() for p in network.parameters()), "solver": f"euler:{SOLVER_STEPS}",
         "train_windows": len(data.train), "validation_windows": len(data.validation),
         "evaluated_windows": len(data.evaluated), "validation_episodes": data.validation_ids,
-        **metrics(list(sample_chunks(network, data, EVALUATION_SEEDS))), "training_windows_as_samples": metrics.floor(),
+        **metrics(list(sample_chunks(network, data, EVALUATION_SEEDS))), "references": metrics.references(),
     }
     text = json.dumps(report, indent=1)
     print(text)
