@@ -11,3 +11,5 @@ pub mod nn;
 pub mod policy;
 pub mod report;
 pub mod selftest;
+pub mod flow;
+pub mod train;
