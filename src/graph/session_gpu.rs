@@ -32,6 +32,9 @@ pub struct GpuSession {
 
 impl GpuSession {
     pub(super) fn new(gpu: &Gpu, plan: Arc<Plan>) -> Result<GpuSession> {
+        if gpu.report().is_software() {
+            plan.afford()?;
+        }
         let mut slots = Vec::with_capacity(plan.slots.len());
         for slot in &plan.slots {
             let label = slot.name.as_deref().unwrap_or("plan memory");

@@ -58,6 +58,14 @@ pub enum PolicyError {
         /// Where.
         element: usize,
     },
+    /// A tensor of the file is missing, unknown, or not what the network needs.
+    #[error("{path}: {source}", path = path.display())]
+    Tensor {
+        /// Which file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: StoreError,
+    },
     /// Named parameters do not fit the network.
     #[error(transparent)]
     Store(#[from] StoreError),
