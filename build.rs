@@ -1,4 +1,3 @@
-<<<<<<< HEAD
 //! Expands the WGSL templates under `shaders/`, validates every variant with naga and writes the typed
 //! table that `src/kernel/variant.rs` includes: bindings, workgroup size, shared bytes, parameter bytes.
 //!
@@ -120,6 +119,3 @@ fn validate(name: &str, source: &str) -> Facts {
         shared_bytes,
     }
 }
-=======
-fn main() {}
->>>>>>> device

@@ -19,12 +19,14 @@ pub struct Expanded {
 }
 
 type Result<T> = std::result::Result<T, String>;
+/// The constants of a choice, or of every variant.
+type Choice = (Option<String>, Vec<(String, i64)>);
 
 pub fn expand_file(root: &Path, file: &Path) -> Result<Vec<Expanded>> {
     let text = read(file)?;
     let stem = file.file_stem().and_then(|s| s.to_str()).unwrap_or_default();
     let mut axes: Vec<(String, Vec<String>)> = Vec::new();
-    let mut choices: Vec<(Option<String>, Vec<(String, i64)>)> = Vec::new();
+    let mut choices: Vec<Choice> = Vec::new();
     for line in text.lines() {
         if let Some(rest) = line.strip_prefix("//! variants ") {
             for axis in rest.split_whitespace() {

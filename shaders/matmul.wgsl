@@ -203,25 +203,29 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
 #end
     }
 
-    let i = i0 + ty * $(RM)u;
+    // One row at a time through the first accumulator, one element at a time through its first component: a single
+    // copy of the epilogue in the code, no indexed registers.
     let j = j0 + tx * 4u;
-#for r in 0..RM
-    if i + $(r)u < p.m {
-        let at = p.c_offset + (i + $(r)u) * p.c_ld + j;
+    for (var r = 0u; r < $(RM)u; r++) {
+        let i = i0 + ty * $(RM)u + r;
+        if i < p.m && j < p.n {
+            let at = p.c_offset + i * p.c_ld + j;
 #if load_vec4
-        if j < p.n {
-            c[at >> 2u] = vec4<f32>(
-                finish(i + $(r)u, j, acc$r.x),
-                finish(i + $(r)u, j + 1u, acc$r.y),
-                finish(i + $(r)u, j + 2u, acc$r.z),
-                finish(i + $(r)u, j + 3u, acc$r.w),
-            );
-        }
+            var out = vec4<f32>();
+            for (var e = 0u; e < 4u; e++) {
+                out = vec4<f32>(out.yzw, finish(i, j + e, acc0.x));
+                acc0 = acc0.yzwx;
+            }
+            c[at >> 2u] = out;
 #else
-#for e in 0..4
-        if j + $(e)u < p.n { c[at + $(e)u] = finish(i + $(r)u, j + $(e)u, acc$r[$e]); }
-#end
+            for (var e = 0u; e < min(4u, p.n - j); e++) {
+                c[at + e] = finish(i, j + e, acc0.x);
+                acc0 = acc0.yzwx;
+            }
 #endif
-    }
+        }
+#for r in 0..RM-1
+        acc$r = acc$(r + 1);
 #end
+    }
 }

@@ -61,14 +61,15 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
         at_b$q += step_b;
 #end
     }
-#for r in 0..TM
-    if i0 + $(r)u < p.m {
-        let at = p.c_offset + (i0 + $(r)u) * p.c_ld;
-#for q in 0..RN
-        if j0 + $(q * LANES)u < p.n {
-            c[at + j0 + $(q * LANES)u] = finish(i0 + $(r)u, j0 + $(q * LANES)u, acc$r[$q]);
+    // One row at a time through the first accumulator: a single copy of the epilogue in the code.
+    for (var r = 0u; r < min($(TM)u, p.m - i0); r++) {
+        let at = p.c_offset + (i0 + r) * p.c_ld;
+        for (var j = j0; j < min(p.n, j0 + $(TN)u); j += $(LANES)u) {
+            c[at + j] = finish(i0 + r, j, acc0.x);
+            acc0 = acc0.yzwx;
         }
+#for r in 0..TM-1
+        acc$r = acc$(r + 1);
 #end
     }
-#end
 }

@@ -73,7 +73,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
     var broken = 0u;
     for (var j = lane; j < cols; j += 64u) {
         var err = 0.0;
-        for (var s = 0u; s < p.stages; s++) {
+        for (var s = 0u; s < min(p.stages, 7u); s++) {
             let c = p.coefficients[s / 4u][s % 4u];
             if c != 0.0 {
                 err += h * c * k[s * n + base + j];

@@ -6,7 +6,8 @@
 // and log are loose. Agreement with the twins: 2e-6 relative (sin and cos: 5e-7 absolute for |x| <= 1e4).
 // Ranges: any finite x unless a function says otherwise. No function makes or needs an infinity or not-a-number: exp
 // saturates at 3.4e38, log at its value for the smallest normal number (-87.3); results below 1.2e-38 may be 0.
-// fma() in the range reductions is not for speed: it keeps a driver with fast arithmetic from joining the two constants.
+// The range reductions subtract n (c1 + c2) in exact parts. A driver with fast arithmetic joins them (llvmpipe did: exp
+// was off by 1.1e-6 at x = 29), so the second product is (2n) (c2 / 2), with 2n made from an integer, inside fma().
 
 fn m_power_of_two(n: i32) -> f32 { // 2^n, n in [-126, 127]
     return bitcast<f32>(u32(n + 127) << 23u);
@@ -15,7 +16,7 @@ fn m_power_of_two(n: i32) -> f32 { // 2^n, n in [-126, 127]
 // (m, n) with e^x = m 2^n, m in [0.70, 1.42]; |x| < 105.
 fn m_exp_parts(x: f32) -> vec2<f32> {
     let n = round(x * 1.44269504);
-    let r = fma(n, 2.12194440e-4, fma(n, -0.693359375, x));
+    let r = fma(f32(i32(n) << 1u), 1.06097220e-4, fma(n, -0.693359375, x));
     let p = ((((1.9875691500e-4 * r + 1.3981999507e-3) * r + 8.3334519073e-3) * r + 4.1665795894e-2) * r
         + 1.6666665459e-1) * r + 5.0000001201e-1;
     return vec2<f32>((r * r * p + r) + 1.0, n);
@@ -65,8 +66,9 @@ fn m_sin_cos_quarters(r: f32, q: i32) -> vec2<f32> {
 // (sin x, cos x): 2e-7 absolute for |x| <= 1e4; beyond, the error grows but |values| <= 1.
 fn m_sin_cos(x: f32) -> vec2<f32> {
     let n = round(x * 0.636619772);
-    let r = fma(n, -7.54978995489188e-8, fma(n, -4.837512969970703125e-4, fma(n, -1.5703125, x)));
-    return m_sin_cos_quarters(clamp(r, -0.8, 0.8), i32(clamp(n, -1.0e9, 1.0e9)));
+    let q = i32(clamp(n, -1.0e8, 1.0e8));
+    let r = fma(f32(q << 1u), -2.4187564849853515625e-4, fma(n, -1.5703125, x));
+    return m_sin_cos_quarters(clamp(fma(f32(q << 2u), -1.88744748872297e-8, r), -0.8, 0.8), q);
 }
 
 fn m_sin(x: f32) -> f32 { return m_sin_cos(x).x; }

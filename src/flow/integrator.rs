@@ -7,11 +7,11 @@ use super::adaptive::{self, FIRST_STEP, adaptive_names};
 use super::fixed::{self, FixedSpec, names};
 use super::solver::{check_times, even_times};
 use super::{Field, FlowError, Result, Solver};
-use crate::device::{Counters, Cpu, Device};
+use crate::device::{CounterSnapshot, Cpu, Device};
 use crate::graph::{GraphError, ParamLayout, Plan, Program, Session};
 use crate::kernel::ode_control::{ControlParams, records};
 use crate::kernel::state::State;
-use crate::kernel::{BufferId, Target, View, draw, philox};
+use crate::kernel::{BufferId, Target, draw, philox};
 use rayon::prelude::*;
 use std::sync::Arc;
 
@@ -164,7 +164,7 @@ impl Integrator {
     }
 
     /// Counts of the device so far.
-    pub fn counters(&self) -> Counters {
+    pub fn counters(&self) -> CounterSnapshot {
         self.lanes[0].session.counters()
     }
 

@@ -45,7 +45,7 @@ pub struct Program {
     phases: Vec<Phase>,
     splits: Vec<usize>,
     constants: HashMap<Vec<u32>, BufferId>,
-    flops: f64,
+    costs: Vec<(usize, f64)>,
 }
 
 impl Program {
@@ -58,7 +58,7 @@ impl Program {
             phases: Vec::new(),
             splits: Vec::new(),
             constants: HashMap::new(),
-            flops: 0.0,
+            costs: Vec::new(),
         }
     }
 
@@ -141,9 +141,9 @@ impl Program {
         Ok(())
     }
 
-    /// Counts nominal operations (a multiply-add is two).
+    /// Counts operations (a multiply-add is two) of the command that comes next.
     pub fn count_flops(&mut self, flops: f64) {
-        self.flops += flops;
+        self.costs.push((self.commands.len(), flops));
     }
 
     /// Marks a place where a long recording may be cut into two submits.
@@ -194,7 +194,7 @@ impl Program {
             phases: self.phases,
             splits: self.splits,
             names,
-            flops: self.flops,
+            flops: self.costs.iter().map(|(_, f)| f).sum(), costs: self.costs,
         })
     }
 }
@@ -223,8 +223,10 @@ pub struct Plan {
     pub phases: Vec<Phase>,
     /// Command indices before which a recording may be cut.
     pub splits: Vec<usize>,
-    /// Nominal operations of all phases together.
+    /// Operations of all phases together.
     pub flops: f64,
+    /// Operations of single commands, by index.
+    pub costs: Vec<(usize, f64)>,
     names: HashMap<Arc<str>, BufferId>,
 }
 

@@ -3,7 +3,7 @@
 use super::session_cpu::CpuSession;
 use super::session_gpu::GpuSession;
 use super::{GraphError, Plan, Result};
-use crate::device::{Counters, Cpu, Device};
+use crate::device::{CounterSnapshot, Cpu, Device};
 use crate::kernel::BufferId;
 use std::sync::Arc;
 
@@ -141,6 +141,22 @@ impl Session {
         }
     }
 
+    /// As [`Session::run_serial`], then reads buffers (at most four) from their starts; on a GPU all in one submit where
+    /// that is short enough.
+    pub fn run_reading(&mut self, phases: &[usize], reads: &mut [(BufferId, &mut [f32])]) -> Result<()> {
+        for (id, out) in reads.iter() {
+            self.check(*id, 0, out.len())?;
+        }
+        match &mut self.inner {
+            Inner::Cpu(s, _) => {
+                phases.iter().for_each(|p| s.run(*p, 1));
+                reads.iter_mut().for_each(|(id, out)| s.read(*id, 0, out));
+                Ok(())
+            }
+            Inner::Gpu(s) => s.run_reading(phases, reads),
+        }
+    }
+
     /// Waits until the device has done everything submitted.
     pub fn wait(&mut self) -> Result<()> {
         match &mut self.inner {
@@ -150,9 +166,9 @@ impl Session {
     }
 
     /// Counts of what this device has done so far (zeros on the CPU, which dispatches nothing).
-    pub fn counters(&self) -> Counters {
+    pub fn counters(&self) -> CounterSnapshot {
         match &self.inner {
-            Inner::Cpu(..) => Counters::default(),
+            Inner::Cpu(..) => CounterSnapshot::default(),
             Inner::Gpu(s) => s.counters(),
         }
     }

@@ -1,31 +1,202 @@
-//! placeholder
+//! The GPU executor: a plan's pipelines, bind groups and parameters resolved once, then replayed.
+
 use super::{Plan, Result};
-use crate::device::{Counters, Gpu};
+use crate::device::{
+    AdapterKind, BindGroupCache, Binding, Bound, Buffer, Command, CounterSnapshot, DeviceError, Dispatch, Gpu, Readback,
+    Submission,
+};
 use crate::kernel::BufferId;
+use std::ops::Range;
 use std::sync::Arc;
+use std::time::Duration;
+
+/// A submit is cut before it is predicted to take longer: desktops freeze and watchdogs bite on long ones.
+const SUBMIT_MS: f64 = 100.0;
+/// Parts of one submit.
+const PARTS: usize = 64;
+/// How long a read waits for the device.
+const TIMEOUT: Duration = Duration::from_secs(120);
+
+/// A plan resident on a GPU.
 pub struct GpuSession {
+    gpu: Gpu,
     plan: Arc<Plan>,
+    slots: Vec<Buffer>,
+    dispatches: Vec<Dispatch>,
+    /// For each phase, the pieces that a recording may be cut into and their predicted milliseconds.
+    pieces: Vec<Vec<(Range<usize>, f64)>>,
+    readback: Option<Readback>,
+    last: Option<Submission>,
 }
+
 impl GpuSession {
-    pub(super) fn new(_: &Gpu, plan: Arc<Plan>) -> Result<GpuSession> {
-        Ok(GpuSession { plan })
+    pub(super) fn new(gpu: &Gpu, plan: Arc<Plan>) -> Result<GpuSession> {
+        let mut slots = Vec::with_capacity(plan.slots.len());
+        for slot in &plan.slots {
+            let label = slot.name.as_deref().unwrap_or("plan memory");
+            let buffer = gpu.create_storage(label, 4 * slot.elements.max(4) as u64)?;
+            if let Some(data) = &slot.data {
+                gpu.write(&buffer, 0, bytemuck::cast_slice(data))?;
+            }
+            slots.push(buffer);
+        }
+        let (dispatches, _) = resolve(gpu, &plan, &slots)?;
+        let pieces = plan.phases.iter().map(|p| cut(gpu, &plan, p.range.clone())).collect();
+        Ok(GpuSession { gpu: gpu.clone(), plan, slots, dispatches, pieces, readback: None, last: None })
     }
+
     pub(super) fn plan(&self) -> &Arc<Plan> {
         &self.plan
     }
-    pub(super) fn write(&mut self, _: BufferId, _: usize, _: &[f32]) -> Result<()> {
+
+    pub(super) fn write(&mut self, id: BufferId, offset: usize, data: &[f32]) -> Result<()> {
+        Ok(self.gpu.write(&self.slots[id.0 as usize], 4 * offset as u64, bytemuck::cast_slice(data))?)
+    }
+
+    pub(super) fn read(&mut self, id: BufferId, offset: usize, out: &mut [f32]) -> Result<()> {
+        Ok(self.gpu.read(&self.slots[id.0 as usize], 4 * offset as u64, bytemuck::cast_slice_mut(out))?)
+    }
+
+    /// Replays phases `times` times in as few submits as allowed.
+    pub(super) fn repeat(&mut self, phases: &[usize], times: usize) -> Result<()> {
+        self.record(phases, times, &[])
+    }
+
+    /// Replays phases once and reads buffers back, in one submit if it is short enough.
+    pub(super) fn run_reading(&mut self, phases: &[usize], reads: &mut [(BufferId, &mut [f32])]) -> Result<()> {
+        let bytes: usize = reads.iter().map(|(_, out)| 4 * out.len()).sum();
+        if self.readback.as_ref().is_none_or(|r| (r.capacity() as usize) < bytes) {
+            self.readback = Some(self.gpu.readback(bytes as u64)?);
+        }
+        let mut copies = [(BufferId(0), 0usize); 4];
+        let n = reads.len().min(copies.len());
+        for (copy, (id, out)) in copies.iter_mut().zip(reads.iter()) {
+            *copy = (*id, out.len());
+        }
+        self.record(phases, 1, &copies[..n])?;
+        let (Some(readback), Some(last)) = (&mut self.readback, &self.last) else {
+            return Err(DeviceError::State { what: "session", found: "nothing submitted", needed: "a submission" }.into());
+        };
+        readback.start(last, bytes as u64)?;
+        match reads {
+            // One buffer is copied straight to its place.
+            [(_, out)] => readback.finish(bytemuck::cast_slice_mut(out), TIMEOUT)?,
+            _ => {
+                let mut all = vec![0u8; bytes];
+                readback.finish(&mut all, TIMEOUT)?;
+                let mut at = 0;
+                for (_, out) in reads.iter_mut() {
+                    let into: &mut [u8] = bytemuck::cast_slice_mut(out);
+                    into.copy_from_slice(&all[at..at + into.len()]);
+                    at += into.len();
+                }
+            }
+        }
         Ok(())
     }
-    pub(super) fn read(&mut self, _: BufferId, _: usize, _: &mut [f32]) -> Result<()> {
+
+    fn record(&mut self, phases: &[usize], times: usize, reads: &[(BufferId, usize)]) -> Result<()> {
+        let mut parts = [Command::Run(&[]); PARTS];
+        let (mut count, mut ms) = (0, 0.0);
+        let mut last = None;
+        for _ in 0..times {
+            for &phase in phases {
+                for (range, cost) in &self.pieces[phase] {
+                    if count > 0 && (ms + cost > SUBMIT_MS || count + reads.len() >= PARTS) {
+                        last = Some(self.gpu.submit(&parts[..count])?);
+                        (count, ms) = (0, 0.0);
+                    }
+                    parts[count] = Command::Run(&self.dispatches[range.clone()]);
+                    count += 1;
+                    ms += cost;
+                }
+            }
+        }
+        if let Some(readback) = &self.readback {
+            let mut at = 0;
+            for (id, elements) in reads {
+                parts[count] = readback.copy(&self.slots[id.0 as usize], 0, at, 4 * *elements as u64);
+                at += 4 * *elements as u64;
+                count += 1;
+            }
+        }
+        if count > 0 {
+            last = Some(self.gpu.submit(&parts[..count])?);
+        }
+        self.last = last.or(self.last.take());
         Ok(())
     }
-    pub(super) fn repeat(&mut self, _: &[usize], _: usize) -> Result<()> {
-        Ok(())
-    }
+
     pub(super) fn wait(&mut self) -> Result<()> {
-        Ok(())
+        match &self.last {
+            Some(last) => Ok(self.gpu.wait(last, TIMEOUT)?),
+            None => Ok(()),
+        }
     }
-    pub(super) fn counters(&self) -> Counters {
-        Counters {}
+
+    pub(super) fn counters(&self) -> CounterSnapshot {
+        self.gpu.counters()
     }
+}
+
+/// Pipelines, bind groups and the parameters of every command in one uniform buffer.
+fn resolve(gpu: &Gpu, plan: &Plan, slots: &[Buffer]) -> Result<(Vec<Dispatch>, Buffer)> {
+    let align = gpu.caps().limits.uniform_offset_alignment.max(4) as usize;
+    let mut offsets = Vec::with_capacity(plan.commands.len());
+    let mut words: Vec<u32> = Vec::new();
+    for command in &plan.commands {
+        words.resize((words.len() * 4).next_multiple_of(align) / 4, 0);
+        offsets.push(4 * words.len() as u32);
+        words.extend_from_slice(&command.params);
+    }
+    let params = gpu.create_uniform("kernel parameters", 4 * words.len().max(4) as u64)?;
+    gpu.write(&params, 0, bytemuck::cast_slice(&words))?;
+    let mut groups = BindGroupCache::new(gpu);
+    let mut dispatches = Vec::with_capacity(plan.commands.len());
+    for (command, offset) in plan.commands.iter().zip(offsets) {
+        let variant = command.variant;
+        let mut bindings = vec![Binding::Params { bytes: variant.params_bytes }];
+        bindings.extend(variant.bindings.iter().map(|a| Binding::Storage(*a)));
+        let pipeline = gpu.pipeline(variant.name, variant.source, &bindings)?;
+        let mut bound = vec![Bound::whole(&params)];
+        bound.extend(command.args.iter().map(|a| Bound::whole(&slots[a.0 as usize])));
+        let bind_group = groups.get(&pipeline, &bound)?;
+        dispatches.push(Dispatch { pipeline, bind_group, uniform_offset: offset, grid: command.grid, indirect: None });
+    }
+    Ok((dispatches, params))
+}
+
+/// A phase's pieces between split marks, with predicted times.
+fn cut(gpu: &Gpu, plan: &Plan, range: Range<usize>) -> Vec<(Range<usize>, f64)> {
+    // Operations per millisecond that a plain kernel reaches; a software adapter has no watchdog to fear and is taken for a
+    // small GPU.
+    let rate = match gpu.report().device_type {
+        AdapterKind::Discrete => 2e9,
+        _ => 2e8,
+    };
+    let mut marks: Vec<usize> = plan.splits.iter().copied().filter(|s| range.contains(s) && *s > range.start).collect();
+    marks.push(range.end);
+    let mut out = Vec::new();
+    let mut from = range.start;
+    let mut pending = 0.0;
+    for to in marks {
+        let flops: f64 = plan.costs.iter().filter(|(at, _)| (from..to).contains(at)).map(|(_, f)| f).sum();
+        // A dependent dispatch costs some microseconds however small it is.
+        let ms = flops / rate + 5e-3 * (to - from) as f64;
+        match out.last_mut() {
+            // Neighbouring pieces that fit one submit together stay one part.
+            Some((last, cost)) if pending + ms <= 0.5 * SUBMIT_MS => {
+                let last: &mut Range<usize> = last;
+                last.end = to;
+                *cost += ms;
+            }
+            _ => {
+                out.push((from..to, ms));
+                pending = 0.0;
+            }
+        }
+        pending += ms;
+        from = to;
+    }
+    out
 }

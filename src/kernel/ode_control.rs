@@ -285,3 +285,116 @@ fn judge(p: &Params, record: &mut [f32; RECORD], norm: f32, finite: bool) -> boo
     record[1] = if 1.01 * size >= left.abs() { left } else { size.copysign(left) };
     accept
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kernel::case::Case;
+    use crate::kernel::ode_combine::{self, StepSize};
+    use crate::selftest::golden::Golden;
+
+    /// Dormand and Prince's 5(4) pair.
+    const STAGES: [&[f32]; 6] = [
+        &[1.0 / 5.0],
+        &[3.0 / 40.0, 9.0 / 40.0],
+        &[44.0 / 45.0, -56.0 / 15.0, 32.0 / 9.0],
+        &[19372.0 / 6561.0, -25360.0 / 2187.0, 64448.0 / 6561.0, -212.0 / 729.0],
+        &[9017.0 / 3168.0, -355.0 / 33.0, 46732.0 / 5247.0, 49.0 / 176.0, -5103.0 / 18656.0],
+        &[35.0 / 384.0, 0.0, 500.0 / 1113.0, 125.0 / 192.0, -2187.0 / 6784.0, 11.0 / 84.0],
+    ];
+    const ERROR: [f32; 7] =
+        [71.0 / 57600.0, 0.0, -71.0 / 16695.0, 71.0 / 1920.0, -17253.0 / 339200.0, 22.0 / 525.0, -1.0 / 40.0];
+
+    fn run(command: Command, buffers: &mut Vec<Vec<f32>>) {
+        let case = Case {
+            label: String::new(),
+            command,
+            buffers: std::mem::take(buffers),
+            expect: Vec::new(),
+            exact: false,
+            tolerance: 0.0,
+        };
+        *buffers = case.run_twin(1);
+        for (buffer, before) in buffers.iter_mut().zip(&case.buffers) {
+            buffer.truncate(before.len());
+        }
+    }
+
+    /// Integrates `field(row, x, k)` from t0 to t1; the states, the control records and the counts.
+    fn integrate(
+        x0: &[f32],
+        [rows, cols]: [usize; 2],
+        [t0, t1]: [f32; 2],
+        field: impl Fn(usize, &[f32], &mut [f32]),
+    ) -> (Vec<f32>, Vec<f32>, Vec<u32>) {
+        let n = rows * cols;
+        let control = ControlParams { grids: 1, ..ControlParams::new(5, 1e-5, 1e-6, t1) };
+        let active: Vec<f32> = counts(rows, &[[3, 1, 1]]).iter().map(|v| f32::from_bits(*v)).collect();
+        // x, proposed x, K, control, active, unused.
+        let mut b = vec![
+            x0.to_vec(),
+            vec![0.0; n],
+            vec![f32::NAN; 7 * n],
+            records(rows, t0, t1, 0.05),
+            active,
+            vec![0.0],
+        ];
+        let id = [0, 1, 2, 3, 4, 5].map(BufferId);
+        let eval = |x: &[f32], k: &mut [f32]| {
+            for (i, (x, k)) in x.chunks(cols).zip(k.chunks_mut(cols)).enumerate() {
+                field(i, x, k);
+            }
+        };
+        eval(x0, &mut b[2][..n]);
+        for _ in 0..1000 {
+            for (s, row) in STAGES.iter().enumerate() {
+                let h = StepSize::PerRow(id[3], 1, RECORD);
+                let y = (id[1], 0);
+                run(ode_combine::command([rows, cols], row, h, (id[0], 0), (id[2], 0), y, id[5]), &mut b);
+                let proposed = b[1].clone();
+                eval(&proposed, &mut b[2][(s + 1) * n..(s + 2) * n]);
+            }
+            run(command(&control, [rows, cols], 7, &ERROR, true, id[0], id[1], id[2], id[3], id[4]), &mut b);
+            if b[4][0].to_bits() == 0 {
+                break;
+            }
+        }
+        let active = b[4].iter().map(|v| v.to_bits()).collect();
+        (b.remove(0), b.remove(2), active)
+    }
+
+    #[test]
+    fn dormand_prince_follows_the_golden_case_forwards_and_back() {
+        let golden = Golden::read("solver_adaptive_analytic");
+        let (rate, x0, shape) = (golden.f32("in.rate"), golden.f32("in.x0"), golden.shape("in.x0"));
+        let shape = [shape[0], shape[1]];
+        let field = |i: usize, x: &[f32], k: &mut [f32]| {
+            k.iter_mut().zip(x).for_each(|(k, x)| *k = -rate[i] * (x - 1.0));
+        };
+        let (x, ctl, active) = integrate(&x0, shape, [0.0, 1.0], field);
+        golden.check("out.y", &x);
+        assert_eq!(active, [0, 0, 0, 0, 0]);
+        for record in ctl.chunks(RECORD) {
+            assert_eq!((record[0], record[1], record[5].to_bits()), (1.0, 0.0, Flag::Done as u32));
+        }
+        let steps = |r: &[f32]| r[3].to_bits();
+        assert!(ctl.chunks(RECORD).map(steps).min() < ctl.chunks(RECORD).map(steps).max());
+        // From 1 to 0 along the negated field: the same end.
+        let reversed = |i: usize, x: &[f32], k: &mut [f32]| {
+            k.iter_mut().zip(x).for_each(|(k, x)| *k = rate[i] * (x - 1.0));
+        };
+        let (back, _, _) = integrate(&x0, shape, [1.0, 0.0], reversed);
+        golden.check("out.y", &back);
+    }
+
+    #[test]
+    fn a_field_that_blows_up_fails_alone() {
+        let field = |i: usize, x: &[f32], k: &mut [f32]| {
+            k.iter_mut().zip(x).for_each(|(k, x)| *k = if i == 1 { f32::NAN } else { -*x });
+        };
+        let (x, ctl, active) = integrate(&[1.0, 2.0, 3.0], [3, 1], [0.0, 1.0], field);
+        assert_eq!(active, [0, 1, 0, 0, 0]);
+        assert_eq!((x[1], ctl[RECORD + 5].to_bits()), (2.0, Flag::Failed as u32));
+        assert!((x[2] - 3.0 * (-1.0f32).exp()).abs() < 1e-4);
+    }
+}

@@ -216,3 +216,6 @@ pub(crate) const fn tile_agrees(variants: &[&Variant; 3], params_bytes: usize) -
     }
     true
 }
+
+#[cfg(test)]
+mod tests;

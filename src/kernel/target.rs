@@ -1,5 +1,7 @@
 //! What a kernel's choice of variant may depend on.
 
+use crate::device::{Caps, Device};
+
 /// The executor that a command is made for, reduced to what kernel choice needs.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Target {
@@ -38,10 +40,23 @@ impl Target {
     };
 
     /// The target of a device.
-    pub fn of(device: &crate::device::Device) -> Target {
+    pub fn of(device: &Device) -> Target {
         match device {
-            crate::device::Device::Cpu(_) => Target::CPU,
-            crate::device::Device::Gpu(_) => Target::MINIMAL_GPU,
+            Device::Cpu(_) => Target::CPU,
+            Device::Gpu(gpu) => Target::from(gpu.caps()),
+        }
+    }
+}
+
+impl From<&Caps> for Target {
+    fn from(caps: &Caps) -> Target {
+        Target {
+            gpu: true,
+            software: caps.software,
+            subgroup_min: caps.subgroups.map_or(4, |s| s.min),
+            subgroup_ops: caps.subgroups.is_some(),
+            workgroup_bytes: caps.limits.workgroup_storage_bytes,
+            invocations: caps.limits.workgroup_invocations,
         }
     }
 }

@@ -135,29 +135,37 @@ fn twin(words: &[u32], args: &mut [Arg<'_>], cx: &TwinCx<'_>) {
     let (o, a) = (p.obs_dim as usize, p.action_dim as usize);
     let affine = Affine::split(affine.read(), o, horizon, a);
     let (wide, tall) = (history * o, horizon * a);
-    if batch == 0 || wide == 0 || tall == 0 {
+    let windows = table.len() / 3;
+    if windows == 0 {
         return;
     }
-    let windows = table.len() / 3;
     let per = rows_per_task(cx, batch, 4 * batch * (wide + tall));
-    let tasks = y_obs.write()[..batch * wide]
-        .chunks_mut(per * wide)
-        .zip(y_action.write()[..batch * tall].chunks_mut(per * tall))
-        .collect();
-    for_each(tasks, |task, (y_obs, y_action): (&mut [f32], &mut [f32])| {
-        for (r, (y_obs, y_action)) in y_obs.chunks_mut(wide).zip(y_action.chunks_mut(tall)).enumerate() {
+    let (mut left_obs, mut left_action) = (y_obs.write(), y_action.write());
+    let mut tasks = Vec::new();
+    for from in (0..batch).step_by(per) {
+        let rows = per.min(batch - from);
+        let (y_obs, rest_obs) = left_obs.split_at_mut(rows * wide);
+        let (y_action, rest_action) = left_action.split_at_mut(rows * tall);
+        tasks.push((rows, y_obs, y_action));
+        (left_obs, left_action) = (rest_obs, rest_action);
+    }
+    for_each(tasks, |task, (rows, y_obs, y_action): (usize, &mut [f32], &mut [f32])| {
+        for r in 0..rows {
+            let y_obs = &mut y_obs[r * wide..(r + 1) * wide];
+            let y_action = &mut y_action[r * tall..(r + 1) * tall];
             let window = (index[task * per + r] as usize).min(windows - 1);
             let [newest, first, last] = [0, 1, 2].map(|w| i64::from(table[3 * window + w]));
             let row = |at: i64, width: usize, rows: &'_ [f32]| -> std::ops::Range<usize> {
-                let row = (at.min(last).max(first) as usize).min((rows.len() / width).saturating_sub(1));
+                let row =
+                    (at.min(last).max(first) as usize).min((rows.len() / width.max(1)).saturating_sub(1));
                 row * width..(row + 1) * width
             };
-            for (h, y) in y_obs.chunks_mut(o).enumerate() {
+            for (h, y) in y_obs.chunks_mut(o.max(1)).enumerate() {
                 let from = &obs[row(newest - (history - 1 - h) as i64, o, obs)];
                 normalise(from, affine.obs_offset, affine.obs_scale, y);
             }
             let anchor = &obs[row(newest, o, obs)];
-            for (h, y) in y_action.chunks_mut(a).enumerate() {
+            for (h, y) in y_action.chunks_mut(a.max(1)).enumerate() {
                 let from = &action[row(newest + i64::from(p.action_offset) + h as i64, a, action)];
                 let span = h * a..(h + 1) * a;
                 let (offset, scale) = (&affine.act_offset[span.clone()], &affine.act_scale[span]);

@@ -10,7 +10,9 @@ use std::marker::PhantomData;
 use std::ops::Range;
 
 /// Rows up to which a product with a weight matrix [n, k] takes dot products instead of packing.
-const DOT_ROWS: usize = 128;
+const DOT_ROWS: usize = 256;
+/// Depth below which the sums over a vector's lanes cost more than packing, from `AXPY_ROWS` rows on.
+const DOT_DEPTH: usize = 64;
 /// Rows up to which a product with [k, n] runs without packing.
 const AXPY_ROWS: usize = 8;
 /// Elements of C finished at a time: half a typical L2.
@@ -137,7 +139,7 @@ impl Job<'_> {
             return;
         }
         let few = match self.form {
-            Form::NT => rows.len() <= DOT_ROWS,
+            Form::NT => rows.len() <= if self.k < DOT_DEPTH { AXPY_ROWS } else { DOT_ROWS },
             Form::NN => rows.len() <= AXPY_ROWS,
             Form::TN => false,
         };

@@ -4,8 +4,9 @@
 //! `rows_nn` adds scaled rows of B (their input gradients). Both stream B once.
 
 use super::cpu::Panel;
+use super::lanes::{self, Lanes};
 use multiversion::multiversion;
-use multiversion::target::target_cfg_f;
+use multiversion::target::match_target;
 
 /// An operand: rows `ld` elements apart, from the first element of the slice.
 #[derive(Clone, Copy)]
@@ -22,183 +23,175 @@ impl<'a> Operand<'a> {
     }
 }
 
-#[inline(always)]
-fn fma<const FMA: bool>(a: f32, b: f32, c: f32) -> f32 {
-    // Without the instruction `mul_add` is a slow library call.
-    if FMA { a.mul_add(b, c) } else { a * b + c }
-}
-
 /// C[i, j] = sum_d A[i, d] B[j, d] for `rows` x `cols` outputs; A is [rows, k], B is [cols, k].
-#[multiversion(targets("x86_64+avx512f+avx512vl+avx512dq+fma", "x86_64+avx2+fma", "aarch64+neon"))]
-pub(super) fn rows_nt(a: Operand<'_>, b: Operand<'_>, [rows, cols, k]: [usize; 3], c: Panel<'_>) {
-    if target_cfg_f!(target_feature = "avx512f") {
-        nt::<true, 16, 4, 4>(a, b, [rows, cols, k], c);
-    } else if target_cfg_f!(any(target_feature = "fma", target_arch = "aarch64")) {
-        nt::<true, 8, 2, 4>(a, b, [rows, cols, k], c);
-    } else {
-        nt::<false, 4, 2, 4>(a, b, [rows, cols, k], c);
+#[multiversion(targets("x86_64+avx512f+avx512vl+avx512dq+avx2+fma", "x86_64+avx2+fma", "aarch64+neon"))]
+pub(super) fn rows_nt(a: Operand<'_>, b: Operand<'_>, shape: [usize; 3], c: Panel<'_>) {
+    match_target! {
+        "x86_64+avx512f+avx512vl+avx512dq+avx2+fma" => nt::<lanes::Avx512, 4>(a, b, shape, c),
+        "x86_64+avx2+fma" => nt::<lanes::Avx2, 2>(a, b, shape, c),
+        "aarch64+neon" => nt::<lanes::Neon, 4>(a, b, shape, c),
+        _ => nt::<lanes::Plain, 2>(a, b, shape, c),
     }
 }
 
 /// C[i, j] = sum_d A[i, d] B[d, j] for `rows` x `cols` outputs; A is [rows, k], B is [k, cols].
-#[multiversion(targets("x86_64+avx512f+avx512vl+avx512dq+fma", "x86_64+avx2+fma", "aarch64+neon"))]
-pub(super) fn rows_nn(a: Operand<'_>, b: Operand<'_>, [rows, cols, k]: [usize; 3], c: Panel<'_>) {
-    if target_cfg_f!(target_feature = "avx512f") {
-        nn::<true, 16>(a, b, [rows, cols, k], c);
-    } else if target_cfg_f!(any(target_feature = "fma", target_arch = "aarch64")) {
-        nn::<true, 8>(a, b, [rows, cols, k], c);
-    } else {
-        nn::<false, 4>(a, b, [rows, cols, k], c);
+#[multiversion(targets("x86_64+avx512f+avx512vl+avx512dq+avx2+fma", "x86_64+avx2+fma", "aarch64+neon"))]
+pub(super) fn rows_nn(a: Operand<'_>, b: Operand<'_>, shape: [usize; 3], c: Panel<'_>) {
+    match_target! {
+        "x86_64+avx512f+avx512vl+avx512dq+avx2+fma" => nn::<lanes::Avx512, 4>(a, b, shape, c),
+        "x86_64+avx2+fma" => nn::<lanes::Avx2, 2>(a, b, shape, c),
+        "aarch64+neon" => nn::<lanes::Neon, 4>(a, b, shape, c),
+        _ => nn::<lanes::Plain, 2>(a, b, shape, c),
     }
 }
 
+/// Tiles of R x 4 outputs (R vectors of partial sums per weight row); left-over rows take eight columns at once.
 #[inline(always)]
-fn nt<const FMA: bool, const L: usize, const R: usize, const S: usize>(
-    a: Operand<'_>,
-    b: Operand<'_>,
-    [rows, cols, k]: [usize; 3],
-    c: Panel<'_>,
-) {
+fn nt<V: Lanes, const R: usize>(a: Operand<'_>, b: Operand<'_>, [rows, cols, k]: [usize; 3], c: Panel<'_>) {
+    let tiled = rows - rows % R;
     let mut j = 0;
-    while j + 8 <= cols && rows < R {
-        for i in 0..rows {
-            nt_tile::<FMA, L, 1, 8>(a, b, [i, j, k], c);
+    while j + 8 <= cols {
+        let mut i = 0;
+        while i < tiled {
+            nt_tile::<V, R, 4>(a, b, [i, j, k], c);
+            nt_tile::<V, R, 4>(a, b, [i, j + 4, k], c);
+            i += R;
+        }
+        while i + 2 <= rows {
+            nt_tile::<V, 2, 4>(a, b, [i, j, k], c);
+            nt_tile::<V, 2, 4>(a, b, [i, j + 4, k], c);
+            i += 2;
+        }
+        while i < rows {
+            nt_tile::<V, 1, 8>(a, b, [i, j, k], c);
+            i += 1;
         }
         j += 8;
     }
-    while j + S <= cols {
-        let mut i = 0;
-        while i + R <= rows {
-            nt_tile::<FMA, L, R, S>(a, b, [i, j, k], c);
-            i += R;
-        }
-        while i < rows {
-            nt_tile::<FMA, L, 1, S>(a, b, [i, j, k], c);
-            i += 1;
-        }
-        j += S;
-    }
     while j < cols {
         for i in 0..rows {
-            nt_tile::<FMA, L, 1, 1>(a, b, [i, j, k], c);
+            nt_tile::<V, 1, 1>(a, b, [i, j, k], c);
         }
         j += 1;
     }
 }
 
-/// R x S dot products with L partial sums each.
+/// R x S dot products.
 #[inline(always)]
-fn nt_tile<const FMA: bool, const L: usize, const R: usize, const S: usize>(
+fn nt_tile<V: Lanes, const R: usize, const S: usize>(
     a: Operand<'_>,
     b: Operand<'_>,
     [i, j, k]: [usize; 3],
     c: Panel<'_>,
 ) {
-    let full = k / L;
     let a: [&[f32]; R] = std::array::from_fn(|r| a.row(i + r, 0, k));
     let b: [&[f32]; S] = std::array::from_fn(|s| b.row(j + s, 0, k));
-    let xs: [&[[f32; L]]; R] = std::array::from_fn(|r| &a[r].as_chunks::<L>().0[..full]);
-    let ys: [&[[f32; L]]; S] = std::array::from_fn(|s| &b[s].as_chunks::<L>().0[..full]);
-    let mut acc = [[[0.0f32; L]; S]; R];
-    for d in 0..full {
-        let x: [[f32; L]; R] = std::array::from_fn(|r| xs[r][d]);
+    let zero = V::splat(0.0);
+    let mut acc = [[zero; S]; R];
+    let mut d = 0;
+    while d + V::N <= k {
+        let mut x = [zero; R];
+        for r in 0..R {
+            x[r] = V::load(&a[r][d..d + V::N]);
+        }
         for s in 0..S {
-            let y = ys[s][d];
+            let y = V::load(&b[s][d..d + V::N]);
             for r in 0..R {
-                for l in 0..L {
-                    acc[r][s][l] = fma::<FMA>(x[r][l], y[l], acc[r][s][l]);
-                }
+                acc[r][s] = acc[r][s].fma(x[r], y);
             }
         }
+        d += V::N;
     }
     for r in 0..R {
-        let mut out = reduce(&acc[r]);
-        for d in full * L..k {
+        // Indices that are constants, so that the sums stay in registers above.
+        let v = &acc[r];
+        let mut out = [0.0f32; S];
+        if S >= 4 {
+            out[..4].copy_from_slice(&V::sums([v[0], v[1 % S], v[2 % S], v[3 % S]]));
+        } else {
+            out[0] = V::sums([v[0], zero, zero, zero])[0];
+        }
+        if S == 8 {
+            out[4..].copy_from_slice(&V::sums([v[4 % S], v[5 % S], v[6 % S], v[7 % S]]));
+        }
+        for d in d..k {
             for s in 0..S {
-                out[s] = fma::<FMA>(a[r][d], b[s][d], out[s]);
+                out[s] += a[r][d] * b[s][d];
             }
         }
         c.segment(i + r, j, S).copy_from_slice(&out);
     }
 }
 
-/// The sum of each of S vectors, by halves.
+/// Tiles of R rows by four vectors; left-over rows take eight vectors at once.
 #[inline(always)]
-fn reduce<const L: usize, const S: usize>(acc: &[[f32; L]; S]) -> [f32; S] {
-    let mut quads = [[0.0f32; 4]; S];
-    for s in 0..S {
-        for l in 0..4 {
-            let mut sum = acc[s][l];
-            for h in 1..L / 4 {
-                sum += acc[s][l + 4 * h];
-            }
-            quads[s][l] = sum;
+fn nn<V: Lanes, const R: usize>(a: Operand<'_>, b: Operand<'_>, [rows, cols, k]: [usize; 3], c: Panel<'_>) {
+    let tiled = rows - rows % R;
+    let mut j = 0;
+    while j + 8 * V::N <= cols {
+        for i in (0..tiled).step_by(R) {
+            nn_tile::<V, R, 4>(a, b, [i, j, k], c);
+            nn_tile::<V, R, 4>(a, b, [i, j + 4 * V::N, k], c);
         }
+        let paired = rows - (rows - tiled) % 2;
+        for i in (tiled..paired).step_by(2) {
+            nn_tile::<V, 2, 4>(a, b, [i, j, k], c);
+            nn_tile::<V, 2, 4>(a, b, [i, j + 4 * V::N, k], c);
+        }
+        for i in paired..rows {
+            nn_tile::<V, 1, 8>(a, b, [i, j, k], c);
+        }
+        j += 8 * V::N;
     }
-    std::array::from_fn(|s| (quads[s][0] + quads[s][1]) + (quads[s][2] + quads[s][3]))
-}
-
-#[inline(always)]
-fn nn<const FMA: bool, const L: usize>(
-    a: Operand<'_>,
-    b: Operand<'_>,
-    [rows, cols, k]: [usize; 3],
-    c: Panel<'_>,
-) {
-    let mut i = 0;
-    while i < rows {
-        let four = i + 4 <= rows;
-        let mut j = 0;
-        while !four && j + 8 * L <= cols {
-            nn_tile::<FMA, L, 1, 8>(a, b, [i, j, k], c);
-            j += 8 * L;
+    while j + V::N <= cols {
+        for i in (0..tiled).step_by(R) {
+            nn_tile::<V, R, 1>(a, b, [i, j, k], c);
         }
-        while four && j + 4 * L <= cols {
-            nn_tile::<FMA, L, 4, 4>(a, b, [i, j, k], c);
-            j += 4 * L;
+        for i in tiled..rows {
+            nn_tile::<V, 1, 1>(a, b, [i, j, k], c);
         }
-        while j + L <= cols {
-            if four {
-                nn_tile::<FMA, L, 4, 1>(a, b, [i, j, k], c);
-            } else {
-                nn_tile::<FMA, L, 1, 1>(a, b, [i, j, k], c);
-            }
-            j += L;
+        j += V::N;
+    }
+    for j in j..cols {
+        for i in 0..rows {
+            let sum =
+                a.row(i, 0, k).iter().enumerate().fold(0.0, |sum, (d, x)| sum + x * b.data[d * b.ld + j]);
+            c.segment(i, j, 1)[0] = sum;
         }
-        let step = if four { 4 } else { 1 };
-        for r in i..i + step {
-            for j in j..cols {
-                let x = a.row(r, 0, k);
-                let sum = (0..k).fold(0.0, |sum, d| fma::<FMA>(x[d], b.data[d * b.ld + j], sum));
-                c.segment(r, j, 1)[0] = sum;
-            }
-        }
-        i += step;
     }
 }
 
-/// R rows by V vectors of L columns.
+/// R rows by W vectors.
 #[inline(always)]
-fn nn_tile<const FMA: bool, const L: usize, const R: usize, const V: usize>(
+fn nn_tile<V: Lanes, const R: usize, const W: usize>(
     a: Operand<'_>,
     b: Operand<'_>,
     [i, j, k]: [usize; 3],
     c: Panel<'_>,
 ) {
     let a: [&[f32]; R] = std::array::from_fn(|r| a.row(i + r, 0, k));
-    let mut acc = [[[0.0f32; L]; V]; R];
+    let zero = V::splat(0.0);
+    let mut acc = [[zero; W]; R];
     for d in 0..k {
-        let y = &b.row(d, j, V * L).as_chunks::<L>().0[..V];
+        let y = b.row(d, j, W * V::N);
+        let y = {
+            let mut vectors = [zero; W];
+            for w in 0..W {
+                vectors[w] = V::load(&y[w * V::N..(w + 1) * V::N]);
+            }
+            vectors
+        };
         for r in 0..R {
-            let x = a[r][d];
-            for v in 0..V {
-                for l in 0..L {
-                    acc[r][v][l] = fma::<FMA>(x, y[v][l], acc[r][v][l]);
-                }
+            let x = V::splat(a[r][d]);
+            for w in 0..W {
+                acc[r][w] = acc[r][w].fma(x, y[w]);
             }
         }
     }
     for r in 0..R {
-        c.segment(i + r, j, V * L).copy_from_slice(acc[r].as_flattened());
+        let out = c.segment(i + r, j, W * V::N);
+        for w in 0..W {
+            acc[r][w].store(&mut out[w * V::N..(w + 1) * V::N]);
+        }
     }
 }

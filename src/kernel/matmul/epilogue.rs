@@ -53,10 +53,13 @@ impl<'a> Finish<'a> {
     fn segment(&self, j0: usize, c: &mut [f32], residual: Option<&[f32]>) {
         let p = self.p;
         if p.has(MUL_DERIVATIVE) {
-            // Without a pre-activation it counts as 0, as in the shader.
+            let mut scaled = [0.0; CHUNK];
             for (piece, c) in c.chunks_mut(CHUNK).enumerate() {
+                // Without a pre-activation it counts as 0, as in the shader.
                 let pre = residual.map_or(&[0.0; CHUNK][..c.len()], |r| &r[piece * CHUNK..][..c.len()]);
-                math::mul_derivative(self.act, pre, p.alpha, c);
+                let scaled = &mut scaled[..c.len()];
+                scaled.iter_mut().zip(&*c).for_each(|(s, c)| *s = p.alpha * c);
+                math::apply_mul(self.act, 1, pre, scaled, c);
             }
             return;
         }

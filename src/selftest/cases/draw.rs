@@ -30,7 +30,7 @@ pub fn cases(_target: &Target) -> Vec<Case> {
                     let pair = e - e % 2;
                     let radius = (-2.0 * uniform(pair).ln()).sqrt();
                     let (sin, cos) = (std::f64::consts::TAU * uniform(pair + 1)).sin_cos();
-                    radius * if e % 2 == 0 { cos } else { sin }
+                    radius * if e.is_multiple_of(2) { cos } else { sin }
                 };
                 let element = |e: u64| match law {
                     Law::Uniform => uniform(e),

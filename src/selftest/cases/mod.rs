@@ -145,7 +145,7 @@ pub fn output(
     form: usize,
     value: impl Fn(usize, usize) -> f64,
 ) -> (View, Vec<f64>) {
-    let view = if form % 2 == 0 { View::dense(1, cols) } else { View::strided(2, cols + 2) };
+    let view = if form.is_multiple_of(2) { View::dense(1, cols) } else { View::strided(2, cols + 2) };
     let mut want = vec![f64::NAN; view.at(rows - 1, cols - 1) + 2];
     for i in 0..rows {
         for j in 0..cols {

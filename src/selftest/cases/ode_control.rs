@@ -45,10 +45,8 @@ pub fn cases(_target: &Target) -> Vec<Case> {
                 }
                 let mut left = ctl.iter().filter(|r| r[5].to_bits() == 0).count();
                 let active = counts(left, &[[5, 1, 1], [7, 2, 1]]);
-                let (mut want_x, mut want_k) = (
-                    x.iter().map(|v| f64::from(*v)).collect::<Vec<_>>(),
-                    Vec::from([f64::NAN].repeat(7 * n)),
-                );
+                let (mut want_x, mut want_k) =
+                    (x.iter().map(|v| f64::from(*v)).collect::<Vec<_>>(), [f64::NAN].repeat(7 * n));
                 let mut want_ctl = Vec::new();
                 let mut failures = 0;
                 for (i, record) in ctl.iter().enumerate() {

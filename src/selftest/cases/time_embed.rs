@@ -11,7 +11,7 @@ pub fn cases(_target: &Target) -> Vec<Case> {
     for rows in SIZES {
         for half in [1usize, 7, 32, 65] {
             for order in 0..4u32 {
-                let kind = if (rows + half) % 2 == 0 {
+                let kind = if (rows + half).is_multiple_of(2) {
                     TimeEmbedding::Sinusoidal { dim: 2 * half, scale: 99.0, max_period: 1e4 }
                 } else {
                     TimeEmbedding::Period { dim: 2 * half, min_period: 4e-3, max_period: 4.0 }

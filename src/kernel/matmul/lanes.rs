@@ -1,0 +1,175 @@
+//! A vector register of f32, as the direct kernels need it: AVX-512, AVX2, NEON, and plain arrays.
+//!
+//! The functions are `inline(always)` without target features of their own: they take those of the multiversioned
+//! function that they end up in (`dot::rows_nt`, `dot::rows_nn`), which alone decides which type is used. For the
+//! same reason nothing here hides an intrinsic in a closure: closures do not inherit the features.
+
+/// A vector of `N` lanes.
+pub(super) trait Lanes: Copy {
+    /// Lanes.
+    const N: usize;
+    /// All lanes `x`.
+    fn splat(x: f32) -> Self;
+    /// The first `N` elements of `from`, which has at least that many.
+    fn load(from: &[f32]) -> Self;
+    /// Stores to the first `N` elements of `to`, which has at least that many.
+    fn store(self, to: &mut [f32]);
+    /// a b + self.
+    fn fma(self, a: Self, b: Self) -> Self;
+    /// The sums over the lanes of four vectors.
+    fn sums(v: [Self; 4]) -> [f32; 4];
+}
+
+/// Four lanes in an array, for processors without a type of their own.
+#[derive(Clone, Copy)]
+pub(super) struct Plain([f32; 4]);
+
+impl Lanes for Plain {
+    const N: usize = 4;
+    #[inline(always)]
+    fn splat(x: f32) -> Self {
+        Plain([x; 4])
+    }
+    #[inline(always)]
+    fn load(from: &[f32]) -> Self {
+        Plain([from[0], from[1], from[2], from[3]])
+    }
+    #[inline(always)]
+    fn store(self, to: &mut [f32]) {
+        to[..4].copy_from_slice(&self.0);
+    }
+    #[inline(always)]
+    fn fma(self, a: Self, b: Self) -> Self {
+        // Not `mul_add`, which is a slow library call without the instruction.
+        Plain(std::array::from_fn(|l| a.0[l] * b.0[l] + self.0[l]))
+    }
+    #[inline(always)]
+    fn sums(v: [Self; 4]) -> [f32; 4] {
+        v.map(|Plain(x)| (x[0] + x[1]) + (x[2] + x[3]))
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+pub(super) use x86::{Avx2, Avx512};
+
+#[cfg(target_arch = "x86_64")]
+mod x86 {
+    //! SAFETY of every block here: the types are only named inside versions of the multiversioned functions whose
+    //! target has the features (avx512f; avx2 and fma), which are chosen after detection at run time; loads and
+    //! stores are bounded by the slicing before them.
+    use super::Lanes;
+    use std::arch::x86_64::*;
+
+    /// Sixteen lanes.
+    #[derive(Clone, Copy)]
+    pub(in super::super) struct Avx512(__m512);
+
+    impl Lanes for Avx512 {
+        const N: usize = 16;
+        #[inline(always)]
+        fn splat(x: f32) -> Self {
+            Avx512(unsafe { _mm512_set1_ps(x) })
+        }
+        #[inline(always)]
+        fn load(from: &[f32]) -> Self {
+            Avx512(unsafe { _mm512_loadu_ps(from[..16].as_ptr()) })
+        }
+        #[inline(always)]
+        fn store(self, to: &mut [f32]) {
+            unsafe { _mm512_storeu_ps(to[..16].as_mut_ptr(), self.0) }
+        }
+        #[inline(always)]
+        fn fma(self, a: Self, b: Self) -> Self {
+            Avx512(unsafe { _mm512_fmadd_ps(a.0, b.0, self.0) })
+        }
+        #[inline(always)]
+        fn sums(v: [Self; 4]) -> [f32; 4] {
+            Avx2::sums([v[0].folded(), v[1].folded(), v[2].folded(), v[3].folded()])
+        }
+    }
+
+    impl Avx512 {
+        /// The upper half added to the lower.
+        #[inline(always)]
+        fn folded(self) -> Avx2 {
+            unsafe {
+                let high = _mm256_castpd_ps(_mm512_extractf64x4_pd::<1>(_mm512_castps_pd(self.0)));
+                Avx2(_mm256_add_ps(_mm512_castps512_ps256(self.0), high))
+            }
+        }
+    }
+
+    /// Eight lanes.
+    #[derive(Clone, Copy)]
+    pub(in super::super) struct Avx2(__m256);
+
+    impl Lanes for Avx2 {
+        const N: usize = 8;
+        #[inline(always)]
+        fn splat(x: f32) -> Self {
+            Avx2(unsafe { _mm256_set1_ps(x) })
+        }
+        #[inline(always)]
+        fn load(from: &[f32]) -> Self {
+            Avx2(unsafe { _mm256_loadu_ps(from[..8].as_ptr()) })
+        }
+        #[inline(always)]
+        fn store(self, to: &mut [f32]) {
+            unsafe { _mm256_storeu_ps(to[..8].as_mut_ptr(), self.0) }
+        }
+        #[inline(always)]
+        fn fma(self, a: Self, b: Self) -> Self {
+            Avx2(unsafe { _mm256_fmadd_ps(a.0, b.0, self.0) })
+        }
+        #[inline(always)]
+        fn sums(v: [Self; 4]) -> [f32; 4] {
+            unsafe {
+                let [x, y] = [_mm256_hadd_ps(v[0].0, v[1].0), _mm256_hadd_ps(v[2].0, v[3].0)];
+                let pairs = _mm256_hadd_ps(x, y);
+                let sum = _mm_add_ps(_mm256_castps256_ps128(pairs), _mm256_extractf128_ps::<1>(pairs));
+                let mut out = [0.0; 4];
+                _mm_storeu_ps(out.as_mut_ptr(), sum);
+                out
+            }
+        }
+    }
+}
+
+#[cfg(target_arch = "aarch64")]
+pub(super) use arm::Neon;
+
+#[cfg(target_arch = "aarch64")]
+mod arm {
+    //! SAFETY of every block here: NEON is part of the aarch64 baseline; loads and stores are bounded by the slicing.
+    use super::Lanes;
+    use std::arch::aarch64::*;
+
+    /// Four lanes.
+    #[derive(Clone, Copy)]
+    pub(in super::super) struct Neon(float32x4_t);
+
+    #[allow(unused_unsafe)]
+    impl Lanes for Neon {
+        const N: usize = 4;
+        #[inline(always)]
+        fn splat(x: f32) -> Self {
+            Neon(unsafe { vdupq_n_f32(x) })
+        }
+        #[inline(always)]
+        fn load(from: &[f32]) -> Self {
+            Neon(unsafe { vld1q_f32(from[..4].as_ptr()) })
+        }
+        #[inline(always)]
+        fn store(self, to: &mut [f32]) {
+            unsafe { vst1q_f32(to[..4].as_mut_ptr(), self.0) }
+        }
+        #[inline(always)]
+        fn fma(self, a: Self, b: Self) -> Self {
+            Neon(unsafe { vfmaq_f32(self.0, a.0, b.0) })
+        }
+        #[inline(always)]
+        fn sums(v: [Self; 4]) -> [f32; 4] {
+            unsafe { [vaddvq_f32(v[0].0), vaddvq_f32(v[1].0), vaddvq_f32(v[2].0), vaddvq_f32(v[3].0)] }
+        }
+    }
+}
