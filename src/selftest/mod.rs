@@ -2,8 +2,6 @@
 
 pub mod cases;
 pub mod golden;
-#[cfg(test)]
-pub(crate) mod golden;
 pub mod gpu;
 
 #[cfg(test)]
