@@ -72,12 +72,14 @@ impl Fusion {
             }
         }
         // Values that later passes read must exist on their own.
-        let single = |v: Value| match users.get(&v).map(Vec::as_slice) {
+        let only_user = |v: Value| match users.get(&v).map(Vec::as_slice) {
             Some([one]) if !kept.contains(&v) && !escapes(graph, v, nodes, classes) => Some(*one),
             _ => None,
         };
         let mut fusion = Fusion::default();
         for &head in nodes {
+            // A node belongs to one chain: of two products that are added, one is the other's residual.
+            let single = |v: Value| only_user(v).filter(|u| !fusion.covers(*u));
             let (chain, covered) = match &graph.node(head).op {
                 Op::MatMul(_) => follow_matmul(graph, head, &single, classes),
                 Op::Norm(_) => match follow_norm(graph, head, &single) {
@@ -92,6 +94,10 @@ impl Fusion {
             fusion.chains.insert(last, chain);
         }
         fusion
+    }
+
+    fn covers(&self, v: Value) -> bool {
+        self.absorbed.contains(&v) || self.chains.contains_key(&v)
     }
 
     /// Whether a node is computed by the end of its chain.
