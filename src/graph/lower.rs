@@ -111,11 +111,14 @@ impl<'a> Lower<'a> {
     fn pass(&mut self, nodes: &[Value], outputs: &[(Value, Destination)]) -> Result<()> {
         let kept: Vec<Value> = outputs.iter().map(|(v, _)| *v).collect();
         let fusion = Fusion::find(self.graph, nodes, &kept, self.classes);
-        // A value that others read too is computed apart and copied: its destination may be bound to be written there.
+        // A value that others read too is computed apart and copied: its destination may be bound to be written there. So
+        // is one that lies somewhere already and is not computed at all.
         let mut copies = Vec::new();
         for (v, d) in outputs {
             let read = nodes.iter().any(|n| self.graph.node(*n).inputs.contains(v));
-            if read || !nodes.contains(v) || self.destinations.contains_key(v) {
+            let leaf = matches!(self.graph.node(*v).op, Op::Input(_) | Op::Param(_) | Op::Constant(_));
+            let there = leaf || self.values.contains_key(v) || !nodes.contains(v);
+            if read || there || self.destinations.contains_key(v) {
                 copies.push((*v, *d));
             } else {
                 self.destinations.insert(*v, *d);
