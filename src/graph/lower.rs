@@ -219,16 +219,10 @@ impl<'a> Lower<'a> {
         {
             match classes[v.index()] {
                 // One row per time: each stands for all rows of the request.
-                Class::Time if x.rows == times => view.row_div *= static_rows as u32,
-                // The request's rows repeat for every time.
-                Class::Request => view.row_mod = x.rows as u32 * view.row_div,
+                Class::Time | Class::RequestTime if x.rows == times => view.row_div *= static_rows as u32,
+                // The rows repeat for every time (views divide before they cycle).
+                Class::Request | Class::Fixed => view.row_mod = x.rows as u32 / view.row_div,
                 _ => {}
-            }
-            if view.row_mod != u32::MAX && view.row_div > 1 {
-                return Err(GraphError::Plan {
-                    kernel: "view",
-                    what: "rows both repeated and cycled".into(),
-                });
             }
         } else if x.rows == 1 && rows > 1 {
             view.row_stride = 0;

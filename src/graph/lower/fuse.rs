@@ -72,17 +72,17 @@ impl Fusion {
             }
         }
         // Values that later passes read must exist on their own.
-        let only_user = |v: Value| match users.get(&v).map(Vec::as_slice) {
+        let single = |v: Value| match users.get(&v).map(Vec::as_slice) {
             Some([one]) if !kept.contains(&v) && !escapes(graph, v, nodes, classes) => Some(*one),
             _ => None,
         };
         let mut fusion = Fusion::default();
         for &head in nodes {
-            // A node belongs to one chain: of two products that are added, one is the other's residual.
-            let single = |v: Value| only_user(v).filter(|u| !fusion.covers(*u));
+            // A sum of two products belongs to the first of them.
+            let free = |v: Value| single(v).filter(|u| !fusion.taken(*u));
             let (chain, covered) = match &graph.node(head).op {
-                Op::MatMul(_) => follow_matmul(graph, head, &single, classes),
-                Op::Norm(_) => match follow_norm(graph, head, &single) {
+                Op::MatMul(_) => follow_matmul(graph, head, &free, classes),
+                Op::Norm(_) => match follow_norm(graph, head, &free) {
                     Some(found) => found,
                     None => continue,
                 },
@@ -96,7 +96,8 @@ impl Fusion {
         fusion
     }
 
-    fn covers(&self, v: Value) -> bool {
+    /// Whether a chain covers a node.
+    fn taken(&self, v: Value) -> bool {
         self.absorbed.contains(&v) || self.chains.contains_key(&v)
     }
 
@@ -179,7 +180,7 @@ fn follow_matmul(
     (Chain::MatMul { head, act, mode, alpha, beta, bias, residual }, covered)
 }
 
-/// Whether `v` is one row for all rows of `user`: a fixed vector, or a time's row at a solver step.
+/// Whether `v` is one row for all rows of `user`: a fixed vector, or a time's or request's row at a solver step.
 fn is_row(graph: &Graph, v: Value, user: Value, classes: Option<&[Class]>) -> bool {
     let source = match &graph.node(v).op {
         Op::RepeatRows(_) => graph.node(v).inputs[0],
@@ -194,7 +195,8 @@ fn is_row(graph: &Graph, v: Value, user: Value, classes: Option<&[Class]>) -> bo
         }
         Some(c) => match (c[source.index()], c[user.index()]) {
             (Class::Fixed, _) => true,
-            (Class::Time, Class::State) => true,
+            // At a step there is one time, so what has one row has it for all.
+            (Class::Time | Class::Request | Class::RequestTime, Class::State) => true,
             _ => false,
         },
     }
