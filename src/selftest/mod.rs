@@ -5,6 +5,10 @@ pub mod cases;
 mod checks;
 #[cfg(test)]
 pub(crate) mod golden;
+//! The self-test: every kernel variant against its twin and an f64 oracle, and golden cases of the field's references.
+
+pub mod cases;
+pub mod golden;
 pub mod gpu;
 mod kernels;
 mod report;
