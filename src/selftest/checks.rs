@@ -75,7 +75,7 @@ fn noise(device: &Device) -> Verdict {
     session.read(out, &mut got)?;
     philox::fill_normal(seed, NOISE_STREAM, step, first, &mut want);
     let apart = got.iter().zip(&want).map(|(a, b)| (a - b).abs()).fold(0.0, nan_max);
-    Ok((apart <= NOISE_TOLERANCE, format!("{apart:.1e} apart at most, of {N} normals")))
+    Ok((apart <= NOISE_TOLERANCE, format!("{} apart at most, of {N} normals", small(apart.into()))))
 }
 
 /// A small batch of the benchmark's network, ready to run.
@@ -144,7 +144,7 @@ fn sampling_agrees(device: &Device) -> Verdict {
     let got = Pass::new(device, Solver::euler(10))?.run(1)?;
     let square = |f: &dyn Fn(usize) -> f32| (0..want.len()).map(|i| f64::from(f(i)).powi(2)).sum::<f64>();
     let error = (square(&|i| got[i] - want[i]) / square(&|i| want[i])).sqrt();
-    Ok((error <= SAMPLE_TOLERANCE, format!("relative error {error:.1e}")))
+    Ok((error <= SAMPLE_TOLERANCE, format!("relative error {}", small(error))))
 }
 
 /// Steps of the training checks: the moments and the moving average have left their start.
@@ -174,7 +174,7 @@ fn training_agrees(device: &Device) -> Verdict {
     let (want, _) = trained(&one_thread()?)?;
     let (got, _) = trained(device)?;
     let error = (got - want).abs() / want.abs();
-    Ok((error <= LOSS_TOLERANCE, format!("mean loss {got:.4}, relative error {error:.1e}")))
+    Ok((error <= LOSS_TOLERANCE, format!("mean loss {got:.4}, relative error {}", small(error))))
 }
 
 fn one_thread() -> Result<Device, GraphError> {
@@ -189,7 +189,7 @@ fn steady(device: &Device) -> Verdict {
     pass.run(2)?;
     let made = pass.integrator.counters().since(&before);
     let count = made.buffers_created + made.pipelines_created + made.bind_groups_created;
-    let detail = format!("{} dispatches in {} submits", made.dispatches, made.submits);
+    let detail = format!("{} dispatches, submits: {}", made.dispatches, made.submits);
     let detail = match device {
         Device::Cpu(_) => "the CPU has nothing to create".into(),
         Device::Gpu(_) if count == 0 => detail,
@@ -199,6 +199,11 @@ fn steady(device: &Device) -> Verdict {
         ),
     };
     Ok((count == 0, detail))
+}
+
+/// An error in few digits.
+fn small(error: f64) -> String {
+    if error == 0.0 { "0".into() } else { format!("{error:.1e}") }
 }
 
 fn nan_max(a: f32, b: f32) -> f32 {
