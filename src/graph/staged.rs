@@ -206,7 +206,10 @@ fn classify(graph: &Graph, inputs: FieldInputs<'_>, times: usize, staging: bool)
             _ => node.inputs.iter().fold(Class::Fixed, |c, i| join(c, classes[i.index()])),
         };
         let shapes: Vec<_> = node.inputs.iter().map(|i| graph.shape(*i)).collect();
-        let by_rows = node.op.row_operands(&shapes, node.shape).is_some();
+        // A product's right side is one matrix for all times.
+        let timeless = |v: &Value| !matches!(classes[v.index()], Class::Time | Class::RequestTime);
+        let right = !matches!(node.op, Op::MatMul(_)) || timeless(&node.inputs[1]);
+        let by_rows = right && node.op.row_operands(&shapes, node.shape).is_some();
         let leaf = matches!(node.op, Op::Input(_));
         let repeat = matches!(node.op, Op::RepeatRows(_));
         let class = match own {
