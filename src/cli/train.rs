@@ -6,7 +6,6 @@ use super::errors::Interrupted;
 use super::output::{count, grouped, short};
 use advect::data::{Aside, Episodes};
 use advect::train::{Event, MetricsWriter, Outcome, RunConfig, RunOptions, TrainError, Trainer, resume, run};
-use anyhow::Context as _;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 use std::path::{Path, PathBuf};
@@ -68,6 +67,12 @@ pub struct Train {
     json: bool,
 }
 
+/// Names the file that an error is about, if the error does not.
+fn in_file(path: &Path, error: anyhow::Error) -> anyhow::Error {
+    let path = path.display().to_string();
+    if error.to_string().contains(&path) { error } else { error.context(path) }
+}
+
 fn steps(text: &str) -> Result<u64, String> {
     number_in(text, 1, u32::MAX as usize).map(|n| n as u64)
 }
@@ -98,8 +103,7 @@ struct Summary<'a> {
 impl Run for Train {
     fn run(self, cx: &Context) -> anyhow::Result<()> {
         let config = self.settings()?;
-        let episodes = Episodes::load_npz(&self.data, &config.data)
-            .with_context(|| format!("demonstrations {}", self.data.display()))?;
+        let episodes = Episodes::load_npz(&self.data, &config.data).map_err(|e| in_file(&self.data, e.into()))?;
         // Better now than after the first thousand steps.
         drop(Aside::create(&self.out)?);
         if self.out.is_dir() {
@@ -109,7 +113,10 @@ impl Run for Train {
         let data = resume::fingerprint(&episodes);
 
         let device = cx.open()?;
-        let mut trainer = Trainer::new(&device, &episodes, &config)?;
+        let mut trainer = Trainer::new(&device, &episodes, &config).map_err(|e| match e {
+            TrainError::Data(_) | TrainError::Norm(_) => in_file(&self.data, e.into()),
+            _ => e.into(),
+        })?;
         if self.resume {
             trainer.resume(&self.out, &data)?;
         }

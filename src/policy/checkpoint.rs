@@ -65,11 +65,7 @@ impl Policy {
         let tensor = |source: StoreError| PolicyError::Tensor { path: path.into(), source };
         // Before memory is taken for them: a damaged spec may ask for any size.
         for p in &specs {
-            let found = file.tensor(&p.name).map(|t| t.shape().to_vec()).unwrap_or_default();
-            if file.names().contains(&p.name.as_str()) && found != p.shape.dims() {
-                let needed = p.shape.dims().to_vec();
-                return Err(tensor(StoreError::Shape { name: p.name.clone(), found, needed }));
-            }
+            StoreError::check(&file, &p.name, p.shape.dims()).map_err(tensor)?;
         }
         let mut weights = ParamStore::zeros(&specs);
         weights.load(&file, "").map_err(tensor)?;

@@ -5,7 +5,7 @@ use crate::data::WriteError;
 use crate::device::DeviceError;
 use crate::flow::FlowError;
 use crate::graph::GraphError;
-use crate::nn::StoreError;
+use crate::nn::{SizeError, StoreError};
 use std::path::PathBuf;
 
 /// An error of loading, saving or sampling a policy.
@@ -66,6 +66,9 @@ pub enum PolicyError {
         /// What is wrong with it.
         source: StoreError,
     },
+    /// A network or an encoder of a size that is out of range.
+    #[error(transparent)]
+    Size(#[from] SizeError),
     /// Named parameters do not fit the network.
     #[error(transparent)]
     Store(#[from] StoreError),
