@@ -1,0 +1,306 @@
+//! Training as a whole: the same seed is the same run, stopped or not, on the CPU and through WGSL; the loss falls; steady
+//! state creates nothing; a checkpoint is a whole policy.
+
+use advect::data::{EpisodeArrays, Episodes};
+use advect::device::{Device, DeviceChoice};
+use advect::kernel::math::Activation;
+use advect::nn::mlp::Mlp;
+use advect::nn::residual::Residual;
+use advect::nn::{Conditioning, EncoderSpec, NetworkSpec, TimeInput};
+use advect::policy::{Noise, Policy, SamplerOptions};
+use advect::train::{DimRef, Event, MetricsLine, MetricsWriter, RunConfig, RunOptions, TrainError, Trainer, resume, run};
+use std::cell::Cell;
+use std::path::Path;
+
+/// Episodes of a point that walks to one of two sides, so that chunks have two modes.
+fn toy() -> Episodes {
+    let (episodes, length) = (12, 20);
+    let (mut obs, mut action) = (Vec::new(), Vec::new());
+    for e in 0..episodes {
+        let side = if e % 2 == 0 { 1.0 } else { -1.0 };
+        let mut x = [0.1 * e as f32, 0.0];
+        for t in 0..length {
+            obs.extend_from_slice(&[x[0], x[1], t as f32 / length as f32]);
+            x = [x[0] + 0.05 * side, x[1] + 0.1];
+            action.extend_from_slice(&x);
+        }
+    }
+    let arrays = EpisodeArrays { obs, action, obs_dim: 3, action_dim: 2, lengths: vec![length; episodes], ..Default::default() };
+    Episodes::from_arrays(arrays).expect("the toy is sound")
+}
+
+fn config() -> RunConfig {
+    let mut config = RunConfig {
+        steps: 24,
+        batch_size: 32,
+        seed: 7,
+        log_every: 5,
+        validate_every: 10,
+        save_every: 8,
+        horizon: 4,
+        pad_after: 2,
+        relative_to: vec![DimRef::Index(0), DimRef::Index(1)],
+        network: NetworkSpec::Residual(Residual {
+            width: 32,
+            blocks: 1,
+            activation: Activation::Silu,
+            time: TimeInput::Sinusoidal { dim: 16, scale: 99.0, max_period: 10_000.0 },
+            conditioning: Conditioning::Concat,
+        }),
+        ..RunConfig::default()
+    };
+    config.optimizer.warmup = 4;
+    config
+}
+
+/// The CPU, and whatever adapter there is. A machine without one says so; `ADVECT_REQUIRE_GPU` makes that a failure.
+fn devices() -> Vec<Device> {
+    let mut devices = vec![Device::open(&DeviceChoice::Cpu).expect("a CPU")];
+    match gpu() {
+        Some(gpu) => devices.push(gpu),
+        None => println!("SKIPPED on WGSL: this machine has no adapter"),
+    }
+    devices
+}
+
+fn gpu() -> Option<Device> {
+    let gpu = Device::open(&DeviceChoice::Gpu);
+    assert!(gpu.is_ok() || std::env::var_os("ADVECT_REQUIRE_GPU").is_none(), "no adapter: {:?}", gpu.err());
+    gpu.ok()
+}
+
+fn trained(device: &Device, config: &RunConfig) -> (Policy, Vec<MetricsLine>) {
+    let mut trainer = Trainer::new(device, &toy(), config).expect("a trainer");
+    let mut lines = Vec::new();
+    let observer = &mut |event| {
+        if let Event::Line(line) = event {
+            lines.push(MetricsLine { steps_per_s: 0.0, ..line });
+        }
+    };
+    run(&mut trainer, RunOptions::default(), observer).expect("training");
+    (trainer.policy().expect("a policy"), lines)
+}
+
+fn bits(values: &[f32]) -> Vec<u32> {
+    values.iter().map(|v| v.to_bits()).collect()
+}
+
+fn distance(a: &[f32], b: &[f32]) -> f64 {
+    let square = |v: f32| f64::from(v).powi(2);
+    let (d, n) = a.iter().zip(b).fold((0.0, 0.0), |(d, n), (x, y)| (d + square(x - y), n + square(*y)));
+    (d / n).sqrt()
+}
+
+#[test]
+fn the_same_seed_is_the_same_run() {
+    for device in devices() {
+        let (a, lines) = trained(&device, &config());
+        let (b, again) = trained(&device, &config());
+        assert_eq!(bits(&a.weights.values), bits(&b.weights.values), "{}", device.describe());
+        assert_eq!(bits(&a.ema.values), bits(&b.ema.values), "{}", device.describe());
+        assert_eq!(lines, again);
+        let steps: Vec<u64> = lines.iter().map(|l| l.step).collect();
+        assert_eq!(steps, [5, 10, 15, 20, 24], "a line each log_every steps, and at the end");
+        let validated: Vec<bool> = lines.iter().map(|l| l.val_loss.is_some()).collect();
+        assert_eq!(validated, [false, true, false, true, true]);
+        let (other, _) = trained(&device, &RunConfig { seed: 8, ..config() });
+        assert_ne!(bits(&a.weights.values), bits(&other.weights.values));
+    }
+}
+
+#[test]
+fn the_devices_agree() {
+    let devices = devices();
+    let [cpu, gpu] = &devices[..] else { return };
+    let ((a, lines), (b, other)) = (trained(cpu, &config()), trained(gpu, &config()));
+    let error = distance(&b.weights.values, &a.weights.values);
+    println!("relative distance of the weights after 24 steps: {error:.1e}");
+    assert!(error < 1e-3, "{error}");
+    for (x, y) in lines.iter().zip(&other) {
+        assert!((x.loss - y.loss).abs() < 1e-3 * x.loss, "{x:?} {y:?}");
+    }
+}
+
+/// Trains as the command does; stops at the first look once `stop_at` steps are done.
+fn session(device: &Device, folder: &Path, stop_at: u64, resuming: bool) -> Vec<Event> {
+    let (episodes, config) = (toy(), config());
+    let data = resume::fingerprint(&episodes);
+    let checkpoint = folder.join("policy.safetensors");
+    let mut trainer = Trainer::new(device, &episodes, &config).expect("a trainer");
+    if resuming {
+        trainer.resume(&checkpoint, &data).expect("a stopped run");
+    }
+    let first = trainer.step();
+    let metrics = MetricsWriter::open(&folder.join("metrics.jsonl"), resuming.then_some(first)).expect("metrics");
+    let done = Cell::new(first);
+    let stop = || done.get() >= stop_at;
+    let options = RunOptions { checkpoint: Some(&checkpoint), metrics: Some(metrics), data: &data, stop: &stop };
+    let mut events = Vec::new();
+    let outcome = run(&mut trainer, options, &mut |event| {
+        if let Event::Steps { step, .. } = event {
+            done.set(step);
+        }
+        events.push(event);
+    });
+    assert_eq!(outcome.expect("training").stopped, stop_at < config.steps);
+    events
+}
+
+fn metrics(folder: &Path) -> Vec<MetricsLine> {
+    let text = std::fs::read_to_string(folder.join("metrics.jsonl")).expect("metrics");
+    let line = |l: &str| MetricsLine { steps_per_s: 0.0, ..serde_json::from_str(l).expect("a line") };
+    text.lines().map(line).collect()
+}
+
+#[test]
+fn a_resumed_run_equals_one_never_stopped() {
+    for device in devices() {
+        let [whole, parts] = [(); 2].map(|()| tempfile::tempdir().expect("a folder"));
+        session(&device, whole.path(), u64::MAX, false);
+        session(&device, parts.path(), 3, false);
+        session(&device, parts.path(), 13, true);
+        session(&device, parts.path(), u64::MAX, true);
+        let [a, b] = [&whole, &parts].map(|f| Policy::load(f.path().join("policy.safetensors")).expect("a policy"));
+        assert_eq!(a.spec, b.spec);
+        assert_eq!(bits(&a.weights.values), bits(&b.weights.values), "{}", device.describe());
+        assert_eq!(bits(&a.ema.values), bits(&b.ema.values), "{}", device.describe());
+        assert_eq!(metrics(whole.path()), metrics(parts.path()), "the metrics too, the losses bit for bit");
+        let files = std::fs::read_dir(parts.path()).expect("a folder").count();
+        assert_eq!(files, 3, "checkpoint, state, metrics");
+        let again = session(&device, parts.path(), u64::MAX, true);
+        assert!(again.is_empty(), "a complete run has nothing left to do: {again:?}");
+    }
+}
+
+#[test]
+fn only_the_same_run_is_resumed() {
+    let device = Device::open(&DeviceChoice::Cpu).expect("a CPU");
+    let folder = tempfile::tempdir().expect("a folder");
+    session(&device, folder.path(), 3, false);
+    let (episodes, path) = (toy(), folder.path().join("policy.safetensors"));
+    let data = resume::fingerprint(&episodes);
+    let fault = |config: &RunConfig, data: &str| {
+        let mut trainer = Trainer::new(&device, &episodes, config).expect("a trainer");
+        let error = trainer.resume(&path, data).expect_err("another run");
+        assert_eq!(trainer.step(), 0);
+        error.to_string()
+    };
+    let text = fault(&RunConfig { batch_size: 16, ..config() }, &data);
+    assert!(text.contains("batch_size was 32 in the stopped run, found 16"), "{text}");
+    assert!(fault(&config(), "0").contains("the demonstrations are not those"));
+    let often = RunConfig { log_every: 1, ..config() };
+    let mut trainer = Trainer::new(&device, &episodes, &often).expect("a trainer");
+    trainer.resume(&path, &data).expect("how often a run logs is no part of it");
+    assert_eq!(resume::stored_config(&path).expect("a stopped run"), config());
+}
+
+#[test]
+fn the_loss_falls() {
+    let mut config = RunConfig { steps: 400, log_every: 50, ..config() };
+    config.optimizer.lr = 3e-3;
+    let (policy, lines) = trained(&Device::open(&DeviceChoice::Cpu).expect("a CPU"), &config);
+    let (first, last) = (lines[0].loss, lines[lines.len() - 1]);
+    println!("loss {first:.3} -> {:.3}, validation {:.3}", last.loss, last.val_loss.unwrap_or(f64::NAN));
+    assert!(last.loss < 0.5 * first, "{first} {last:?}");
+    assert!(last.lr < 1e-5, "the cosine ends at 0: {last:?}");
+    assert_eq!(policy.spec.provenance.steps, 400);
+    assert_eq!(policy.spec.provenance.validation_episodes.len(), 1);
+}
+
+#[test]
+fn steady_state_creates_nothing_and_submits_once() {
+    let Some(device) = gpu() else {
+        println!("SKIPPED: this machine has no adapter");
+        return;
+    };
+    let mut trainer = Trainer::new(&device, &toy(), &config()).expect("a trainer");
+    trainer.advance(2).expect("steps");
+    trainer.validate().expect("validation");
+    for steps in [1, 2, 5] {
+        let before = trainer.counters();
+        trainer.advance(steps).expect("steps");
+        let did = trainer.counters().since(&before);
+        assert_eq!(did.dispatches, steps * trainer.dispatches() as u64);
+        assert_eq!(did.submits, 1, "{steps} steps and the loss that comes back");
+        assert_eq!((did.buffers_created, did.pipelines_created, did.bind_groups_created), (0, 0, 0));
+        assert_eq!(did.bytes_uploaded, 0);
+    }
+}
+
+#[test]
+fn a_checkpoint_is_the_whole_policy() {
+    let device = Device::open(&DeviceChoice::Cpu).expect("a CPU");
+    let network = NetworkSpec::Mlp(Mlp {
+        hidden: vec![32, 24],
+        activation: Activation::Silu,
+        time: TimeInput::Sinusoidal { dim: 16, scale: 99.0, max_period: 10_000.0 },
+        conditioning: Conditioning::Concat,
+    });
+    let encoder = EncoderSpec::Mlp { widths: vec![12], activation: Activation::Relu };
+    let config = RunConfig { network, encoder, ..config() };
+    let mut trainer = Trainer::new(&device, &toy(), &config).expect("a trainer");
+    trainer.advance(5).expect("steps");
+    let policy = trainer.policy().expect("a policy");
+    assert_ne!(policy.weights.values, policy.ema.values);
+
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("policy.safetensors");
+    policy.save(&path).expect("saved");
+    let loaded = Policy::load(&path).expect("loaded");
+    assert_eq!(policy, loaded);
+    let obs = [0.1f32; 6];
+    let mut actions = [[0.0f32; 3 * 8]; 2];
+    for (policy, out) in [&policy, &loaded].into_iter().zip(&mut actions) {
+        let mut sampler = policy.sampler(&device, 1, 3, &SamplerOptions::default()).expect("a sampler");
+        sampler.sample(&obs, Noise::Seed { seed: 1, request: 0 }, out).expect("chunks");
+    }
+    assert_eq!(bits(&actions[0]), bits(&actions[1]));
+
+    // PyTorch's names and layout: [out, in].
+    let bytes = std::fs::read(&path).expect("a file");
+    let file = safetensors::SafeTensors::deserialize(&bytes).expect("safetensors");
+    let chunk = 4 * 2;
+    for (name, shape) in [
+        ("encoder.layers.0.weight", vec![12, 6]),
+        ("encoder.layers.0.bias", vec![12]),
+        ("layers.0.weight", vec![32, chunk + 16 + 12]),
+        ("layers.0.bias", vec![32]),
+        ("layers.1.weight", vec![24, 32]),
+        ("layers.2.weight", vec![chunk, 24]),
+        ("layers.2.bias", vec![chunk]),
+    ] {
+        for prefix in ["", "ema."] {
+            let tensor = file.tensor(&format!("{prefix}{name}")).unwrap_or_else(|e| panic!("{prefix}{name}: {e}"));
+            assert_eq!(tensor.shape(), shape, "{prefix}{name}");
+        }
+    }
+    assert_eq!(file.names().len(), 2 * 8);
+}
+
+#[test]
+fn a_loss_that_is_not_finite_stops_and_keeps_the_checkpoint() {
+    for device in devices() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("policy.safetensors");
+        let mut config = RunConfig { steps: 40, save_every: 2, log_every: 1, ..config() };
+        config.optimizer.lr = 1e30;
+        config.optimizer.warmup = 4;
+        let mut trainer = Trainer::new(&device, &toy(), &config).expect("a trainer");
+        let mut saved = Vec::new();
+        let options = RunOptions { checkpoint: Some(&path), ..RunOptions::default() };
+        let result = run(&mut trainer, options, &mut |event| {
+            if let Event::Saved(step) = event {
+                saved.push(step);
+            }
+        });
+        let Err(TrainError::NonFinite { step, .. }) = result else { panic!("{result:?}") };
+        assert!(step < 40);
+        match saved.last() {
+            Some(last) => {
+                assert!(*last <= step);
+                assert_eq!(Policy::load(&path).expect("the last good one").spec.provenance.steps, *last);
+            }
+            None => assert_eq!(std::fs::read_dir(folder.path()).expect("a folder").count(), 0),
+        }
+    }
+}
