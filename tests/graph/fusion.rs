@@ -222,7 +222,7 @@ fn random_graph(steps: &[Step]) -> Graph {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(super::engine::cases(400))]
 
     /// Any graph, with any outputs: the oracle's values, fused or not.
     #[test]

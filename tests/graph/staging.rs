@@ -270,7 +270,7 @@ fn random_field(steps: &[(u8, [u16; 3], usize)], requests: usize, samples: usize
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 600, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(super::engine::cases(600))]
 
     #[test]
     fn random_fields_are_the_same_staged_and_not(
