@@ -10,3 +10,4 @@ pub mod policy;
 pub mod report;
 pub mod selftest;
 pub mod flow;
+pub mod train;
