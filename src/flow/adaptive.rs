@@ -6,7 +6,7 @@ use super::field::Field;
 use super::fixed::{INPUTS, field_graph, names, resident_inputs};
 use super::integrator::Batch;
 use super::tableau::Tableau;
-use crate::graph::staged::{Staged, Tail};
+use crate::graph::staged::{FieldInputs, Staged, Tail};
 use crate::graph::{ParamLayout, Program, Result};
 use crate::kernel::binary::{self, BinaryOp};
 use crate::kernel::ode_combine::{self, StepSize};
@@ -38,7 +38,8 @@ pub fn build(
     let stages = tableau.b.len();
     let (graph, v) = field_graph(field, batch, rows)?;
     let (params, requests) = resident_inputs(program, field, layout, batch)?;
-    let mut staged = Staged::new(&graph, v, INPUTS, 1, (layout, params), true)?;
+    let inputs = FieldInputs { time_per_sample: true, ..INPUTS };
+    let mut staged = Staged::new(&graph, v, inputs, 1, (layout, params), true)?;
     let ctl = program.resident(adaptive_names::CONTROL, rows * RECORD)?;
     let active = program.resident(adaptive_names::ACTIVE, COUNTS)?;
     let x = program.resident(names::RESULT, rows * dim)?;
@@ -48,6 +49,7 @@ pub fn build(
     let record = |word: usize| View { col_stride: 0, ..View::strided(word, RECORD) };
 
     program.phase("load");
+    staged.lower_load(program, INPUTS.time, empty)?;
     program.phase("request");
     staged.lower_request(program, &requests)?;
     program.phase("start");

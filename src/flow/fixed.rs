@@ -21,7 +21,7 @@ pub mod names {
 }
 
 /// The input names of a field's graph.
-pub(super) const INPUTS: FieldInputs<'static> = FieldInputs { state: "state", time: "time" };
+pub(super) const INPUTS: FieldInputs<'static> = FieldInputs { state: "state", time: "time", time_per_sample: false };
 
 /// What a program integrates.
 #[derive(Clone, Copy)]

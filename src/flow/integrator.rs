@@ -10,7 +10,7 @@ use super::{Field, FlowError, Result, Solver};
 use crate::device::{CounterSnapshot, Cpu, Device};
 use crate::graph::{GraphError, ParamLayout, Plan, Program, Session};
 use crate::kernel::ode_control::{ControlParams, records};
-use crate::kernel::state::State;
+use crate::kernel::state::{State, WORDS};
 use crate::kernel::{BufferId, Target, draw, philox};
 use rayon::prelude::*;
 use std::sync::Arc;
@@ -107,12 +107,16 @@ struct Lane {
     scratch: Vec<f32>,
 }
 
-#[derive(Clone)]
+/// The phases of a plan by what they are replayed for.
 struct Phases {
-    noise: usize,
     load: usize,
-    request: usize,
-    rest: Vec<usize>,
+    /// What a run replays: everything, or for an adaptive solver all up to the first step.
+    all: Vec<usize>,
+    /// The same after drawing the noise.
+    with_noise: Vec<usize>,
+    /// One step of an adaptive solver.
+    step: Option<usize>,
+    /// What follows an adaptive solver's last step.
     finish: Option<usize>,
 }
 
@@ -291,17 +295,13 @@ impl Shared<'_> {
         let per_row = if rows == 0 { 0 } else { kept.len() / rows };
         for at in (0..rows).step_by(block) {
             let n = block.min(rows - at);
-            self.write(lane, first + at, n)?;
-            self.integrate(lane, n)?;
             let cols = lane.output_cols;
-            lane.session.read(lane.output, &mut out[at * cols..(at + n) * cols])?;
-            if lane.non_finite {
-                let mut state = [0u32; crate::kernel::state::WORDS];
-                lane.session.read_u32(lane.state, &mut state)?;
-                let count = state[crate::kernel::state::NON_FINITE] as usize;
-                if count > 0 {
-                    return Err(FlowError::NonFinite { count, total: n * cols });
-                }
+            let noise = self.write(lane, first + at, n)?;
+            let mut state = [0.0f32; WORDS];
+            self.integrate(lane, n, noise, &mut out[at * cols..(at + n) * cols], &mut state)?;
+            let count = State::from_words(&state).non_finite as usize;
+            if lane.non_finite && count > 0 {
+                return Err(FlowError::NonFinite { count, total: n * cols });
             }
             if let (Some(t), true) = (lane.trajectory, per_row > 0) {
                 // Rows beyond n are padding of the last block: read per time.
@@ -315,8 +315,9 @@ impl Shared<'_> {
         Ok(())
     }
 
-    /// Writes the inputs of rows `first .. first + n`; the rest of the block repeats the last row.
-    fn write(&self, lane: &mut Lane, first: usize, n: usize) -> Result<()> {
+    /// Writes the inputs of rows `first .. first + n`; the rest of the block repeats the last row. Whether the noise is still
+    /// to be drawn on the device.
+    fn write(&self, lane: &mut Lane, first: usize, n: usize) -> Result<bool> {
         let whole = self.block == self.batch;
         let block = self.block.rows();
         for (data, &(id, cols)) in self.requests.iter().zip(&lane.requests) {
@@ -337,10 +338,11 @@ impl Shared<'_> {
                 if lane.non_finite {
                     lane.session.write(lane.state, bytemuck::cast_slice(&[State::new(0, 0)]))?;
                 }
+                Ok(false)
             }
             Start::Noise { seed, request } if whole => {
                 lane.session.write(lane.state, bytemuck::cast_slice(&[State::new(seed, request)]))?;
-                lane.session.run_serial(&[lane.phases.noise])?;
+                Ok(true)
             }
             Start::Noise { seed, request } => {
                 lane.scratch.clear();
@@ -348,31 +350,32 @@ impl Shared<'_> {
                 philox::fill_normal(seed, NOISE_STREAM, request, (first * self.dim) as u64, &mut lane.scratch);
                 lane.session.write(lane.start, &lane.scratch)?;
                 lane.session.write(lane.state, bytemuck::cast_slice(&[State::new(seed, request)]))?;
+                Ok(false)
             }
         }
-        Ok(())
     }
 
-    fn integrate(&self, lane: &mut Lane, n: usize) -> Result<()> {
-        let phases = lane.phases.clone();
-        let Some([control, active]) = lane.control else {
-            let mut all = vec![phases.request];
-            all.extend(&phases.rest);
-            all.extend(phases.finish);
-            return Ok(lane.session.run_serial(&all)?);
+    /// Integrates and reads the result and the state words.
+    fn integrate(&self, lane: &mut Lane, n: usize, noise: bool, out: &mut [f32], state: &mut [f32; WORDS]) -> Result<()> {
+        let Lane { session, phases, output, state: state_id, control, non_finite, .. } = lane;
+        let all = if noise { &phases.with_noise } else { &phases.all };
+        let words = if *non_finite { WORDS } else { 0 };
+        let Some([control, active]) = *control else {
+            session.run_reading(all, &mut [(*output, out), (*state_id, &mut state[..words])])?;
+            return Ok(());
         };
         let block = self.block.rows();
         let interval = (self.t1 - self.t0) as f32;
-        lane.session.write(control, &records(block, self.t0 as f32, self.t1 as f32, FIRST_STEP * interval))?;
-        lane.session.write_u32(active, &[block as u32, 0])?;
-        lane.session.run_serial(&[phases.request, phases.rest[0]])?;
+        session.write(control, &records(block, self.t0 as f32, self.t1 as f32, FIRST_STEP * interval))?;
+        session.write_u32(active, &[block as u32, 0])?;
+        session.run_serial(all)?;
         let mut counts = [0u32; 2];
         let mut done = 0;
         while done < self.max_steps {
             let now = STEPS_PER_LOOK.min(self.max_steps - done);
-            lane.session.run_serial(&vec![phases.rest[1]; now])?;
+            let steps = [phases.step.unwrap_or_default(); STEPS_PER_LOOK];
+            session.run_reading(&steps[..now], &mut [(active, bytemuck::cast_slice_mut(&mut counts))])?;
             done += now;
-            lane.session.read_u32(active, &mut counts)?;
             if counts[0] == 0 {
                 break;
             }
@@ -381,7 +384,8 @@ impl Shared<'_> {
         if unfinished > 0 {
             return Err(FlowError::Unfinished { solver: self.solver.to_string(), unfinished, rows: n, steps: done });
         }
-        lane.session.run_serial(phases.finish.as_slice())?;
+        let finish = phases.finish;
+        session.run_reading(finish.as_slice(), &mut [(*output, out), (*state_id, &mut state[..words])])?;
         Ok(())
     }
 }
@@ -393,10 +397,14 @@ impl Lane {
             Ok(_) => Some([plan.buffer(adaptive_names::CONTROL)?, plan.buffer(adaptive_names::ACTIVE)?]),
             Err(_) => None,
         };
-        let rest = match control {
-            Some(_) => vec![plan.phase("start")?, plan.phase("step")?],
-            None => vec![plan.phase("steps")?],
-        };
+        let finish_phase = if finish { Some(plan.phase("finish")?) } else { None };
+        let mut all = vec![plan.phase("request")?, plan.phase(if control.is_some() { "start" } else { "steps" })?];
+        if control.is_none() {
+            all.extend(finish_phase);
+        }
+        let with_noise = [vec![plan.phase("noise")?], all.clone()].concat();
+        let step = plan.phase("step").ok();
+        let phases = Phases { load: plan.phase("load")?, all, with_noise, step, finish: finish_phase };
         let output = plan.buffer(if finish { OUTPUT } else { names::RESULT })?;
         let requests = field.request().iter().map(|(name, cols)| Ok((plan.buffer(name)?, *cols))).collect::<Result<Vec<_>>>()?;
         Ok(Lane {
@@ -409,13 +417,7 @@ impl Lane {
             non_finite: finish,
             requests,
             control,
-            phases: Phases {
-                noise: plan.phase("noise")?,
-                load: plan.phase("load")?,
-                request: plan.phase("request")?,
-                rest,
-                finish: if finish { Some(plan.phase("finish")?) } else { None },
-            },
+            phases,
             scratch: Vec::new(),
             session,
         })

@@ -4,23 +4,33 @@
 
 use super::op::layout::{RepeatRows, Slice};
 use super::op::matmul::MatMul;
+use super::staged::FieldInputs;
 use super::{Graph, Op, Result, Shape, Value};
 use crate::graph::op::binary::Binary;
 use crate::kernel::binary::BinaryOp;
 use crate::kernel::matmul::Form;
 
+/// What the values of the graph under construction depend on: bit 0 time, bit 1 request, bit 2 state.
+struct Stager<'a> {
+    g: Graph,
+    depends: Vec<u8>,
+    inputs: FieldInputs<'a>,
+}
+
+const STATE: u8 = 4;
+
 /// The rewritten graph and where its outputs are.
-pub fn stage(graph: &Graph, outputs: &[Value]) -> Result<(Graph, Vec<Value>)> {
+pub fn stage(graph: &Graph, outputs: &[Value], inputs: FieldInputs<'_>) -> Result<(Graph, Vec<Value>)> {
     let needed = graph.needed_for(outputs);
-    let mut out = Graph::new();
+    let mut stager = Stager { g: Graph::new(), depends: Vec::new(), inputs };
     let mut map: Vec<Value> = vec![Value(0); graph.nodes.len()];
     for v in graph.values().filter(|v| needed[v.index()]) {
         let node = graph.node(v);
         let inputs: Vec<Value> = node.inputs.iter().map(|i| map[i.index()]).collect();
-        map[v.index()] = rewrite(&mut out, &node.op, &inputs)?;
+        map[v.index()] = stager.rewrite(&node.op, &inputs)?;
     }
     let outputs: Vec<Value> = outputs.iter().map(|v| map[v.index()]).collect();
-    prune(&out, &outputs)
+    prune(&stager.g, &outputs)
 }
 
 /// Only what `outputs` need, renumbered.
@@ -36,96 +46,113 @@ pub fn prune(graph: &Graph, outputs: &[Value]) -> Result<(Graph, Vec<Value>)> {
     Ok((out, outputs.iter().map(|v| map[v.index()]).collect()))
 }
 
-fn rewrite(g: &mut Graph, op: &Op, inputs: &[Value]) -> Result<Value> {
-    if let (Op::MatMul(MatMul { form: Form::NT }), [x, w]) = (op, inputs)
-        && matches!(g.node(*x).op, Op::Concat(_))
-        && g.node(*x).inputs.iter().any(|p| source(g, *p).is_some())
-    {
-        return split_product(g, *x, *w);
-    }
-    if let (Op::Binary(Binary { op: BinaryOp::Add, alpha, beta }), [x, b]) = (op, inputs)
-        && *alpha == 1.0
-        && *beta == 1.0
-        && matches!(g.node(*b).op, Op::Param(_))
-        && g.shape(*b).rows() == 1
-        && let Some(sum) = bias_into_repeated(g, *x, *b)?
-    {
-        return Ok(sum);
-    }
-    hoist(g, op, inputs)
-}
-
-/// [p; q; ...] wᵀ = p w_pᵀ + q w_qᵀ + ...: parts that are repeated rows last, fewest rows first.
-fn split_product(g: &mut Graph, x: Value, w: Value) -> Result<Value> {
-    let mut parts = Vec::new();
-    let mut start = 0;
-    for p in g.node(x).inputs.clone() {
-        let len = g.shape(p).cols();
-        parts.push((source(g, p).map_or(0, |s| g.shape(s).rows()), start, len, p));
-        start += len;
-    }
-    parts.sort_by_key(|p| (p.0, p.1));
-    let mut sum: Option<Value> = None;
-    for (_, start, len, p) in parts {
-        let slice = g.push(Op::Slice(Slice { start, len }), &[w])?;
-        let product = hoist(g, &Op::MatMul(MatMul::nt()), &[p, slice])?;
-        sum = Some(match sum {
-            None => product,
-            Some(s) => hoist(g, &Op::Binary(Binary::add(1.0, 1.0)), &[s, product])?,
-        });
-    }
-    sum.ok_or_else(|| super::error::shape_error("concat", &[], "at least one part"))
-}
-
-/// (l + repeat(q)) + b = l + repeat(q + b): the bias joins what is computed ahead of the loop.
-fn bias_into_repeated(g: &mut Graph, x: Value, b: Value) -> Result<Option<Value>> {
-    let node = g.node(x).clone();
-    match (&node.op, node.inputs.as_slice()) {
-        (Op::Binary(Binary { op: BinaryOp::Add, alpha, beta }), &[l, r]) if *alpha == 1.0 && *beta == 1.0 => {
-            let Some(q) = source(g, r) else { return Ok(None) };
-            let with_bias = g.add(q, b)?;
-            let times = g.shape(r).rows() / g.shape(q).rows();
-            let repeated = g.repeat_rows(with_bias, times)?;
-            Ok(Some(g.add(l, repeated)?))
-        }
-        _ => Ok(None),
-    }
-}
-
 /// What a value repeats, if it is repeated rows.
 fn source(g: &Graph, v: Value) -> Option<Value> {
     matches!(g.node(v).op, Op::RepeatRows(_)).then(|| g.node(v).inputs[0])
 }
 
-/// op(repeat(x)) = repeat(op(x)) for operations that work row by row.
-fn hoist(g: &mut Graph, op: &Op, inputs: &[Value]) -> Result<Value> {
-    // Repetitions of repetitions are one.
-    if let (Op::RepeatRows(r), [x]) = (op, inputs)
-        && let Some(inner) = source(g, *x)
-    {
-        let times = r.times * g.shape(*x).rows() / g.shape(inner).rows();
-        return g.repeat_rows(inner, times);
+impl Stager<'_> {
+    fn depends(&mut self, v: Value) -> u8 {
+        for i in self.depends.len()..self.g.nodes.len() {
+            let node = &self.g.nodes[i];
+            let own = match &node.op {
+                Op::Input(x) if &*x.name == self.inputs.state => STATE,
+                Op::Input(x) if &*x.name == self.inputs.time && !self.inputs.time_per_sample => 1,
+                Op::Input(x) if &*x.name == self.inputs.time => STATE,
+                Op::Input(_) => 2,
+                _ => node.inputs.iter().fold(0, |d, i| d | self.depends[i.index()]),
+            };
+            self.depends.push(own);
+        }
+        self.depends[v.index()]
     }
-    let shapes: Vec<Shape> = inputs.iter().map(|v| g.shape(*v)).collect();
-    let output = op.shape(&shapes)?;
-    let plain = |g: &mut Graph| g.push(op.clone(), inputs);
-    let Some(rows) = op.row_operands(&shapes, output) else { return plain(g) };
-    let sources: Option<Vec<Value>> = rows.iter().map(|&i| source(g, inputs[i])).collect();
-    let Some(sources) = sources else { return plain(g) };
-    let few = sources.iter().map(|s| g.shape(*s).rows()).max().unwrap_or(output.rows());
-    let fits = sources.iter().all(|s| g.shape(*s).rows() == few || g.shape(*s).rows() == 1);
-    if rows.is_empty() || !fits || few >= output.rows() {
-        return plain(g);
+
+    fn rewrite(&mut self, op: &Op, inputs: &[Value]) -> Result<Value> {
+        if let (Op::MatMul(MatMul { form: Form::NT }), [x, w]) = (op, inputs)
+            && matches!(self.g.node(*x).op, Op::Concat(_))
+        {
+            let parts: Vec<u8> = self.g.node(*x).inputs.clone().into_iter().map(|p| self.depends(p)).collect();
+            if parts.iter().any(|d| *d != parts[0]) {
+                return self.split_product(*x, *w);
+            }
+        }
+        if let (Op::Binary(Binary { op: BinaryOp::Add, alpha, beta }), [x, b]) = (op, inputs)
+            && *alpha == 1.0
+            && *beta == 1.0
+            && matches!(self.g.node(*b).op, Op::Param(_))
+            && self.g.shape(*b).rows() == 1
+            && let Some(sum) = self.bias_ahead(*x, *b)?
+        {
+            return Ok(sum);
+        }
+        self.hoist(op, inputs)
     }
-    let mut new = inputs.to_vec();
-    for (&i, &s) in rows.iter().zip(&sources) {
-        new[i] = if g.shape(s).rows() == few {
-            s
-        } else {
-            g.push(Op::RepeatRows(RepeatRows { times: few }), &[s])?
+
+    /// [p; q; ...] wᵀ = p w_pᵀ + q w_qᵀ + ...: what depends on the state first, then what depends on the time, then the rest.
+    fn split_product(&mut self, x: Value, w: Value) -> Result<Value> {
+        let mut parts = Vec::new();
+        let mut start = 0;
+        for p in self.g.node(x).inputs.clone() {
+            let len = self.g.shape(p).cols();
+            let order = match self.depends(p) {
+                d if d & STATE != 0 => 0,
+                d => d,
+            };
+            parts.push((order, start, len, p));
+            start += len;
+        }
+        parts.sort_by_key(|p| (p.0, p.1));
+        let mut sum: Option<Value> = None;
+        for (_, start, len, p) in parts {
+            let slice = self.g.push(Op::Slice(Slice { start, len }), &[w])?;
+            let product = self.hoist(&Op::MatMul(MatMul::nt()), &[p, slice])?;
+            sum = Some(match sum {
+                None => product,
+                Some(s) => self.hoist(&Op::Binary(Binary::add(1.0, 1.0)), &[s, product])?,
+            });
+        }
+        sum.ok_or_else(|| super::error::shape_error("concat", &[], "at least one part"))
+    }
+
+    /// (l + r) + b = l + (r + b) where r does not depend on the state: the bias joins what is computed ahead of the loop.
+    fn bias_ahead(&mut self, x: Value, b: Value) -> Result<Option<Value>> {
+        let node = self.g.node(x).clone();
+        let (Op::Binary(Binary { op: BinaryOp::Add, alpha, beta }), &[l, r]) = (&node.op, node.inputs.as_slice()) else {
+            return Ok(None);
         };
+        if *alpha != 1.0 || *beta != 1.0 || self.depends(r) & STATE != 0 || self.depends(l) & STATE == 0 {
+            return Ok(None);
+        }
+        let with_bias = self.hoist(&Op::Binary(Binary::add(1.0, 1.0)), &[r, b])?;
+        Ok(Some(self.g.add(l, with_bias)?))
     }
-    // The operation again, on few rows: it may itself become a split or a hoist.
-    let done = rewrite(g, op, &new)?;
-    g.repeat_rows(done, output.rows() / few)
+
+    /// op(repeat(x)) = repeat(op(x)) for operations that work row by row.
+    fn hoist(&mut self, op: &Op, inputs: &[Value]) -> Result<Value> {
+        let g = &mut self.g;
+        // Repetitions of repetitions are one.
+        if let (Op::RepeatRows(r), [x]) = (op, inputs)
+            && let Some(inner) = source(g, *x)
+        {
+            let times = r.times * g.shape(*x).rows() / g.shape(inner).rows();
+            return g.repeat_rows(inner, times);
+        }
+        let shapes: Vec<Shape> = inputs.iter().map(|v| g.shape(*v)).collect();
+        let output = op.shape(&shapes)?;
+        let Some(rows) = op.row_operands(&shapes, output) else { return g.push(op.clone(), inputs) };
+        let sources: Option<Vec<Value>> = rows.iter().map(|&i| source(g, inputs[i])).collect();
+        let Some(sources) = sources else { return g.push(op.clone(), inputs) };
+        let few = sources.iter().map(|s| g.shape(*s).rows()).max().unwrap_or(output.rows());
+        let fits = sources.iter().all(|s| g.shape(*s).rows() == few || g.shape(*s).rows() == 1);
+        if rows.is_empty() || !fits || few >= output.rows() {
+            return g.push(op.clone(), inputs);
+        }
+        let mut new = inputs.to_vec();
+        for (&i, &s) in rows.iter().zip(&sources) {
+            new[i] = if g.shape(s).rows() == few { s } else { g.push(Op::RepeatRows(RepeatRows { times: few }), &[s])? };
+        }
+        // The operation again, on few rows: it may itself become a split or a hoist.
+        let done = self.rewrite(op, &new)?;
+        self.g.repeat_rows(done, output.rows() / few)
+    }
 }

@@ -26,6 +26,7 @@ pub struct GpuSession {
     /// For each phase, the pieces that a recording may be cut into and their predicted milliseconds.
     pieces: Vec<Vec<(Range<usize>, f64)>>,
     readback: Option<Readback>,
+    scratch: Vec<u8>,
     last: Option<Submission>,
 }
 
@@ -42,7 +43,7 @@ impl GpuSession {
         }
         let (dispatches, _) = resolve(gpu, &plan, &slots)?;
         let pieces = plan.phases.iter().map(|p| cut(gpu, &plan, p.range.clone())).collect();
-        Ok(GpuSession { gpu: gpu.clone(), plan, slots, dispatches, pieces, readback: None, last: None })
+        Ok(GpuSession { gpu: gpu.clone(), plan, slots, dispatches, pieces, readback: None, scratch: Vec::new(), last: None })
     }
 
     pub(super) fn plan(&self) -> &Arc<Plan> {
@@ -82,12 +83,12 @@ impl GpuSession {
             // One buffer is copied straight to its place.
             [(_, out)] => readback.finish(bytemuck::cast_slice_mut(out), TIMEOUT)?,
             _ => {
-                let mut all = vec![0u8; bytes];
-                readback.finish(&mut all, TIMEOUT)?;
+                self.scratch.resize(bytes, 0);
+                readback.finish(&mut self.scratch, TIMEOUT)?;
                 let mut at = 0;
                 for (_, out) in reads.iter_mut() {
                     let into: &mut [u8] = bytemuck::cast_slice_mut(out);
-                    into.copy_from_slice(&all[at..at + into.len()]);
+                    into.copy_from_slice(&self.scratch[at..at + into.len()]);
                     at += into.len();
                 }
             }
@@ -115,6 +116,9 @@ impl GpuSession {
         if let Some(readback) = &self.readback {
             let mut at = 0;
             for (id, elements) in reads {
+                if *elements == 0 {
+                    continue;
+                }
                 parts[count] = readback.copy(&self.slots[id.0 as usize], 0, at, 4 * *elements as u64);
                 at += 4 * *elements as u64;
                 count += 1;

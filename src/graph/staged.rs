@@ -30,8 +30,10 @@ pub struct Staged {
 pub struct FieldInputs<'a> {
     /// The state, [rows, dim].
     pub state: &'a str,
-    /// The time, [1, 1].
+    /// The time, [1, 1] (or one per sample).
     pub time: &'a str,
+    /// Every sample has its own time, which changes with the state.
+    pub time_per_sample: bool,
 }
 
 /// What a staged evaluation does with the velocity v.
@@ -60,7 +62,7 @@ impl Staged {
         staging: bool,
     ) -> Result<Staged> {
         let (graph, outputs) =
-            if staging { rewrite::stage(graph, &[output])? } else { rewrite::prune(graph, &[output])? };
+            if staging { rewrite::stage(graph, &[output], inputs)? } else { rewrite::prune(graph, &[output])? };
         let classes = classify(&graph, inputs, times, staging);
         Ok(Staged {
             output: outputs[0],
@@ -118,7 +120,7 @@ impl Staged {
         out
     }
 
-    /// Lowers what depends on the time alone; `times` holds all evaluation times.
+    /// Lowers what is fixed and what depends on the time alone; `times` holds all evaluation times.
     pub fn lower_load(&mut self, program: &mut Program, time: &str, times: BufferId) -> Result<()> {
         let mut values = self.kept.clone();
         for (v, o) in self.bind(&[(time, times)]) {
@@ -196,7 +198,10 @@ fn classify(graph: &Graph, inputs: FieldInputs<'_>, times: usize, staging: bool)
         let node = graph.node(v);
         let own = match &node.op {
             Op::Input(i) if &*i.name == inputs.state => Class::State,
-            Op::Input(i) if &*i.name == inputs.time => Class::Time,
+            Op::Input(i) if &*i.name == inputs.time => match inputs.time_per_sample {
+                true => Class::State,
+                false => Class::Time,
+            },
             Op::Input(_) => Class::Request,
             _ => node.inputs.iter().fold(Class::Fixed, |c, i| join(c, classes[i.index()])),
         };

@@ -3,8 +3,6 @@
 //! Three WGSL kernels share one parameter struct and one twin: `matmul` (tiles in workgroup memory), `matvec` (up to
 //! four rows against a weight matrix [out, in]) and `matmul_soft` (registers only, for software rasterisers).
 
-#[cfg(test)]
-mod bench;
 mod choose;
 mod cpu;
 mod dot;

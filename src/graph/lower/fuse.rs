@@ -78,9 +78,11 @@ impl Fusion {
         };
         let mut fusion = Fusion::default();
         for &head in nodes {
+            // A sum of two products belongs to the first of them.
+            let free = |v: Value| single(v).filter(|u| !fusion.taken(*u));
             let (chain, covered) = match &graph.node(head).op {
-                Op::MatMul(_) => follow_matmul(graph, head, &single, classes),
-                Op::Norm(_) => match follow_norm(graph, head, &single) {
+                Op::MatMul(_) => follow_matmul(graph, head, &free, classes),
+                Op::Norm(_) => match follow_norm(graph, head, &free) {
                     Some(found) => found,
                     None => continue,
                 },
@@ -92,6 +94,11 @@ impl Fusion {
             fusion.chains.insert(last, chain);
         }
         fusion
+    }
+
+    /// Whether a chain covers a node.
+    fn taken(&self, v: Value) -> bool {
+        self.absorbed.contains(&v) || self.chains.contains_key(&v)
     }
 
     /// Whether a node is computed by the end of its chain.

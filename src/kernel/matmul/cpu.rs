@@ -15,8 +15,9 @@ const DOT_ROWS: usize = 256;
 const DOT_DEPTH: usize = 64;
 /// Rows up to which a product with [k, n] runs without packing.
 const AXPY_ROWS: usize = 8;
-/// Elements of C finished at a time: half a typical L2.
+/// Elements of C finished at a time (half a typical L2), but at least `BLOCK_ROWS` rows, since each block packs B anew.
 const BLOCK: usize = 96 * 1024;
+const BLOCK_ROWS: usize = 256;
 /// Multiply-adds below which a hand-off to another thread (about 5 us) does not pay.
 const SERIAL: usize = 400_000;
 
@@ -102,7 +103,7 @@ fn split(threads: usize, m: usize, n: usize) -> [usize; 2] {
     let mut best = [1, 1];
     let mut least = usize::MAX;
     for parts_m in 1..=threads {
-        if threads % parts_m != 0 {
+        if !threads.is_multiple_of(parts_m) {
             continue;
         }
         let parts_n = threads / parts_m;
@@ -153,7 +154,7 @@ impl Job<'_> {
                 j = end;
             }
         } else {
-            let height = (BLOCK / cols.len()).max(64).next_multiple_of(16);
+            let height = (BLOCK / cols.len()).max(BLOCK_ROWS).next_multiple_of(16);
             let mut i = rows.start;
             while i < rows.end {
                 // No short last block: the remainder joins the one before it.

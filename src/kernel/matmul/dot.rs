@@ -2,6 +2,9 @@
 //!
 //! `rows_nt` takes dot products along k, several weight rows at once (a policy's layers at batch 1 to some tens);
 //! `rows_nn` adds scaled rows of B (their input gradients). Both stream B once.
+// Counted loops over arrays of vectors, which the compiler must unroll completely: iterator chains with closures would
+// lose the processor's features (see `lanes`).
+#![allow(clippy::needless_range_loop)]
 
 use super::cpu::Panel;
 use super::lanes::{self, Lanes};
