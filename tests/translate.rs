@@ -55,8 +55,7 @@ fn to_msl(module: &naga::Module, info: &ModuleInfo, checked: bool) -> Result<usi
         entry_point: Some((naga::ShaderStage::Compute, "main".to_string())),
         ..Default::default()
     };
-    let (text, translation) =
-        msl::write_string(module, info, &options, &entry).map_err(|e| e.to_string())?;
+    let (text, translation) = msl::write_string(module, info, &options, &entry).map_err(|e| e.to_string())?;
     match translation.entry_point_names.as_slice() {
         [Ok(name)] if text.contains(&format!("kernel void {name}(")) => Ok(text.len()),
         other => Err(format!("found entry points {other:?}, needed one kernel")),
@@ -72,7 +71,8 @@ fn uses_subgroups(function: &naga::Function) -> bool {
     let result = |e: &Expression| {
         matches!(e, Expression::SubgroupBallotResult | Expression::SubgroupOperationResult { .. })
     };
-    function.arguments.iter().any(|a| builtin(&a.binding)) || function.expressions.iter().any(|(_, e)| result(e))
+    function.arguments.iter().any(|a| builtin(&a.binding))
+        || function.expressions.iter().any(|(_, e)| result(e))
 }
 
 fn to_hlsl(module: &naga::Module, info: &ModuleInfo, checked: bool) -> Result<usize, String> {
@@ -85,13 +85,15 @@ fn to_hlsl(module: &naga::Module, info: &ModuleInfo, checked: bool) -> Result<us
         options.force_loop_bounding = false;
         options.zero_initialize_workgroup_memory = false;
     }
-    let entry =
-        hlsl::PipelineOptions { entry_point: Some((naga::ShaderStage::Compute, "main".to_string())) };
+    let entry = hlsl::PipelineOptions { entry_point: Some((naga::ShaderStage::Compute, "main".to_string())) };
     let mut text = String::new();
-    let reflection =
-        hlsl::Writer::new(&mut text, &options, &entry).write(module, info, None).map_err(|e| e.to_string())?;
+    let reflection = hlsl::Writer::new(&mut text, &options, &entry)
+        .write(module, info, None)
+        .map_err(|e| e.to_string())?;
     match reflection.entry_point_names.as_slice() {
-        [Ok(name)] if text.contains("[numthreads(") && text.contains(&format!("void {name}(")) => Ok(text.len()),
+        [Ok(name)] if text.contains("[numthreads(") && text.contains(&format!("void {name}(")) => {
+            Ok(text.len())
+        }
         other => Err(format!("found entry points {other:?}, needed one compute shader")),
     }
 }
@@ -144,7 +146,8 @@ fn names_are_unique_and_every_variant_belongs_to_a_kernel() {
     let mut names = BTreeSet::new();
     for v in variant::ALL {
         assert!(names.insert(v.name), "two variants are named {}", v.name);
-        let kernel = kernels.get(v.kernel).unwrap_or_else(|| panic!("variant {}: no kernel {}", v.name, v.kernel));
+        let kernel =
+            kernels.get(v.kernel).unwrap_or_else(|| panic!("variant {}: no kernel {}", v.name, v.kernel));
         let listed = kernel.variants.iter().any(|k| k.name == v.name);
         assert!(listed, "variant {} is missing from its kernel's list: it could never be chosen", v.name);
     }
@@ -182,7 +185,11 @@ fn bindings_and_parameters_agree_between_wgsl_and_rust() {
             assert_eq!(writes, table, "{}: WGSL and build.rs's table differ in what is written", v.name);
             assert_eq!(writes, declared(kernel), "{}: WGSL and the kernel differ in what is written", v.name);
             assert_eq!(params, v.params_bytes, "{}: bytes of parameters in WGSL and in the table", v.name);
-            assert_eq!(params as usize, kernel.params_bytes, "{}: bytes of parameters in WGSL and Rust", v.name);
+            assert_eq!(
+                params as usize, kernel.params_bytes,
+                "{}: bytes of parameters in WGSL and Rust",
+                v.name
+            );
         }
     }
 }
@@ -193,7 +200,9 @@ fn every_kernel_has_cases() {
     for (name, cases) in CASES {
         for case in cases(&Target::MINIMAL_GPU) {
             let kernel = case.command.kernel.name;
-            *count.get_mut(kernel).unwrap_or_else(|| panic!("cases {name}: kernel {kernel} is not in KERNELS")) += 1;
+            *count
+                .get_mut(kernel)
+                .unwrap_or_else(|| panic!("cases {name}: kernel {kernel} is not in KERNELS")) += 1;
         }
     }
     println!("cases: {}", count.iter().map(|(k, n)| format!("{k} {n}")).collect::<Vec<_>>().join(", "));

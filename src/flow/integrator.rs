@@ -292,7 +292,7 @@ impl Shared<'_> {
     /// Runs the blocks of rows `first .. first + rows` on one lane.
     fn lane(&self, lane: &mut Lane, first: usize, rows: usize, out: &mut [f32], kept: &mut [f32]) -> Result<()> {
         let block = self.block.rows();
-        let per_row = if rows == 0 { 0 } else { kept.len() / rows };
+        let per_row = kept.len().checked_div(rows).unwrap_or(0);
         for at in (0..rows).step_by(block) {
             let n = block.min(rows - at);
             let cols = lane.output_cols;

@@ -193,11 +193,9 @@ fn is_row(graph: &Graph, v: Value, user: Value, classes: Option<&[Class]>) -> bo
         None => {
             matches!(graph.node(source).op, Op::Param(_) | Op::Constant(_)) || graph.shape(user).rows() > 1
         }
-        Some(c) => match (c[source.index()], c[user.index()]) {
-            (Class::Fixed, _) => true,
-            (Class::Time, Class::State) => true,
-            _ => false,
-        },
+        Some(c) => {
+            matches!((c[source.index()], c[user.index()]), (Class::Fixed, _) | (Class::Time, Class::State))
+        }
     }
 }
 
