@@ -15,3 +15,4 @@ pub mod flow;
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 struct Readme;
+pub mod train;

@@ -1,7 +1,15 @@
-//! (see docs/architecture.md)
+//! Policies: what a checkpoint means, its normalisers, sampling and log-likelihood.
 
+pub mod checkpoint;
+pub mod error;
 pub mod normalizer;
 pub mod relative;
+pub mod sampler;
+pub mod spec;
 
+pub use checkpoint::{Policy, Weights};
+pub use error::{PolicyError, Result};
 pub use normalizer::{NormError, NormKind, Normalizer, Scope};
 pub use relative::RelativeTo;
+pub use sampler::{LogProbOptions, Noise, Sampler, SamplerOptions};
+pub use spec::{NoiseLaw, PolicySpec, Provenance, TimeConvention};

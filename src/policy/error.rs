@@ -1,0 +1,82 @@
+//! What can be wrong with a policy, its file, or a request to it.
+
+use super::NormError;
+use crate::data::WriteError;
+use crate::device::DeviceError;
+use crate::flow::FlowError;
+use crate::graph::GraphError;
+use crate::nn::StoreError;
+use std::path::PathBuf;
+
+/// An error of loading, saving or sampling a policy.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum PolicyError {
+    /// The file cannot be read.
+    #[error("cannot read the policy {path}: {source}", path = path.display())]
+    Read {
+        /// Which file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The file is not a policy.
+    #[error("{path} is not an advect policy: {reason}", path = path.display())]
+    Format {
+        /// Which file.
+        path: PathBuf,
+        /// What is missing, unknown or malformed.
+        reason: String,
+    },
+    /// The file is of another version.
+    #[error("{path} has format version {found}, needed {needed}: train or convert it with a matching advect", path = path.display())]
+    Version {
+        /// Which file.
+        path: PathBuf,
+        /// In the file.
+        found: u64,
+        /// Of this build.
+        needed: u64,
+    },
+    /// A count or shape of the request does not fit the policy.
+    #[error("{what}: found {found}, needed {needed}")]
+    Shape {
+        /// Which array.
+        what: &'static str,
+        /// Its shape or length.
+        found: String,
+        /// What the policy takes.
+        needed: String,
+    },
+    /// An observation or noise value is NaN or infinite.
+    #[error("{what} holds {value} at element {element}: needed finite values")]
+    NonFinite {
+        /// Which array.
+        what: &'static str,
+        /// The value.
+        value: f32,
+        /// Where.
+        element: usize,
+    },
+    /// Named parameters do not fit the network.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// Normaliser statistics do not fit.
+    #[error(transparent)]
+    Norm(#[from] NormError),
+    /// The flow could not be integrated.
+    #[error(transparent)]
+    Flow(#[from] FlowError),
+    /// The graph or plan failed.
+    #[error(transparent)]
+    Graph(#[from] GraphError),
+    /// The device failed.
+    #[error(transparent)]
+    Device(#[from] DeviceError),
+    /// The file cannot be written.
+    #[error(transparent)]
+    Write(#[from] WriteError),
+}
+
+/// Result of the policy floor.
+pub type Result<T> = std::result::Result<T, PolicyError>;

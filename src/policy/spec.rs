@@ -1,0 +1,196 @@
+//! What a checkpoint means: everything that is needed to sample from its weights. No key has a default.
+
+use super::{Normalizer, PolicyError, RelativeTo, Result};
+use crate::flow::{Field, Path};
+use crate::graph::{Graph, Shape, Value};
+use crate::kernel::window;
+use crate::nn::{Builder, EncoderSpec, NetworkSpec, ParamSpec};
+use serde::{Deserialize, Deserializer, Serialize};
+
+/// Which way the time runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TimeConvention {
+    /// t = 0 is noise, t = 1 the action.
+    NoiseToAction,
+}
+
+/// What the flow starts from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum NoiseLaw {
+    /// Independent standard normals.
+    StandardNormal,
+}
+
+/// How the weights were made.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Provenance {
+    /// Optimiser steps.
+    pub steps: u64,
+    /// Windows per step.
+    pub batch_size: usize,
+    /// Seed of the run.
+    pub seed: u64,
+    /// Seed of the validation split.
+    pub split_seed: u64,
+    /// Episodes held out.
+    pub validation_episodes: Vec<usize>,
+}
+
+/// A policy without its weights.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PolicySpec {
+    /// The velocity network.
+    pub network: NetworkSpec,
+    /// The observation encoder.
+    pub encoder: EncoderSpec,
+    /// The probability path that it was trained on.
+    pub path: Path,
+    /// Direction of time.
+    pub time: TimeConvention,
+    /// Noise at the start.
+    pub noise: NoiseLaw,
+    /// Observations in a request, the newest last.
+    pub history: usize,
+    /// Values of an observation.
+    pub obs_dim: usize,
+    /// Actions in a chunk.
+    pub horizon: usize,
+    /// Values of an action.
+    pub action_dim: usize,
+    /// Steps from the newest observation to the chunk's first action.
+    pub action_offset: usize,
+    /// Of observations, per dimension.
+    pub obs_normalizer: Normalizer,
+    /// Of chunks, per dimension or per step and dimension, after they were made relative.
+    pub action_normalizer: Normalizer,
+    /// Observation dimension that each action dimension is relative to; null: absolute actions.
+    #[serde(deserialize_with = "required")]
+    pub relative_to: Option<RelativeTo>,
+    /// Names of the observation's values; null: unknown.
+    #[serde(deserialize_with = "required")]
+    pub obs_names: Option<Vec<String>>,
+    /// Names of the action's values; null: unknown.
+    #[serde(deserialize_with = "required")]
+    pub action_names: Option<Vec<String>>,
+    /// Steps per second of the demonstrations; null: unknown.
+    #[serde(deserialize_with = "required")]
+    pub rate_hz: Option<f64>,
+    /// How the weights were made.
+    pub provenance: Provenance,
+}
+
+/// An optional value whose key must be there all the same.
+fn required<'de, T: Deserialize<'de>, D: Deserializer<'de>>(d: D) -> std::result::Result<Option<T>, D::Error> {
+    Option::deserialize(d)
+}
+
+impl PolicySpec {
+    /// Checks that all parts fit each other.
+    pub fn check(&self) -> Result<()> {
+        let shape = |what, found: usize, needed: usize| match found == needed {
+            true => Ok(()),
+            false => Err(PolicyError::Shape { what, found: found.to_string(), needed: needed.to_string() }),
+        };
+        for (what, n) in [("history", self.history), ("obs_dim", self.obs_dim), ("horizon", self.horizon), ("action_dim", self.action_dim)] {
+            if n == 0 {
+                return Err(PolicyError::Shape { what, found: "0".into(), needed: "at least 1".into() });
+            }
+        }
+        self.obs_normalizer.check()?;
+        self.action_normalizer.check()?;
+        shape("the observation normaliser's offsets", self.obs_normalizer.offset.len(), self.obs_dim)?;
+        let n = self.action_normalizer.offset.len();
+        if n != self.action_dim && n != self.chunk() {
+            let needed = format!("{} or {}", self.action_dim, self.chunk());
+            return Err(PolicyError::Shape { what: "the action normaliser's offsets", found: n.to_string(), needed });
+        }
+        if let Some(r) = &self.relative_to {
+            r.check(self.obs_dim, self.action_dim)?;
+        }
+        if let Some(names) = &self.obs_names {
+            shape("obs_names", names.len(), self.obs_dim)?;
+        }
+        if let Some(names) = &self.action_names {
+            shape("action_names", names.len(), self.action_dim)?;
+        }
+        self.path.check()?;
+        Ok(())
+    }
+
+    /// Values of a chunk: horizon x action_dim.
+    pub fn chunk(&self) -> usize {
+        self.horizon * self.action_dim
+    }
+
+    /// Values of a request: history x obs_dim.
+    pub fn request(&self) -> usize {
+        self.history * self.obs_dim
+    }
+
+    /// Action offsets and scales for every step of the chunk.
+    pub fn action_statistics(&self) -> (Vec<f32>, Vec<f32>) {
+        let n = &self.action_normalizer;
+        let times = self.chunk() / n.offset.len().max(1);
+        (n.offset.repeat(times), n.scale.repeat(times))
+    }
+
+    /// The normaliser as kernels read it.
+    pub fn affine(&self) -> Vec<f32> {
+        let (offset, scale) = self.action_statistics();
+        let relative = match &self.relative_to {
+            Some(r) => r.0.clone(),
+            None => vec![None; self.action_dim],
+        };
+        window::affine(&self.obs_normalizer.offset, &self.obs_normalizer.scale, &offset, &scale, &relative)
+    }
+
+    /// v(a, t, o) of normalised observations [rows, history * obs_dim].
+    pub fn velocity(&self, b: &mut Builder<'_>, a: Value, t: Value, obs: Value) -> crate::graph::Result<Value> {
+        let z = self.encoder.encode(b, obs)?;
+        self.network.velocity(b, a, t, z)
+    }
+
+    /// The network's parameters, in order of first use.
+    pub fn params(&self) -> Result<Vec<ParamSpec>> {
+        let mut g = Graph::new();
+        let a = g.input("a", Shape::matrix(1, self.chunk()))?;
+        let t = g.input("t", Shape::matrix(1, 1))?;
+        let o = g.input("o", Shape::matrix(1, self.request()))?;
+        let mut b = Builder::new(&mut g);
+        self.velocity(&mut b, a, t, o)?;
+        Ok(b.params)
+    }
+}
+
+/// The policy as a field over raw observations, which it normalises itself.
+pub(super) struct PolicyField<'a>(pub &'a PolicySpec);
+
+/// Name of the raw observation input.
+pub(super) const OBS: &str = "obs";
+
+impl Field for PolicyField<'_> {
+    fn dim(&self) -> usize {
+        self.0.chunk()
+    }
+
+    fn request(&self) -> Vec<(&'static str, usize)> {
+        vec![(OBS, self.0.request())]
+    }
+
+    fn velocity(&self, g: &mut Graph, state: Value, time: Value, request: &[Value]) -> crate::graph::Result<Value> {
+        let Some(&obs) = request.first() else {
+            return Err(crate::graph::error::shape_error("policy", &[], "an observation"));
+        };
+        let n = &self.0.obs_normalizer;
+        let row = Shape::matrix(1, self.0.request());
+        let offset = g.constant(row, n.offset.repeat(self.0.history))?;
+        let scale = g.constant(row, n.scale.repeat(self.0.history))?;
+        let centred = g.sub(obs, offset)?;
+        let normal = g.mul(centred, scale)?;
+        self.0.velocity(&mut Builder::new(g), state, time, normal)
+    }
+}

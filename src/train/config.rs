@@ -1,0 +1,255 @@
+//! The configuration of a run: what `run.toml` holds. Every key has a default; unknown keys are errors.
+
+use super::{Result, TrainError};
+use crate::data::{DataSpec, Episodes, WindowSpec};
+use crate::flow::{Path, TimeLaw};
+use crate::nn::{EncoderSpec, NetworkSpec};
+use crate::policy::{NormKind, RelativeTo, Scope};
+use serde::{Deserialize, Serialize};
+
+/// A dimension of the observation by number or by name; `"none"`: the action dimension is absolute.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum DimRef {
+    /// By number, from 0.
+    Index(usize),
+    /// By name, as `obs_names` has it.
+    Name(String),
+}
+
+/// The learning rate's schedule.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ScheduleSpec {
+    /// Constant after the warm-up.
+    Constant,
+    /// Cosine to zero at the last step.
+    Cosine,
+}
+
+/// The moving average of the weights.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
+pub enum EmaSpec {
+    /// A constant decay.
+    Constant {
+        /// The decay.
+        decay: f32,
+    },
+    /// 1 - (1 + n)^-power, at most `max` (diffusion policy's).
+    Power {
+        /// The power.
+        power: f32,
+        /// The largest decay.
+        max: f32,
+    },
+}
+
+/// AdamW and what surrounds it.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct OptimizerSpec {
+    /// Learning rate after the warm-up.
+    pub lr: f32,
+    /// Decay of the first moment.
+    pub beta1: f64,
+    /// Decay of the second moment.
+    pub beta2: f64,
+    /// Added to the root of the second moment.
+    pub eps: f64,
+    /// Decoupled weight decay.
+    pub weight_decay: f64,
+    /// Largest gradient norm; 0: no clipping.
+    pub clip: f32,
+    /// Steps of linear warm-up.
+    pub warmup: u32,
+    /// What follows it.
+    pub schedule: ScheduleSpec,
+    /// The moving average.
+    pub ema: EmaSpec,
+}
+
+impl Default for OptimizerSpec {
+    fn default() -> Self {
+        OptimizerSpec {
+            lr: 1e-3,
+            beta1: 0.95,
+            beta2: 0.999,
+            eps: 1e-8,
+            weight_decay: 1e-6,
+            clip: 1.0,
+            warmup: 500,
+            schedule: ScheduleSpec::Cosine,
+            ema: EmaSpec::Constant { decay: 0.999 },
+        }
+    }
+}
+
+/// Everything that names a run, apart from the data file and the output.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct RunConfig {
+    /// Optimiser steps.
+    pub steps: u64,
+    /// Windows per step.
+    pub batch_size: usize,
+    /// Seed of initial weights, batches, times and noise.
+    pub seed: u64,
+    /// Seed of the validation split.
+    pub split_seed: u64,
+    /// Part of the episodes that is held out.
+    pub validation_fraction: f64,
+    /// Steps between lines of metrics.
+    pub log_every: u64,
+    /// Steps between validations.
+    pub validate_every: u64,
+    /// Steps between checkpoints.
+    pub save_every: u64,
+    /// Observation steps in a window.
+    pub history: usize,
+    /// Action steps in a window.
+    pub horizon: usize,
+    /// Steps from the newest observation to the first action.
+    pub action_offset: usize,
+    /// Steps past an episode's end that a window may repeat its last action for.
+    pub pad_after: usize,
+    /// Normaliser of the observations.
+    pub obs_normalizer: NormKind,
+    /// Normaliser of the actions.
+    pub action_normalizer: NormKind,
+    /// Whether its statistics are per dimension or per step and dimension.
+    pub action_scope: Scope,
+    /// For each action dimension, the observation dimension that it is relative to; empty: absolute actions.
+    pub relative_to: Vec<DimRef>,
+    /// The path.
+    pub path: Path,
+    /// The law of the training times.
+    pub time_law: TimeLaw,
+    /// The optimiser.
+    pub optimizer: OptimizerSpec,
+    /// The encoder.
+    pub encoder: EncoderSpec,
+    /// The network.
+    pub network: NetworkSpec,
+    /// How the data file is read.
+    pub data: DataSpec,
+}
+
+impl Default for RunConfig {
+    fn default() -> Self {
+        RunConfig {
+            steps: 20_000,
+            batch_size: 256,
+            seed: 0,
+            split_seed: 0,
+            validation_fraction: 0.1,
+            log_every: 100,
+            validate_every: 1000,
+            save_every: 2000,
+            history: 2,
+            horizon: 16,
+            action_offset: 0,
+            pad_after: 7,
+            obs_normalizer: NormKind::MinMax,
+            action_normalizer: NormKind::MeanStd,
+            action_scope: Scope::PerStep,
+            relative_to: Vec::new(),
+            path: Path::default(),
+            time_law: TimeLaw::default(),
+            optimizer: OptimizerSpec::default(),
+            encoder: EncoderSpec::Identity,
+            network: NetworkSpec::push_t(),
+            data: DataSpec::default(),
+        }
+    }
+}
+
+impl RunConfig {
+    /// The settings of the reference Push-T policy: actions relative to the agent.
+    pub fn push_t() -> RunConfig {
+        RunConfig { relative_to: vec![DimRef::Index(0), DimRef::Index(1)], ..RunConfig::default() }
+    }
+
+    /// Reads a TOML file.
+    pub fn load(path: &std::path::Path) -> Result<RunConfig> {
+        let bad = |reason: String| TrainError::Config { path: path.into(), reason };
+        let text = std::fs::read_to_string(path).map_err(|e| bad(e.to_string()))?;
+        toml::from_str(&text).map_err(|e| bad(e.to_string().trim_end().replace('\n', " ")))
+    }
+
+    /// Checks what does not depend on the data.
+    pub fn check(&self) -> Result<()> {
+        let at_least_one: [(&'static str, u64); 8] = [
+            ("steps", self.steps),
+            ("batch_size", self.batch_size as u64),
+            ("log_every", self.log_every),
+            ("validate_every", self.validate_every),
+            ("save_every", self.save_every),
+            ("history", self.history as u64),
+            ("horizon", self.horizon as u64),
+            ("the network's width", self.width() as u64),
+        ];
+        for (what, n) in at_least_one {
+            if n == 0 {
+                return Err(TrainError::Setting { what, found: "0".into(), needed: "at least 1" });
+            }
+        }
+        if self.steps > u64::from(u32::MAX) || self.batch_size > 1 << 24 {
+            let found = format!("{} steps of {}", self.steps, self.batch_size);
+            return Err(TrainError::Setting { what: "steps or batch_size", found, needed: "at most 4e9 steps of 16,777,216 windows" });
+        }
+        let o = &self.optimizer;
+        let ranges: [(&'static str, f64, bool, &'static str); 5] = [
+            ("optimizer.lr", o.lr.into(), o.lr.is_finite() && o.lr > 0.0, "a positive number"),
+            ("optimizer.beta1", o.beta1, (0.0..1.0).contains(&o.beta1), "a number in [0, 1)"),
+            ("optimizer.beta2", o.beta2, (0.0..1.0).contains(&o.beta2), "a number in [0, 1)"),
+            ("optimizer.clip", o.clip.into(), o.clip.is_finite() && o.clip >= 0.0, "a number, at least 0"),
+            ("validation_fraction", self.validation_fraction, (0.0..1.0).contains(&self.validation_fraction), "a number in [0, 1)"),
+        ];
+        for (what, found, ok, needed) in ranges {
+            if !ok {
+                return Err(TrainError::Setting { what, found: found.to_string(), needed });
+            }
+        }
+        self.path.check()?;
+        self.time_law.kernel()?;
+        Ok(())
+    }
+
+    fn width(&self) -> usize {
+        match &self.network {
+            NetworkSpec::Mlp(m) => m.hidden.iter().copied().min().unwrap_or(1),
+            NetworkSpec::Residual(r) => r.width,
+        }
+    }
+
+    /// The windows.
+    pub fn windows(&self) -> WindowSpec {
+        WindowSpec { history: self.history, horizon: self.horizon, action_offset: self.action_offset, pad_after: self.pad_after }
+    }
+
+    /// `relative_to` by number.
+    pub fn relative(&self, episodes: &Episodes) -> Result<Option<RelativeTo>> {
+        if self.relative_to.is_empty() {
+            return Ok(None);
+        }
+        let mut dims = Vec::new();
+        for d in &self.relative_to {
+            dims.push(match d {
+                DimRef::Index(i) => Some(*i),
+                DimRef::Name(n) if n == "none" => None,
+                DimRef::Name(n) => {
+                    let at = episodes.obs_names().and_then(|names| names.iter().position(|x| x == n));
+                    Some(at.ok_or_else(|| TrainError::Setting {
+                        what: "relative_to",
+                        found: format!("the name {n:?}"),
+                        needed: "a number, \"none\" or one of the observation's names (data.obs_names)",
+                    })?)
+                }
+            });
+        }
+        let relative = RelativeTo(dims);
+        relative.check(episodes.obs_dim(), episodes.action_dim())?;
+        Ok(Some(relative))
+    }
+}

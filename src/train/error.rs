@@ -1,0 +1,70 @@
+//! What can go wrong in training.
+
+use crate::data::{DataError, WriteError};
+use crate::flow::FlowError;
+use crate::graph::GraphError;
+use crate::policy::{NormError, PolicyError};
+use std::path::PathBuf;
+
+/// An error of a training run.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum TrainError {
+    /// A setting out of its range.
+    #[error("{what}: found {found}, needed {needed}")]
+    Setting {
+        /// Which setting.
+        what: &'static str,
+        /// Its value.
+        found: String,
+        /// Its range.
+        needed: &'static str,
+    },
+    /// A configuration file that cannot be read.
+    #[error("config {path}: {reason}", path = path.display())]
+    Config {
+        /// Which file.
+        path: PathBuf,
+        /// Why.
+        reason: String,
+    },
+    /// The loss or the gradient became NaN or infinite.
+    #[error("the loss is not finite at step {step} (loss {loss}, gradient norm {grad_norm}); the last good checkpoint is kept. A lower learning rate or a stronger clip may help")]
+    NonFinite {
+        /// The first such step.
+        step: u64,
+        /// Its loss.
+        loss: f32,
+        /// Its gradient norm.
+        grad_norm: f32,
+    },
+    /// A file of a stopped run that cannot be continued.
+    #[error("cannot resume from {path}: {reason}", path = path.display())]
+    Resume {
+        /// Which file.
+        path: PathBuf,
+        /// Why.
+        reason: String,
+    },
+    /// The demonstrations do not serve.
+    #[error(transparent)]
+    Data(#[from] DataError),
+    /// Statistics cannot be fitted.
+    #[error(transparent)]
+    Norm(#[from] NormError),
+    /// The policy cannot be made or written.
+    #[error(transparent)]
+    Policy(#[from] PolicyError),
+    /// A path or time law out of range.
+    #[error(transparent)]
+    Flow(#[from] FlowError),
+    /// The plan or the device failed.
+    #[error(transparent)]
+    Graph(#[from] GraphError),
+    /// A file cannot be written.
+    #[error(transparent)]
+    Write(#[from] WriteError),
+}
+
+/// Result of the training floor.
+pub type Result<T> = std::result::Result<T, TrainError>;

@@ -1,0 +1,13 @@
+//! Training: configuration, the training step as one plan, resumable runs, metrics.
+
+pub mod config;
+pub mod error;
+pub mod metrics;
+pub mod program;
+pub mod resume;
+pub mod trainer;
+
+pub use config::{DimRef, EmaSpec, OptimizerSpec, RunConfig, ScheduleSpec};
+pub use error::{Result, TrainError};
+pub use metrics::{MetricsLine, MetricsWriter};
+pub use trainer::{Progress, Trainer};

@@ -1,0 +1,114 @@
+//! Stopped runs: what beside the checkpoint is needed to go on bit for bit. The file is the checkpoint's name with `.train`
+//! appended: the optimiser's moments, the step, the configuration and a fingerprint of the data.
+
+use super::{Result, RunConfig, TrainError, Trainer};
+use crate::data::{Episodes, write_aside};
+use crate::nn::ParamStore;
+use crate::policy::{Policy, PolicyError, checkpoint};
+use safetensors::SafeTensors;
+use std::collections::HashMap;
+use std::hash::Hasher;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+
+const STEP: &str = "advect.step";
+const CONFIG: &str = "advect.config";
+const DATA: &str = "advect.data";
+const FIRST: &str = "first.";
+const SECOND: &str = "second.";
+const WEIGHTS: &str = "weights.";
+const EMA: &str = "ema.";
+
+/// Where a checkpoint's run is kept.
+pub fn train_path(checkpoint: &Path) -> PathBuf {
+    let mut name = checkpoint.as_os_str().to_owned();
+    name.push(".train");
+    name.into()
+}
+
+/// A fingerprint of demonstrations: FNV-1a over all values and lengths.
+pub fn fingerprint(episodes: &Episodes) -> String {
+    struct Fnv(u64);
+    impl Hasher for Fnv {
+        fn finish(&self) -> u64 {
+            self.0
+        }
+        fn write(&mut self, bytes: &[u8]) {
+            for b in bytes {
+                self.0 = (self.0 ^ u64::from(*b)).wrapping_mul(0x0100_0000_01b3);
+            }
+        }
+    }
+    let mut hash = Fnv(0xcbf2_9ce4_8422_2325);
+    hash.write(bytemuck::cast_slice(episodes.obs()));
+    hash.write(bytemuck::cast_slice(episodes.action()));
+    for n in episodes.lengths() {
+        hash.write(&(*n as u64).to_le_bytes());
+    }
+    format!("{:016x}", hash.finish())
+}
+
+impl Trainer {
+    /// Writes the checkpoint, then the run's state beside it; each is written aside and renamed.
+    pub fn save(&mut self, checkpoint: &Path, data: &str) -> Result<()> {
+        let policy = self.policy()?;
+        let [first, second] = self.moments()?;
+        let config = serde_json::to_string(self.config())
+            .map_err(|e| TrainError::Resume { path: checkpoint.into(), reason: e.to_string() })?;
+        let metadata = HashMap::from([
+            (STEP.to_string(), self.step().to_string()),
+            (CONFIG.to_string(), config),
+            (DATA.to_string(), data.to_string()),
+        ]);
+        let stores = [(FIRST, &first), (SECOND, &second), (WEIGHTS, &policy.weights), (EMA, &policy.ema)];
+        let bytes = checkpoint::serialize(&stores, metadata)?;
+        policy.save(checkpoint)?;
+        write_aside(train_path(checkpoint), |file| file.write_all(&bytes))?;
+        Ok(())
+    }
+
+    /// Continues a stopped run from the file beside `checkpoint`; configuration and data must be the same.
+    pub fn resume(&mut self, checkpoint: &Path, data: &str) -> Result<()> {
+        let path = train_path(checkpoint);
+        let bad = |reason: String| TrainError::Resume { path: path.clone(), reason };
+        let bytes = std::fs::read(&path).map_err(|e| bad(e.to_string()))?;
+        let whole = |e: safetensors::SafeTensorError| bad(format!("not a whole safetensors file ({e})"));
+        let (_, header) = SafeTensors::read_metadata(&bytes).map_err(whole)?;
+        let file = SafeTensors::deserialize(&bytes).map_err(whole)?;
+        let metadata = header.metadata().clone().unwrap_or_default();
+        let key = |k: &str| metadata.get(k).cloned().ok_or_else(|| bad(format!("its metadata lacks the key {k:?}")));
+        let config: RunConfig = serde_json::from_str(&key(CONFIG)?).map_err(|e| bad(format!("{CONFIG}: {e}")))?;
+        if let Some(difference) = difference(&config, self.config()) {
+            return Err(bad(difference));
+        }
+        if key(DATA)? != data {
+            return Err(bad("the demonstrations are not those of the stopped run".into()));
+        }
+        let step: u64 = key(STEP)?.parse().map_err(|_| bad(format!("{STEP} is not a number")))?;
+        let mut policy = self.policy()?;
+        let mut moments = self.moments()?;
+        let load = |store: &mut ParamStore, prefix: &str| store.load(&file, prefix).map_err(PolicyError::from);
+        load(&mut policy.weights, WEIGHTS)?;
+        load(&mut policy.ema, EMA)?;
+        load(&mut moments[0], FIRST)?;
+        load(&mut moments[1], SECOND)?;
+        self.restore(step, &policy, &moments)
+    }
+}
+
+/// The first setting in which two configurations differ; how often a run logs or saves does not matter.
+fn difference(stored: &RunConfig, asked: &RunConfig) -> Option<String> {
+    let value = |c: &RunConfig| {
+        let c = RunConfig { log_every: 1, validate_every: 1, save_every: 1, ..c.clone() };
+        serde_json::to_value(&c).ok()
+    };
+    let (a, b) = (value(stored)?, value(asked)?);
+    let (a, b) = (a.as_object()?, b.as_object()?);
+    let key = a.keys().find(|k| a.get(*k) != b.get(*k))?;
+    Some(format!("{key} was {} in the stopped run, found {}", a.get(key)?, b.get(key)?))
+}
+
+/// Reads the policy that a stopped run wrote; used to say what was found.
+pub fn stored_step(checkpoint: &Path) -> Result<u64> {
+    Ok(Policy::load(checkpoint)?.spec.provenance.steps)
+}

@@ -1,0 +1,236 @@
+//! The trainer: a training plan resident on a device, replayed many steps at a time.
+
+use super::config::RunConfig;
+use super::program::{self, DataSize, RING, names};
+use super::{Result, TrainError};
+use crate::data::{Episodes, Windows, split_episodes};
+use crate::device::{CounterSnapshot, Device};
+use crate::graph::Session;
+use crate::kernel::state::{State, WORDS};
+use crate::kernel::{BufferId, Target};
+use crate::nn::ParamStore;
+use crate::policy::{NoiseLaw, Normalizer, Policy, PolicySpec, Provenance, TimeConvention};
+use std::sync::Arc;
+
+/// Windows that a validation looks at.
+const VALIDATION_WINDOWS: usize = 1024;
+/// Stream offset of the validation's seed, so that its noise is never the training's.
+const VALIDATION_SEED: u64 = 0x5641_4c49;
+
+/// Where a run stands after some steps.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Progress {
+    /// Steps completed.
+    pub step: u64,
+    /// Mean loss over the steps just done.
+    pub loss: f64,
+    /// Learning rate of the last step.
+    pub lr: f32,
+    /// Gradient norm of the last step, before clipping.
+    pub grad_norm: f32,
+}
+
+/// A training run.
+pub struct Trainer {
+    config: RunConfig,
+    spec: PolicySpec,
+    layout: ParamStore,
+    session: Session,
+    buffers: Buffers,
+    step: u64,
+    validation: Option<Validation>,
+}
+
+struct Buffers {
+    params: BufferId,
+    first: BufferId,
+    second: BufferId,
+    ema: BufferId,
+    state: BufferId,
+    ring: BufferId,
+}
+
+struct Validation {
+    session: Session,
+    params: BufferId,
+    state: BufferId,
+    loss: BufferId,
+}
+
+impl Trainer {
+    /// Prepares a run: split, statistics of the training episodes, initial weights, plans, data on the device.
+    pub fn new(device: &Device, episodes: &Episodes, config: &RunConfig) -> Result<Trainer> {
+        config.check()?;
+        let split = split_episodes(episodes.count(), config.validation_fraction, config.split_seed)?;
+        let windows = Windows::new(episodes, &split.train, &config.windows())?;
+        let relative = config.relative(episodes)?;
+        let spec = PolicySpec {
+            network: config.network.clone(),
+            encoder: config.encoder.clone(),
+            path: config.path,
+            time: TimeConvention::NoiseToAction,
+            noise: NoiseLaw::StandardNormal,
+            history: config.history,
+            obs_dim: episodes.obs_dim(),
+            horizon: config.horizon,
+            action_dim: episodes.action_dim(),
+            action_offset: config.action_offset,
+            obs_normalizer: Normalizer::fit_obs(config.obs_normalizer, episodes, &split.train)?,
+            action_normalizer: Normalizer::fit_actions(config.action_normalizer, config.action_scope, &windows, relative.as_ref())?,
+            relative_to: relative,
+            obs_names: episodes.obs_names().map(<[String]>::to_vec),
+            action_names: episodes.action_names().map(<[String]>::to_vec),
+            rate_hz: episodes.fps(),
+            provenance: Provenance {
+                steps: 0,
+                batch_size: config.batch_size,
+                seed: config.seed,
+                split_seed: config.split_seed,
+                validation_episodes: split.validation.clone(),
+            },
+        };
+        spec.check()?;
+        let layout = ParamStore::init(&spec.params()?, config.seed);
+        let size = DataSize { rows: episodes.steps(), windows: windows.count() };
+        let target = Target::of(device);
+        let plan = Arc::new(program::training(&spec, config, &layout.layout, size, target)?);
+        let mut session = Session::new(device, plan.clone())?;
+        let id = |name: &str| plan.buffer(name);
+        let buffers = Buffers {
+            params: id(names::PARAMS)?,
+            first: id(names::FIRST)?,
+            second: id(names::SECOND)?,
+            ema: id(names::EMA)?,
+            state: id(names::STATE)?,
+            ring: id(names::RING)?,
+        };
+        session.write(id(names::OBS)?, episodes.obs())?;
+        session.write(id(names::ACTION)?, episodes.action())?;
+        session.write_u32(id(names::TABLE)?, windows.table().as_flattened())?;
+        session.write(buffers.params, &layout.values)?;
+        session.write(buffers.ema, &layout.values)?;
+        session.write(buffers.state, &State::new(config.seed, 0).words())?;
+        let validation = match split.validation.is_empty() {
+            true => None,
+            false => Some(Validation::new(device, episodes, &split.validation, config, &spec, &layout)?),
+        };
+        Ok(Trainer { config: config.clone(), spec, layout, session, buffers, step: 0, validation })
+    }
+
+    /// The run's configuration.
+    pub fn config(&self) -> &RunConfig {
+        &self.config
+    }
+
+    /// What the policy is.
+    pub fn spec(&self) -> &PolicySpec {
+        &self.spec
+    }
+
+    /// Steps completed.
+    pub fn step(&self) -> u64 {
+        self.step
+    }
+
+    /// Number of parameters.
+    pub fn parameters(&self) -> usize {
+        self.layout.layout.count()
+    }
+
+    /// Counts of the device so far.
+    pub fn counters(&self) -> CounterSnapshot {
+        self.session.counters()
+    }
+
+    /// Dispatches of one step.
+    pub fn dispatches(&self) -> usize {
+        self.session.plan().dispatches(0)
+    }
+
+    /// Takes `steps` optimiser steps (at most 1,024), in as few submits as the device allows.
+    ///
+    /// # Errors
+    /// [`TrainError::NonFinite`] if the loss or the gradient of a step was; the weights then are those before that step.
+    pub fn advance(&mut self, steps: u64) -> Result<Progress> {
+        let steps = steps.clamp(1, RING as u64);
+        self.session.repeat(&[0], steps as usize)?;
+        let mut ring = [0.0f32; 4 * RING];
+        let mut words = [0.0f32; WORDS];
+        self.session.run_reading(&[], &mut [(self.buffers.ring, &mut ring), (self.buffers.state, &mut words)])?;
+        let state = State::from_words(&words);
+        let (mut sum, mut last) = (0.0f64, [0.0f32; 4]);
+        for n in self.step..self.step + steps {
+            let row = &ring[4 * (n as usize % RING)..][..4];
+            last.copy_from_slice(row);
+            if !row[0].is_finite() || !row[2].is_finite() {
+                return Err(TrainError::NonFinite { step: n, loss: row[0], grad_norm: row[2] });
+            }
+            sum += f64::from(row[0]);
+        }
+        if state.non_finite > 0 {
+            return Err(TrainError::NonFinite { step: self.step + steps, loss: state.loss, grad_norm: state.norm });
+        }
+        self.step += steps;
+        Ok(Progress { step: self.step, loss: sum / steps as f64, lr: last[1], grad_norm: last[2] })
+    }
+
+    /// Loss of the moving average on held-out windows with fixed times and noise; `None` without a validation split.
+    pub fn validate(&mut self) -> Result<Option<f64>> {
+        let Some(v) = &mut self.validation else { return Ok(None) };
+        let mut ema = vec![0.0; self.layout.values.len()];
+        self.session.read(self.buffers.ema, &mut ema)?;
+        v.session.write(v.params, &ema)?;
+        v.session.write(v.state, &State::new(self.config.seed ^ VALIDATION_SEED, 0).words())?;
+        v.session.run(&[0])?;
+        let mut loss = [0.0f32; 1];
+        v.session.read(v.loss, &mut loss)?;
+        Ok(Some(f64::from(loss[0])))
+    }
+
+    /// The policy as it stands.
+    pub fn policy(&mut self) -> Result<Policy> {
+        let mut weights = self.layout.clone();
+        let mut ema = self.layout.clone();
+        self.session.read(self.buffers.params, &mut weights.values)?;
+        self.session.read(self.buffers.ema, &mut ema.values)?;
+        let mut spec = self.spec.clone();
+        spec.provenance.steps = self.step;
+        Ok(Policy { spec, weights, ema })
+    }
+
+    /// The optimiser's moments.
+    pub(super) fn moments(&mut self) -> Result<[ParamStore; 2]> {
+        let mut out = [self.layout.clone(), self.layout.clone()];
+        self.session.read(self.buffers.first, &mut out[0].values)?;
+        self.session.read(self.buffers.second, &mut out[1].values)?;
+        Ok(out)
+    }
+
+    /// Puts the run where another stood.
+    pub(super) fn restore(&mut self, step: u64, policy: &Policy, moments: &[ParamStore; 2]) -> Result<()> {
+        self.session.write(self.buffers.params, &policy.weights.values)?;
+        self.session.write(self.buffers.ema, &policy.ema.values)?;
+        self.session.write(self.buffers.first, &moments[0].values)?;
+        self.session.write(self.buffers.second, &moments[1].values)?;
+        self.session.write(self.buffers.state, &State::new(self.config.seed, step).words())?;
+        self.step = step;
+        Ok(())
+    }
+}
+
+impl Validation {
+    fn new(device: &Device, episodes: &Episodes, ids: &[usize], config: &RunConfig, spec: &PolicySpec, layout: &ParamStore) -> Result<Validation> {
+        let windows = Windows::new(episodes, ids, &config.windows())?;
+        let batch = windows.count().min(VALIDATION_WINDOWS);
+        let size = DataSize { rows: episodes.steps(), windows: windows.count() };
+        let plan = Arc::new(program::validation(spec, config, &layout.layout, batch, size, Target::of(device))?);
+        let mut session = Session::new(device, plan.clone())?;
+        let id = |name: &str| plan.buffer(name);
+        session.write(id(names::OBS)?, episodes.obs())?;
+        session.write(id(names::ACTION)?, episodes.action())?;
+        session.write_u32(id(names::TABLE)?, windows.table().as_flattened())?;
+        let index: Vec<u32> = (0..batch).map(|i| (i * windows.count() / batch) as u32).collect();
+        session.write_u32(id(names::INDEX)?, &index)?;
+        Ok(Validation { params: id(names::PARAMS)?, state: id(names::STATE)?, loss: id(names::LOSS)?, session })
+    }
+}
