@@ -111,9 +111,14 @@ const _: () = assert!(variant::ode_control::ONLY.workgroup[0] == 64);
 
 /// The control records of `rows` samples that start at t0 with a first step of size |h0| towards `t_end`.
 pub fn records(rows: usize, t0: f32, t_end: f32, h0: f32) -> Vec<f32> {
+    record(t0, t_end, h0).repeat(rows)
+}
+
+/// The control record of one such sample.
+pub fn record(t0: f32, t_end: f32, h0: f32) -> [f32; RECORD] {
     let left = t_end - t0;
     let h = h0.abs().min(left.abs()).copysign(left);
-    [t0, h, 1.0, 0.0, 0.0, 0.0, 0.0, 0.0].repeat(rows)
+    [t0, h, 1.0, 0.0, 0.0, 0.0, 0.0, 0.0]
 }
 
 /// The `active` buffer before the first step: counts, then the indirect grids.
