@@ -11,3 +11,8 @@ pub mod report;
 pub mod selftest;
 pub mod flow;
 pub mod train;
+
+/// The README's example, compiled and run with the tests.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
