@@ -164,9 +164,9 @@ impl Staged {
             if matches!(class, Class::Time | Class::RequestTime)
                 && !matches!(self.graph.node(v).op, Op::RepeatRows(_))
             {
-                // Row block e of the values of all times.
+                // Row block e of the values of all times; a view of repeated rows has fewer rows of memory.
                 let rows = shape.rows();
-                o.view.offset += (e * rows) as u32 * o.view.row_stride;
+                o.view.offset += (e * rows) as u32 / o.view.row_div * o.view.row_stride;
                 o.rows = rows;
             }
             values.insert(v, o);

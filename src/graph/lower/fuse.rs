@@ -209,7 +209,12 @@ fn follow_norm(
 ) -> Option<(Chain, Vec<Value>)> {
     let user = single(head)?;
     let node = graph.node(user);
-    let vector = |v: Value| matches!(graph.node(v).op, Op::Param(_)) && graph.shape(v).rows() == 1;
+    // One element for each column: a single one, or one column stretched by a row, is not the kernel's business.
+    let cols = graph.shape(head).cols();
+    let vector = |v: Value| {
+        let shape = graph.shape(v);
+        matches!(graph.node(v).op, Op::Param(_)) && shape.rows() == 1 && shape.cols() == cols
+    };
     match (&node.op, node.inputs.as_slice()) {
         (Op::Fma(_), [x, w, b]) if *x == head && vector(*w) && vector(*b) => {
             Some((Chain::Norm { head, weight: *w, bias: Some(*b) }, vec![user]))
