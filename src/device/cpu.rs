@@ -1,7 +1,20 @@
 //! The CPU executor's threads.
 
 use super::DeviceError;
+use serde::Serialize;
 use std::sync::Arc;
+
+/// The CPU executor as `advect devices` shows it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct CpuReport {
+    /// `x86_64`, `aarch64`, ...
+    pub arch: &'static str,
+    /// Threads in the pool.
+    pub threads: usize,
+    /// Vector extensions of this processor that the twins and the matrix products know how to use.
+    pub vector_extensions: Vec<&'static str>,
+}
 
 /// The CPU as a device: a thread pool of its own, so that its width is controlled. Cheap to clone.
 #[derive(Clone)]
@@ -40,6 +53,15 @@ impl Cpu {
         self.pool.install(work)
     }
 
+    /// What `advect devices` shows of it.
+    pub fn report(&self) -> CpuReport {
+        CpuReport {
+            arch: std::env::consts::ARCH,
+            threads: self.threads(),
+            vector_extensions: vector_extensions(),
+        }
+    }
+
     /// One line for people.
     pub fn describe(&self) -> String {
         let n = self.threads();
@@ -51,6 +73,28 @@ impl std::fmt::Debug for Cpu {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Cpu").field("threads", &self.threads()).finish()
     }
+}
+
+#[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
+fn vector_extensions() -> Vec<&'static str> {
+    let has = [
+        ("avx", is_x86_feature_detected!("avx")),
+        ("avx2", is_x86_feature_detected!("avx2")),
+        ("fma", is_x86_feature_detected!("fma")),
+        ("avx512f", is_x86_feature_detected!("avx512f")),
+    ];
+    has.iter().filter(|(_, has)| *has).map(|(name, _)| *name).collect()
+}
+
+#[cfg(target_arch = "aarch64")]
+fn vector_extensions() -> Vec<&'static str> {
+    // Part of every 64-bit ARM processor with an operating system.
+    vec!["neon"]
+}
+
+#[cfg(not(any(target_arch = "x86", target_arch = "x86_64", target_arch = "aarch64")))]
+fn vector_extensions() -> Vec<&'static str> {
+    Vec::new()
 }
 
 fn parse_threads(found: &str) -> Result<usize, DeviceError> {

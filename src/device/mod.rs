@@ -26,7 +26,7 @@ pub use caps::{
 };
 pub use choice::DeviceChoice;
 pub use counters::{CounterSnapshot, Counters};
-pub use cpu::Cpu;
+pub use cpu::{Cpu, CpuReport};
 pub use error::DeviceError;
 pub use gpu::{Gpu, GpuOptions, Submission, enumerate};
 pub use pipelines::{Access, BindGroupCache, Binding, Bound, Pipeline};

@@ -9,6 +9,9 @@ use std::hash::{Hash, Hasher};
 use std::num::NonZeroU64;
 use std::sync::{Arc, Mutex, PoisonError};
 
+/// Least size of a storage binding, bytes: one vec4. Buffers are never smaller.
+const LEAST_STORAGE_BYTES: u64 = 16;
+
 /// How a kernel uses a storage buffer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Access {
@@ -220,9 +223,11 @@ impl Gpu {
         if bytes > most {
             return Err(DeviceError::Limit { what: format!("{} in bytes", what()), need: bytes, have: most });
         }
-        let size = NonZeroU64::new(bytes)
-            .ok_or_else(|| mismatch(name, &format!("binding {number}"), "0 bytes", "at least 4"))?;
-        Ok(Some(size))
+        if matches!(binding, Binding::Storage(_)) && bytes < LEAST_STORAGE_BYTES {
+            let (found, needed) = (format!("{bytes} bytes"), format!("at least {LEAST_STORAGE_BYTES}"));
+            return Err(mismatch(name, &what(), found, needed));
+        }
+        Ok(NonZeroU64::new(bytes))
     }
 }
 
@@ -289,7 +294,9 @@ fn layout_entry(binding: Binding, number: u32) -> wgpu::BindGroupLayoutEntry {
     let (ty, dynamic, least) = match binding {
         Binding::Params { bytes } => (wgpu::BufferBindingType::Uniform, true, u64::from(bytes)),
         Binding::Storage(access) => {
-            (wgpu::BufferBindingType::Storage { read_only: access == Access::Read }, false, 4)
+            // Enough for the element of any array; less would refuse kernels that load vec4s.
+            let least = LEAST_STORAGE_BYTES;
+            (wgpu::BufferBindingType::Storage { read_only: access == Access::Read }, false, least)
         }
     };
     wgpu::BindGroupLayoutEntry {

@@ -1,74 +1,151 @@
-//! The self-test: every kernel variant against its twin and an f64 oracle, and golden cases of the field's references.
+//! The self-test: every kernel variant against its twin and an f64 oracle, then random numbers, whole passes and the golden
+//! cases of the field's references, so that a user knows in a minute whether a GPU and its driver can be trusted. The test
+//! suite calls the same code.
 
 pub mod cases;
+mod checks;
 pub mod golden;
 pub mod gpu;
+mod kernels;
+mod report;
+
+pub use report::{Check, GoldenCase, GoldenReport, KernelReport, Report, Skipped, VariantReport};
+
+use crate::device::{Device, DeviceError};
+use crate::kernel::Target;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+/// Why a self-test came to no verdict.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SelfTestError {
+    /// The caller asked to stop.
+    #[error("the self-test was stopped")]
+    Stopped,
+    /// The device was lost or could not hold the test.
+    #[error(transparent)]
+    Device(#[from] DeviceError),
+    /// The folder of golden cases cannot be read.
+    #[error(transparent)]
+    Golden(#[from] golden::GoldenError),
+}
+
+/// Where the self-test is: what it tries, how many things of this part are done, of how many.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct At<'a> {
+    /// The kernel or check.
+    pub what: &'a str,
+    /// Parts done.
+    pub done: usize,
+    /// Parts in all.
+    pub of: usize,
+}
+
+/// Tells the caller where the self-test is; the answer false stops it.
+pub(crate) struct Progress<'a> {
+    go_on: &'a mut dyn FnMut(At<'_>) -> bool,
+}
+
+impl Progress<'_> {
+    fn at(&mut self, what: &str, done: usize, of: usize) -> Result<(), SelfTestError> {
+        if (self.go_on)(At { what, done, of }) { Ok(()) } else { Err(SelfTestError::Stopped) }
+    }
+}
+
+/// Tests a device, with the golden cases of a folder if one is given. `go_on` hears what is being tried, often, and may
+/// stop it by answering false.
+pub fn run(
+    device: &Device,
+    golden: Option<&Path>,
+    go_on: &mut dyn FnMut(At<'_>) -> bool,
+) -> Result<Report, SelfTestError> {
+    let begun = Instant::now();
+    let mut progress = Progress { go_on };
+    // A folder that cannot be read is known before the minute of work, not after it.
+    let files = golden.map(golden::files).transpose()?;
+    let kernels = kernels::run(device, &mut progress)?;
+    let checks = checks::run(device, &mut progress)?;
+    let golden = match (golden, files) {
+        (Some(folder), Some(files)) => Some(goldens(device, folder, &files, &mut progress)?),
+        _ => None,
+    };
+    let (skipped, never_exercised) = match device {
+        Device::Gpu(gpu) => kernels::uncovered(&gpu.caps().limits, &Target::from(gpu.caps())),
+        Device::Cpu(_) => Default::default(),
+    };
+    let passed = kernels.iter().all(KernelReport::passed)
+        && checks.iter().all(|c| c.passed)
+        && golden.as_ref().is_none_or(GoldenReport::passed)
+        && never_exercised.is_empty();
+    Ok(Report {
+        version: env!("CARGO_PKG_VERSION"),
+        device: device.describe(),
+        adapter: device.gpu().map(|gpu| gpu.report().clone()),
+        system: format!("{} {}", std::env::consts::OS, std::env::consts::ARCH),
+        kernels,
+        skipped,
+        never_exercised,
+        checks,
+        golden,
+        passed,
+        seconds: begun.elapsed().as_secs_f64(),
+    })
+}
+
+/// Runs the golden cases; only a lost device ends them.
+fn goldens(
+    device: &Device,
+    folder: &Path,
+    files: &[PathBuf],
+    progress: &mut Progress<'_>,
+) -> Result<GoldenReport, SelfTestError> {
+    let mut report = GoldenReport::new(folder);
+    for (n, path) in files.iter().enumerate() {
+        let name = path.file_stem().unwrap_or_default().to_string_lossy();
+        progress.at(&name, n, files.len())?;
+        match golden::GoldenFile::open(path) {
+            Ok(file) => report.note(golden::run(&file, device)),
+            Err(error) => report.broken(&name, error.to_string()),
+        }
+        if let Device::Gpu(gpu) = device {
+            gpu.check()?;
+        }
+    }
+    Ok(report)
+}
 
 #[cfg(test)]
 mod tests {
-    use super::cases::CASES;
-    use crate::kernel::Target;
+    use super::*;
+    use crate::device::{Cpu, DeviceChoice};
+
+    fn passes(device: &Device) -> Report {
+        let report = run(device, None, &mut |_| true).unwrap();
+        let failures: Vec<String> = report.failures().collect();
+        assert!(report.passed, "{}:\n{}", report.device, failures.join("\n"));
+        assert!(failures.is_empty());
+        report
+    }
 
     #[test]
     fn twins_match_their_oracles() {
-        for (kernel, cases) in CASES {
-            for case in cases(&Target::CPU) {
-                for threads in [1, 2] {
-                    if let Err(e) = case.check(&case.run_twin(threads)) {
-                        panic!("{kernel}: {e}");
-                    }
-                }
-            }
-        }
+        let report = passes(&Device::Cpu(Cpu::with_threads(2).unwrap()));
+        assert_eq!(report.kernels.len(), crate::kernel::KERNELS.len() - 2, "all but the other two products");
+        assert!(report.kernels.iter().all(|k| k.variants.len() == 2), "one thread and two");
     }
 
-    /// Relative L2 distance of two executors' outputs over the elements that the oracle speaks of.
-    fn distance(case: &crate::kernel::case::Case, a: &[Vec<f32>], b: &[Vec<f32>]) -> f64 {
-        let mut worst = 0.0f64;
-        for (n, want) in &case.expect {
-            let (mut diff, mut norm) = (0.0f64, 0.0f64);
-            for ((a, b), w) in a[*n].iter().zip(&b[*n]).zip(want) {
-                if case.exact {
-                    diff += f64::from(u8::from(a.to_bits() != b.to_bits()));
-                } else if !w.is_nan() {
-                    diff += (f64::from(*a) - f64::from(*b)).powi(2);
-                    norm += f64::from(*b).powi(2);
-                }
-            }
-            worst = worst.max(if norm > 0.0 { (diff / norm).sqrt() } else { diff.sqrt() });
-        }
-        worst
-    }
-
-    /// Every case on the adapter there is, against the oracle and against the twin.
+    /// Every variant on the adapter there is, against the oracle and against the twin.
     #[test]
     #[ignore = "needs an adapter: cargo test --release -- --ignored wgsl"]
     fn wgsl_matches_oracles_and_twins() {
-        let mut runner = super::gpu::CaseRunner::new().unwrap();
-        let mut failures = Vec::new();
-        for (kernel, cases) in CASES {
-            let (mut worst, mut apart, mut count) = (0.0f64, 0.0f64, 0);
-            for case in cases(&Target::MINIMAL_GPU) {
-                let got = runner.run(&case).unwrap();
-                match case.check(&got) {
-                    Ok(error) => worst = worst.max(error),
-                    Err(e) => failures.push(e.to_string()),
-                }
-                let away = distance(&case, &got, &case.run_twin(1));
-                if away > case.tolerance.max(1e-5) {
-                    failures.push(format!("{}: {away:.2e} from its twin", case.label));
-                }
-                apart = apart.max(away);
-                count += 1;
-            }
-            println!("{kernel}: {count} cases, {worst:.1e} from the oracle, {apart:.1e} from the twin");
-        }
-        assert!(
-            failures.is_empty(),
-            "{}: {} failed:\n{}",
-            runner.name(),
-            failures.len(),
-            failures.join("\n")
-        );
+        let report = passes(&Device::open(&DeviceChoice::Gpu).unwrap());
+        assert_eq!(report.kernels.len(), crate::kernel::KERNELS.len());
+    }
+
+    #[test]
+    fn it_can_be_stopped() {
+        let device = Device::Cpu(Cpu::with_threads(1).unwrap());
+        assert!(matches!(run(&device, None, &mut |_| false), Err(SelfTestError::Stopped)));
     }
 }

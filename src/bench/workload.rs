@@ -1,0 +1,134 @@
+//! The networks that are measured, by name.
+
+use super::BenchError;
+use crate::flow::{Field, Solver};
+use crate::graph::{Graph, Result, Shape, Value};
+use crate::kernel::math::Activation;
+use crate::nn::mlp::Mlp;
+use crate::nn::{Builder, Conditioning, NetworkSpec, ParamStore, TimeInput};
+use std::str::FromStr;
+
+/// Actions in a chunk.
+pub const HORIZON: usize = 16;
+/// Numbers in an action.
+pub const ACTION_DIM: usize = 2;
+/// Numbers in a chunk: the state of the flow.
+pub const STATE_DIM: usize = HORIZON * ACTION_DIM;
+/// Numbers in an observation.
+pub const OBS_DIM: usize = 20;
+
+/// A network to measure: a velocity MLP with three hidden layers, SiLU and a time embedding of 64, over
+/// [chunk 32; time 64; observation 20].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Workload {
+    /// Hidden layers of 256.
+    Mlp256,
+    /// Hidden layers of 512.
+    Mlp512,
+}
+
+impl Workload {
+    /// All of them: to add one, add it here and in `name` and `network`.
+    pub const ALL: &'static [Workload] = &[Workload::Mlp256, Workload::Mlp512];
+
+    /// Its name on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Workload::Mlp256 => "mlp256",
+            Workload::Mlp512 => "mlp512",
+        }
+    }
+
+    /// Its network.
+    pub fn network(self) -> NetworkSpec {
+        let width = match self {
+            Workload::Mlp256 => 256,
+            Workload::Mlp512 => 512,
+        };
+        NetworkSpec::Mlp(Mlp {
+            hidden: vec![width; 3],
+            activation: Activation::Silu,
+            time: TimeInput::Sinusoidal { dim: 64, scale: 99.0, max_period: 1e4 },
+            conditioning: Conditioning::Concat,
+        })
+    }
+
+    /// Random parameters: the same seed gives the same everywhere.
+    pub fn parameters(self, seed: u64) -> Result<ParamStore> {
+        let mut graph = Graph::new();
+        let a = graph.input("a", Shape::matrix(1, STATE_DIM))?;
+        let t = graph.input("t", Shape::matrix(1, 1))?;
+        let z = graph.input("z", Shape::matrix(1, OBS_DIM))?;
+        let mut builder = Builder::new(&mut graph);
+        self.network().velocity(&mut builder, a, t, z)?;
+        Ok(ParamStore::init(&builder.params, seed))
+    }
+
+    /// Elements of all weight matrices.
+    pub fn matrix_parameters(self) -> Result<usize> {
+        let store = self.parameters(0)?;
+        Ok(store.layout.iter().filter(|p| p.shape.dims().len() >= 2).map(|p| p.shape.len()).sum())
+    }
+
+    /// Nominal operations of sampling `batch` chunks; none for adaptive solvers.
+    pub fn sampling_operations(self, batch: usize, solver: &Solver) -> Result<Option<f64>> {
+        let per_evaluation = 2.0 * self.matrix_parameters()? as f64 * batch as f64;
+        Ok(solver.evaluations().map(|n| per_evaluation * n as f64))
+    }
+
+    /// Nominal operations of a training step: forward, and twice that backward.
+    pub fn training_operations(self, batch: usize) -> Result<f64> {
+        Ok(3.0 * 2.0 * self.matrix_parameters()? as f64 * batch as f64)
+    }
+}
+
+impl FromStr for Workload {
+    type Err = BenchError;
+
+    fn from_str(text: &str) -> std::result::Result<Workload, BenchError> {
+        Workload::ALL.iter().find(|w| w.name() == text).copied().ok_or_else(|| BenchError::Workload {
+            found: text.into(),
+            needed: Workload::ALL.iter().map(|w| w.name()).collect::<Vec<_>>().join(" or "),
+        })
+    }
+}
+
+impl Field for Workload {
+    fn dim(&self) -> usize {
+        STATE_DIM
+    }
+
+    fn request(&self) -> Vec<(&'static str, usize)> {
+        vec![("obs", OBS_DIM)]
+    }
+
+    fn velocity(&self, g: &mut Graph, state: Value, time: Value, request: &[Value]) -> Result<Value> {
+        self.network().velocity(&mut Builder::new(g), state, time, request[0])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nominal_work_is_the_matrices() {
+        let of = |width: usize| (32 + 64 + 20) * width + 2 * width * width + width * 32;
+        assert_eq!(Workload::Mlp256.matrix_parameters().unwrap(), of(256));
+        assert_eq!(Workload::Mlp512.matrix_parameters().unwrap(), of(512));
+        let solver = Solver::euler(10);
+        let ops = Workload::Mlp256.sampling_operations(64, &solver).unwrap();
+        assert_eq!(ops, Some(2.0 * of(256) as f64 * 64.0 * 10.0));
+        let adaptive = "dopri5:1e-5".parse().unwrap();
+        assert_eq!(Workload::Mlp256.sampling_operations(64, &adaptive).unwrap(), None);
+    }
+
+    #[test]
+    fn names_read_back() {
+        for workload in Workload::ALL {
+            assert_eq!(workload.name().parse::<Workload>().unwrap(), *workload);
+        }
+        let error = "mlp".parse::<Workload>().unwrap_err().to_string();
+        assert!(error.contains("mlp256 or mlp512"), "{error}");
+    }
+}

@@ -1,0 +1,135 @@
+//! `advect bench`: how fast a device is.
+
+use super::Run;
+use super::common::{Context, Interrupt, number_in, print, print_json, progress};
+use super::errors::Interrupted;
+use super::output::{Colour, Table, grouped, short};
+use advect::bench::{self, BenchError, Budget, Report, Row, TRAIN_BATCH, Workload};
+use advect::flow::Solver;
+
+/// Measure how many action chunks per second a device samples (and trains), with random weights
+///
+/// One run draws the noise of a batch, each chunk with an observation of its own, integrates it, and has the result on
+/// the host. GFLOP/s are nominal: the whole network at each evaluation, two operations for each element of its weight
+/// matrices.
+#[derive(clap::Args)]
+#[command(after_help = "\
+Examples:
+  advect bench
+  advect bench --device gpu --batch 1,64 --solver rk4:4
+  advect bench --batch 1 --train
+  advect bench --workload mlp512 --seconds 5 --json > bench.json
+
+Workloads: a chunk of 16 x 2 actions, an observation of 20, three hidden layers of 256 (mlp256) or 512 (mlp512), SiLU.")]
+pub struct Bench {
+    /// The network: mlp256 or mlp512
+    #[arg(long, default_value = "mlp256")]
+    workload: Workload,
+    /// Batch sizes: numbers of chunks sampled together
+    #[arg(long, value_delimiter = ',', default_value = "1,64,1024,16384", value_parser = batch)]
+    batch: Vec<usize>,
+    /// euler:N, midpoint:N, heun:N, rk4:N, rk4_38:N, bosh3:RTOL[:ATOL], dopri5:RTOL[:ATOL] or tsit5:RTOL[:ATOL]
+    #[arg(long, default_value = "euler:10")]
+    solver: Solver,
+    /// Measure a training step of batch 256 too: forward, backward, clipping, AdamW, moving average
+    #[arg(long)]
+    train: bool,
+    /// About how long to measure each batch size, seconds (at least five runs)
+    #[arg(long, default_value = "2", value_parser = seconds)]
+    seconds: f64,
+    /// Print JSON: {device, workload, solver, threads, results}
+    #[arg(long)]
+    json: bool,
+}
+
+/// One measurement, which tells how far it is and hears whether to go on.
+type Measure<'a> = dyn FnMut(&mut dyn FnMut(f64) -> bool) -> Result<Row, BenchError> + 'a;
+
+fn batch(text: &str) -> Result<usize, String> {
+    number_in(text, 1, 1 << 24)
+}
+
+fn seconds(text: &str) -> Result<f64, String> {
+    match text.trim().parse::<f64>() {
+        Ok(s) if s > 0.0 && s <= 3600.0 => Ok(s),
+        _ => Err("needed a number of seconds above 0, up to 3600".into()),
+    }
+}
+
+impl Run for Bench {
+    fn run(self, cx: &Context) -> anyhow::Result<()> {
+        let device = cx.open()?;
+        let interrupt = Interrupt::catch()?;
+        let budget = Budget::seconds(self.seconds);
+        let mut report = Report {
+            device: device.describe(),
+            workload: self.workload.name(),
+            solver: self.solver.to_string(),
+            threads: bench::threads(&device),
+            results: Vec::new(),
+        };
+        let parts = self.batch.len() + usize::from(self.train);
+        let bar = progress(100 * parts as u64);
+        let mut parts = 0;
+        let mut measured = |what: &str, batch: usize, measure: &mut Measure<'_>| {
+            bar.set_message(format!("{what}, batch {}", grouped(batch as i64)));
+            let row = measure(&mut |done| {
+                bar.set_position((100.0 * (parts as f64 + done)) as u64);
+                !interrupt.pressed()
+            });
+            parts += 1;
+            stopped(row)
+        };
+        for &batch in &self.batch {
+            report.results.push(measured("sampling", batch, &mut |go_on| {
+                bench::sample(&device, self.workload, self.solver, batch, budget, go_on)
+            })?);
+        }
+        if self.train {
+            report.results.push(measured("training", TRAIN_BATCH, &mut |go_on| {
+                bench::train(&device, self.workload, TRAIN_BATCH, budget, go_on)
+            })?);
+        }
+        bar.finish_and_clear();
+        if self.json { print_json(&report) } else { print(&render(&report, Colour::stdout())) }
+    }
+}
+
+/// A measurement that was stopped was stopped by Ctrl-C.
+fn stopped(row: Result<Row, BenchError>) -> anyhow::Result<Row> {
+    row.map_err(|error| match error {
+        BenchError::Stopped => Interrupted.into(),
+        other => other.into(),
+    })
+}
+
+fn render(report: &Report, colour: Colour) -> String {
+    let mut table = Table::new(&[
+        "what",
+        ">batch",
+        ">p50 ms",
+        ">p99 ms",
+        ">min ms",
+        ">chunks/s",
+        ">evals/s",
+        ">GFLOP/s",
+        ">dispatches",
+        ">submits",
+    ]);
+    let maybe = |v: Option<f64>| v.map_or_else(|| "-".to_owned(), short);
+    for row in &report.results {
+        table.row(vec![
+            row.what.to_owned(),
+            grouped(row.batch as i64),
+            short(row.p50_ms),
+            short(row.p99_ms),
+            short(row.min_ms),
+            short(row.chunks_per_s),
+            maybe(row.evals_per_s),
+            maybe(row.gflops),
+            grouped(row.dispatches as i64),
+            grouped(row.submits as i64),
+        ]);
+    }
+    format!("{}, {} on {}\n{}", report.workload, report.solver, report.device, table.render(colour))
+}

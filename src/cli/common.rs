@@ -1,0 +1,137 @@
+//! What subcommands share: the device, progress bars, Ctrl-C.
+
+use super::errors::OutputClosed;
+use super::output::Colour;
+use advect::device::{Cpu, Device, DeviceChoice};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use std::io::{IsTerminal, Write};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+/// Options of every subcommand.
+#[derive(clap::Args, Debug, Clone)]
+pub struct Global {
+    /// auto, cpu, gpu, an index of `advect devices`, or part of a name
+    ///
+    /// auto is a real GPU if there is one, else the CPU; gpu takes a software adapter too.
+    #[arg(long, global = true, env = "ADVECT_DEVICE", default_value = "auto", hide_default_value = true)]
+    pub device: DeviceChoice,
+    /// Threads of the CPU executor [default: all]
+    #[arg(long, global = true, env = "ADVECT_THREADS", value_name = "N", value_parser = threads)]
+    pub threads: Option<usize>,
+}
+
+fn threads(text: &str) -> Result<usize, String> {
+    number_in(text, 1, 1024)
+}
+
+/// A whole number within bounds, or what was needed.
+pub fn number_in(text: &str, least: usize, most: usize) -> Result<usize, String> {
+    match text.trim().parse() {
+        Ok(n) if (least..=most).contains(&n) => Ok(n),
+        _ => Err(format!("needed a whole number from {least} to {most}")),
+    }
+}
+
+/// What a subcommand is given.
+pub struct Context {
+    global: Global,
+}
+
+impl Context {
+    pub(super) fn new(global: Global) -> Context {
+        Context { global }
+    }
+
+    /// The CPU executor, as wide as `--threads` says.
+    pub fn cpu(&self) -> anyhow::Result<Cpu> {
+        Ok(match self.global.threads {
+            Some(threads) => Cpu::with_threads(threads)?,
+            None => Cpu::new()?,
+        })
+    }
+
+    /// Opens the device asked for and says on stderr which it is.
+    pub fn open(&self) -> anyhow::Result<Device> {
+        let device = match &self.global.device {
+            DeviceChoice::Cpu => Device::Cpu(self.cpu()?),
+            choice => match Device::open(choice)? {
+                // `auto` came to the CPU.
+                Device::Cpu(_) => Device::Cpu(self.cpu()?),
+                gpu => gpu,
+            },
+        };
+        let software = device.gpu().is_some_and(|gpu| gpu.report().is_software());
+        let note = if software { " (software: far slower than --device cpu)" } else { "" };
+        note_line(&format!("device: {}{note}", device.describe()));
+        Ok(device)
+    }
+}
+
+/// A line for people on stderr, dim on a terminal.
+pub fn note_line(text: &str) {
+    let colour = Colour::of(&std::io::stderr());
+    let _ = writeln!(std::io::stderr(), "{}", colour.dim(text));
+}
+
+/// A bar on stderr over `len` parts, hidden where stderr is no terminal.
+pub fn progress(len: u64) -> ProgressBar {
+    let bar = ProgressBar::with_draw_target(Some(len), draw_target());
+    if let Ok(style) = ProgressStyle::with_template("{bar:32} {percent:>3} %  {elapsed}  {msg}") {
+        bar.set_style(style.progress_chars("━╸─"));
+    }
+    bar.enable_steady_tick(Duration::from_millis(200));
+    bar
+}
+
+fn draw_target() -> ProgressDrawTarget {
+    if std::io::stderr().is_terminal() {
+        ProgressDrawTarget::stderr_with_hz(10)
+    } else {
+        ProgressDrawTarget::hidden()
+    }
+}
+
+/// Set by Ctrl-C once [`Interrupt::catch`] was called.
+#[derive(Clone, Copy)]
+pub struct Interrupt(&'static AtomicBool);
+
+impl Interrupt {
+    /// From here on Ctrl-C (or SIGTERM) sets a flag that the work must look at; a second one ends the process at once.
+    pub fn catch() -> anyhow::Result<Interrupt> {
+        static FLAG: AtomicBool = AtomicBool::new(false);
+        static HANDLER: OnceLock<Result<(), String>> = OnceLock::new();
+        let installed = HANDLER.get_or_init(|| {
+            ctrlc::set_handler(|| {
+                if FLAG.swap(true, Ordering::SeqCst) {
+                    std::process::exit(130);
+                }
+            })
+            .map_err(|e| e.to_string())
+        });
+        match installed {
+            Ok(()) => Ok(Interrupt(&FLAG)),
+            Err(e) => anyhow::bail!("cannot listen for Ctrl-C: {e}"),
+        }
+    }
+
+    /// Whether it was pressed.
+    pub fn pressed(&self) -> bool {
+        self.0.load(Ordering::SeqCst)
+    }
+}
+
+/// Writes to stdout. A reader that went away ends the program quietly.
+pub fn print(text: &str) -> anyhow::Result<()> {
+    let mut out = std::io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Err(OutputClosed.into()),
+        result => Ok(result?),
+    }
+}
+
+/// Writes a value to stdout as JSON.
+pub fn print_json(value: &impl serde::Serialize) -> anyhow::Result<()> {
+    print(&(serde_json::to_string_pretty(value)? + "\n"))
+}
