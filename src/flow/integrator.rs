@@ -73,7 +73,7 @@ pub enum Start<'a> {
 pub const NOISE_STREAM: u32 = 1;
 
 /// Rows of a block on the CPU: activations of a 256-wide network stay in a core's second-level cache.
-const BLOCK: usize = 128;
+const BLOCK: usize = 64;
 /// Adaptive steps between two looks at how many samples still move.
 const STEPS_PER_LOOK: usize = 8;
 

@@ -138,7 +138,7 @@ mod tests {
             let golden = Golden::read(&format!("path_{name}"));
             let shape = golden.shape("in.x0");
             let n = shape[0] * shape[1];
-            let sigma = golden.attr("sigma").as_f64().unwrap() as f32;
+            let sigma = golden.number("sigma") as f32;
             let id = [0, 1, 2, 3, 4, 5].map(BufferId);
             let case = Case {
                 label: name.into(),

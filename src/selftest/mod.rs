@@ -1,8 +1,7 @@
-//! The self-test: every kernel variant against its twin and an f64 oracle.
+//! The self-test: every kernel variant against its twin and an f64 oracle, and golden cases of the field's references.
 
 pub mod cases;
-#[cfg(test)]
-pub(crate) mod golden;
+pub mod golden;
 pub mod gpu;
 
 #[cfg(test)]
