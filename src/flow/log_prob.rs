@@ -96,7 +96,7 @@ impl LogProb {
         self.integrator.set_params(values)
     }
 
-    /// Natural-log densities [rows] of `x1` [rows, dim] given the requests ([rows, columns] each, one per row), and where the
+    /// Natural-log densities \[rows\] of `x1` [rows, dim] given the requests ([rows, columns] each, one per row), and where the
     /// states come from at t = 0, [rows, dim].
     pub fn run(&mut self, x1: &[f32], requests: &[&[f32]]) -> Result<(Vec<f64>, Vec<f32>)> {
         let (rows, dim, probes) = (self.rows, self.dim, self.probes);

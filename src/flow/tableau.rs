@@ -1,6 +1,6 @@
 //! Butcher tableaus of the explicit Runge-Kutta methods.
 
-/// An explicit method: stage i is at t + c[i] h and x + h sum_j a[i][j] k_j; the step is x + h sum_i b[i] k_i.
+/// An explicit method: stage i is at t + c_i h and x + h sum_j a_ij k_j; the step is x + h sum_i b_i k_i.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Tableau {
     /// Stage times.

@@ -7,7 +7,11 @@ const TASKS: usize = 64;
 
 /// Rows per task: all of them when the work (`cost` scalar operations in all) is not worth a hand-off of about 5 us.
 pub fn rows_per_task(cx: &TwinCx<'_>, rows: usize, cost: usize) -> usize {
-    if cx.threads <= 1 || cost < 40_000 || rows < 2 { rows.max(1) } else { rows.div_ceil(cx.threads.min(TASKS)) }
+    if cx.threads <= 1 || cost < 40_000 || rows < 2 {
+        rows.max(1)
+    } else {
+        rows.div_ceil(cx.threads.min(TASKS))
+    }
 }
 
 /// Calls `f(task, item)` for every item (at most 64: see [`rows_per_task`]), on the pool's threads when there is more
