@@ -193,12 +193,11 @@ fn is_row(graph: &Graph, v: Value, user: Value, classes: Option<&[Class]>) -> bo
         None => {
             matches!(graph.node(source).op, Op::Param(_) | Op::Constant(_)) || graph.shape(user).rows() > 1
         }
-        Some(c) => match (c[source.index()], c[user.index()]) {
-            (Class::Fixed, _) => true,
-            // At a step there is one time, so what has one row has it for all.
-            (Class::Time | Class::Request | Class::RequestTime, Class::State) => true,
-            _ => false,
-        },
+        // At a step there is one time, so what has one row has it for all.
+        Some(c) => matches!(
+            (c[source.index()], c[user.index()]),
+            (Class::Fixed, _) | (Class::Time | Class::Request | Class::RequestTime, Class::State)
+        ),
     }
 }
 
