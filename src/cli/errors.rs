@@ -45,7 +45,7 @@ pub fn exit_code(result: anyhow::Result<()>) -> ExitCode {
     if is(|e| e.is::<Failed>()) {
         return FAILURE.into();
     }
-    say("error", &one_line(&format!("{error:#}")));
+    say("error", &one_line(&causes(&error)));
     let code = if is(|e| e.is::<Interrupted>()) {
         INTERRUPTED
     } else if is(is_usage) {
@@ -54,6 +54,18 @@ pub fn exit_code(result: anyhow::Result<()>) -> ExitCode {
         FAILURE
     };
     code.into()
+}
+
+/// The error and its causes, those left out that the text already tells.
+fn causes(error: &anyhow::Error) -> String {
+    error.chain().fold(String::new(), |text, cause| {
+        let cause = cause.to_string();
+        match (text.is_empty(), text.contains(&cause)) {
+            (true, _) => cause,
+            (false, true) => text,
+            (false, false) => format!("{text}: {cause}"),
+        }
+    })
 }
 
 /// Whether what was asked for, and not the work, is at fault.
@@ -125,6 +137,14 @@ mod tests {
     #[test]
     fn errors_are_one_line() {
         assert_eq!(one_line("a:\n  b\n"), "a: b");
+    }
+
+    #[test]
+    fn causes_are_told_once() {
+        let cause = std::io::Error::other("disk on fire");
+        let error = advect::data::WriteError::File { path: "a.npy".into(), source: cause };
+        assert_eq!(causes(&error.into()), "cannot write a.npy: disk on fire");
+        assert_eq!(causes(&anyhow::anyhow!("x").context("y")), "y: x");
     }
 
     #[test]

@@ -8,7 +8,9 @@ mod common;
 mod devices;
 mod errors;
 mod output;
+mod sample;
 mod selftest;
+mod train;
 
 use clap::{Parser, Subcommand};
 use common::Context;
@@ -35,6 +37,8 @@ macro_rules! commands {
 
 commands! {
     Devices(devices::Devices),
+    Train(train::Train),
+    Sample(sample::Sample),
     Bench(bench::Bench),
     Selftest(selftest::Selftest),
 }
@@ -52,6 +56,8 @@ struct Cli {
 const AFTER_HELP: &str = "\
 Examples:
   advect devices                          what there is, and what auto takes
+  advect train --data demos.npz --out policy.safetensors
+  advect sample policy.safetensors --obs obs.npy --batch 64 --out actions.npy
   advect selftest --device gpu            whether this GPU and driver can be trusted
   advect bench --batch 1,64,1024          how many action chunks a second
 

@@ -12,6 +12,7 @@ mod cpu;
 mod error;
 mod gpu;
 mod health;
+pub mod memory;
 mod pipelines;
 mod readback;
 mod recording;

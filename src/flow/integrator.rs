@@ -123,8 +123,10 @@ struct Phases {
 impl Integrator {
     /// Compiles `field` with `solver` for a batch on a device. Parameters start as zeros: see [`Integrator::set_params`].
     pub fn new(device: &Device, field: &dyn Field, layout: &ParamLayout, solver: Solver, batch: Batch, options: &IntegrateOptions<'_>) -> Result<Integrator> {
-        if batch.rows() == 0 {
-            return Err(FlowError::Range { what: "batch", found: 0.0, needed: "at least one request and one sample" });
+        let values = batch.requests.checked_mul(batch.samples).and_then(|rows| rows.checked_mul(field.dim().max(1)));
+        if values.is_none_or(|n| n == 0 || n > isize::MAX as usize / 4) {
+            let found = batch.requests as f64 * batch.samples as f64;
+            return Err(FlowError::Range { what: "batch", found, needed: "at least one request and one sample, and no more than memory holds" });
         }
         let times = match (options.times, solver) {
             (Some(t), _) => t.to_vec(),

@@ -99,6 +99,12 @@ impl LogProb {
     /// Natural-log densities \[rows\] of `x1` [rows, dim] given the requests ([rows, columns] each, one per row), and where the
     /// states come from at t = 0, [rows, dim].
     pub fn run(&mut self, x1: &[f32], requests: &[&[f32]]) -> Result<(Vec<f64>, Vec<f32>)> {
+        self.run_from(0, x1, requests)
+    }
+
+    /// As [`LogProb::run`] for rows that begin at number `first_row` of a longer list: each row has the Rademacher vectors of
+    /// its number, however the list is cut.
+    pub fn run_from(&mut self, first_row: usize, x1: &[f32], requests: &[&[f32]]) -> Result<(Vec<f64>, Vec<f32>)> {
         let (rows, dim, probes) = (self.rows, self.dim, self.probes);
         let repeat = |data: &[f32], cols: usize| -> Vec<f32> {
             data.chunks_exact(cols.max(1)).flat_map(|row| std::iter::repeat_n(row, probes)).flatten().copied().collect()
@@ -111,7 +117,7 @@ impl LogProb {
             }
         }
         let mut inputs: Vec<Vec<f32>> = requests.iter().zip(&self.request_cols).map(|(d, c)| repeat(d, *c)).collect();
-        inputs.push(self.probe_vectors());
+        inputs.push(self.probe_vectors(first_row));
         let slices: Vec<&[f32]> = inputs.iter().map(Vec::as_slice).collect();
         let mut end = vec![0.0; start.len()];
         self.integrator.run(Start::Given(&start), &slices, &mut end, None)?;
@@ -135,7 +141,7 @@ impl LogProb {
         Ok((log_prob, x0))
     }
 
-    fn probe_vectors(&self) -> Vec<f32> {
+    fn probe_vectors(&self, first_row: usize) -> Vec<f32> {
         let n = self.rows * self.probes * self.dim;
         match self.divergence {
             Divergence::Exact => {
@@ -147,7 +153,8 @@ impl LogProb {
             }
             Divergence::Hutchinson { seed, .. } => {
                 let mut bits = vec![0u32; n];
-                philox::fill_bits(seed, PROBE_STREAM, 0, 0, &mut bits);
+                let first = (first_row * self.probes * self.dim) as u64;
+                philox::fill_bits(seed, PROBE_STREAM, 0, first, &mut bits);
                 bits.iter().map(|b| if b >> 31 == 0 { -1.0 } else { 1.0 }).collect()
             }
         }

@@ -62,12 +62,20 @@ pub enum GraphError {
         elements: usize,
     },
     /// Memory for the plan could not be had on the host.
-    #[error("out of memory: {label} needs {bytes} bytes")]
+    #[error("out of memory: {label} needs {bytes} bytes; a smaller batch needs less")]
     OutOfMemory {
         /// What for.
         label: String,
         /// How much.
         bytes: usize,
+    },
+    /// The plan needs more memory than the host has free.
+    #[error("out of memory: a plan of {need} bytes does not fit the {have} bytes that this machine has free; a smaller batch needs less")]
+    HostMemory {
+        /// Bytes of the plan's buffers.
+        need: u64,
+        /// Bytes that the host can still give.
+        have: u64,
     },
     /// The planner broke a rule of the executors.
     #[error("the planner made an invalid command ({kernel}): {what}")]

@@ -231,6 +231,19 @@ pub struct Plan {
 }
 
 impl Plan {
+    /// Whether the host has memory for the plan, as far as the system says how much it has.
+    pub(super) fn afford(&self) -> Result<()> {
+        let need = self.slots.iter().fold(0u64, |sum, s| sum.saturating_add(4 * s.elements as u64));
+        // Small plans are not worth a look at the system's files.
+        if need < 1 << 26 {
+            return Ok(());
+        }
+        match crate::device::memory::available() {
+            Some(have) if need > have => Err(GraphError::HostMemory { need, have }),
+            _ => Ok(()),
+        }
+    }
+
     /// A resident buffer by name.
     pub fn buffer(&self, name: &str) -> Result<BufferId> {
         self.names.get(name).copied().ok_or_else(|| {

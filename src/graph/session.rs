@@ -153,8 +153,20 @@ impl Session {
                 reads.iter_mut().for_each(|(id, out)| s.read(*id, 0, out));
                 Ok(())
             }
-            Inner::Gpu(s) => s.run_reading(phases, reads),
+            Inner::Gpu(s) => s.run_reading(phases, 1, reads),
         }
+    }
+
+    /// As [`Session::repeat`], then reads buffers (at most four) from their starts; on a GPU the copies ride on the last submit.
+    pub fn repeat_reading(&mut self, phases: &[usize], times: usize, reads: &mut [(BufferId, &mut [f32])]) -> Result<()> {
+        for (id, out) in reads.iter() {
+            self.check(*id, 0, out.len())?;
+        }
+        if let Inner::Gpu(s) = &mut self.inner {
+            return s.run_reading(phases, times, reads);
+        }
+        self.repeat(phases, times)?;
+        self.run_reading(&[], reads)
     }
 
     /// Waits until the device has done everything submitted.

@@ -60,6 +60,7 @@ pub struct CpuSession {
 
 impl CpuSession {
     pub(super) fn new(plan: Arc<Plan>) -> Result<CpuSession> {
+        plan.afford()?;
         let mut slots = Vec::with_capacity(plan.slots.len());
         for s in &plan.slots {
             let mut memory = Memory::new(s.elements, s.name.as_deref().unwrap_or("a plan's memory"))?;

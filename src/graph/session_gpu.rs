@@ -32,6 +32,9 @@ pub struct GpuSession {
 
 impl GpuSession {
     pub(super) fn new(gpu: &Gpu, plan: Arc<Plan>) -> Result<GpuSession> {
+        if gpu.report().is_software() {
+            plan.afford()?;
+        }
         let mut slots = Vec::with_capacity(plan.slots.len());
         for slot in &plan.slots {
             let label = slot.name.as_deref().unwrap_or("plan memory");
@@ -63,8 +66,8 @@ impl GpuSession {
         self.record(phases, times, &[])
     }
 
-    /// Replays phases once and reads buffers back, in one submit if it is short enough.
-    pub(super) fn run_reading(&mut self, phases: &[usize], reads: &mut [(BufferId, &mut [f32])]) -> Result<()> {
+    /// Replays phases `times` times and reads buffers back, in one submit if it is short enough.
+    pub(super) fn run_reading(&mut self, phases: &[usize], times: usize, reads: &mut [(BufferId, &mut [f32])]) -> Result<()> {
         let bytes: usize = reads.iter().map(|(_, out)| 4 * out.len()).sum();
         if self.readback.as_ref().is_none_or(|r| (r.capacity() as usize) < bytes) {
             self.readback = Some(self.gpu.readback(bytes as u64)?);
@@ -74,7 +77,7 @@ impl GpuSession {
         for (copy, (id, out)) in copies.iter_mut().zip(reads.iter()) {
             *copy = (*id, out.len());
         }
-        self.record(phases, 1, &copies[..n])?;
+        self.record(phases, times, &copies[..n])?;
         let (Some(readback), Some(last)) = (&mut self.readback, &self.last) else {
             return Err(DeviceError::State { what: "session", found: "nothing submitted", needed: "a submission" }.into());
         };

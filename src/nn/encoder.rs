@@ -21,6 +21,17 @@ pub enum EncoderSpec {
 }
 
 impl EncoderSpec {
+    /// Checks widths and the number of layers.
+    ///
+    /// # Errors
+    /// The first that is out of range.
+    pub fn check(&self) -> std::result::Result<(), super::SizeError> {
+        match self {
+            EncoderSpec::Identity => Ok(()),
+            EncoderSpec::Mlp { widths, .. } => super::layers("encoder.widths", widths),
+        }
+    }
+
     /// z [rows, Z] of the normalised observations [rows, history * obs_dim].
     pub fn encode(&self, b: &mut Builder<'_>, obs: Value) -> Result<Value> {
         match self {

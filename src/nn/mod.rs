@@ -75,6 +75,38 @@ pub enum Conditioning {
     Film,
 }
 
+/// Most columns of a layer.
+const MOST_COLUMNS: usize = 1 << 16;
+/// Most layers or blocks.
+const MOST_LAYERS: usize = 1024;
+
+/// A width or a number of layers that is out of range.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[error("{what}: found {found}, needed {least} to {most}")]
+pub struct SizeError {
+    /// The setting.
+    pub what: &'static str,
+    /// Its value.
+    pub found: usize,
+    /// The least that it may be.
+    pub least: usize,
+    /// The most that it may be.
+    pub most: usize,
+}
+
+fn size(what: &'static str, found: usize, least: usize, most: usize) -> std::result::Result<(), SizeError> {
+    match (least..=most).contains(&found) {
+        true => Ok(()),
+        false => Err(SizeError { what, found, least, most }),
+    }
+}
+
+/// Checks the widths of a list of layers.
+fn layers(what: &'static str, widths: &[usize]) -> std::result::Result<(), SizeError> {
+    size(what, widths.len(), 0, MOST_LAYERS)?;
+    widths.iter().try_for_each(|w| size(what, *w, 1, MOST_COLUMNS))
+}
+
 /// A velocity network v(a, t, z).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
@@ -92,6 +124,28 @@ impl NetworkSpec {
         match self {
             NetworkSpec::Mlp(n) => n.velocity(b, a, t, z),
             NetworkSpec::Residual(n) => n.velocity(b, a, t, z),
+        }
+    }
+
+    /// Checks widths and numbers of layers.
+    ///
+    /// # Errors
+    /// The first that is out of range: what it is, what was found, what was needed.
+    pub fn check(&self) -> std::result::Result<(), SizeError> {
+        let time = match self {
+            NetworkSpec::Mlp(n) => {
+                layers("network.hidden", &n.hidden)?;
+                &n.time
+            }
+            NetworkSpec::Residual(n) => {
+                layers("network.width", &[n.width])?;
+                size("network.blocks", n.blocks, 0, MOST_LAYERS)?;
+                &n.time
+            }
+        };
+        match time {
+            TimeInput::Raw => Ok(()),
+            TimeInput::Sinusoidal { dim, .. } | TimeInput::Period { dim, .. } => size("network.time.dim", *dim, 1, MOST_COLUMNS),
         }
     }
 

@@ -4,6 +4,7 @@ use super::{Init, ParamSpec};
 use crate::graph::ParamLayout;
 use crate::kernel::philox;
 use safetensors::SafeTensors;
+use safetensors::tensor::TensorView;
 use std::sync::Arc;
 
 /// What can be wrong with named parameters.
@@ -52,6 +53,26 @@ pub enum StoreError {
         /// Where.
         element: usize,
     },
+}
+
+impl StoreError {
+    /// A tensor of the file, if it is there, f32, and of this shape.
+    pub(crate) fn check<'a>(file: &SafeTensors<'a>, name: &str, shape: &[usize]) -> Result<TensorView<'a>, StoreError> {
+        let tensor = file.tensor(name).map_err(|_| {
+            let mut names: Vec<&str> = file.names().into_iter().collect();
+            names.sort_unstable();
+            names.truncate(20);
+            StoreError::Missing { name: name.into(), available: names.join(", ") }
+        })?;
+        if tensor.dtype() != safetensors::Dtype::F32 {
+            return Err(StoreError::Dtype { name: name.into(), found: format!("{:?}", tensor.dtype()) });
+        }
+        if tensor.shape() != shape {
+            let (found, needed) = (tensor.shape().to_vec(), shape.to_vec());
+            return Err(StoreError::Shape { name: name.into(), found, needed });
+        }
+        Ok(tensor)
+    }
 }
 
 /// Stream of the parameters' initial values; each parameter adds its number.
@@ -105,22 +126,7 @@ impl ParamStore {
     pub fn load(&mut self, file: &SafeTensors<'_>, prefix: &str) -> Result<(), StoreError> {
         for info in self.layout.clone().iter() {
             let name = format!("{prefix}{}", info.name);
-            let tensor = file.tensor(&name).map_err(|_| {
-                let mut names: Vec<&str> = file.names().into_iter().collect();
-                names.sort_unstable();
-                names.truncate(20);
-                StoreError::Missing { name: name.clone(), available: names.join(", ") }
-            })?;
-            if tensor.dtype() != safetensors::Dtype::F32 {
-                return Err(StoreError::Dtype { name, found: format!("{:?}", tensor.dtype()) });
-            }
-            if tensor.shape() != info.shape.dims() {
-                return Err(StoreError::Shape {
-                    name,
-                    found: tensor.shape().to_vec(),
-                    needed: info.shape.dims().to_vec(),
-                });
-            }
+            let tensor = StoreError::check(file, &name, info.shape.dims())?;
             let out = &mut self.values[info.offset..info.offset + info.shape.len()];
             for (element, (to, from)) in out.iter_mut().zip(tensor.data().chunks_exact(4)).enumerate() {
                 *to = f32::from_le_bytes([from[0], from[1], from[2], from[3]]);

@@ -60,16 +60,21 @@ impl Policy {
             return Err(PolicyError::Version { path: path.into(), found, needed: FORMAT_VERSION });
         }
         let spec: PolicySpec = serde_json::from_str(key(SPEC_KEY)?).map_err(|e| format(format!("{SPEC_KEY}: {e}")))?;
-        spec.check()?;
-        let specs = spec.params()?;
+        spec.check().map_err(|e| format(format!("{SPEC_KEY}: {e}")))?;
+        let specs = spec.params().map_err(|e| format(format!("{SPEC_KEY}: {e}")))?;
+        let tensor = |source: StoreError| PolicyError::Tensor { path: path.into(), source };
+        // Before memory is taken for them: a damaged spec may ask for any size.
+        for p in &specs {
+            StoreError::check(&file, &p.name, p.shape.dims()).map_err(tensor)?;
+        }
         let mut weights = ParamStore::zeros(&specs);
-        weights.load(&file, "")?;
+        weights.load(&file, "").map_err(tensor)?;
         let mut ema = ParamStore::zeros(&specs);
-        ema.load(&file, EMA_PREFIX)?;
+        ema.load(&file, EMA_PREFIX).map_err(tensor)?;
         for name in file.names() {
             let own = name.strip_prefix(EMA_PREFIX).unwrap_or(name);
             if weights.layout.get(own).is_err() {
-                return Err(StoreError::Unexpected { name: name.to_string() }.into());
+                return Err(tensor(StoreError::Unexpected { name: name.to_string() }));
             }
         }
         Ok(Policy { spec, weights, ema })

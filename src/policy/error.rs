@@ -5,7 +5,7 @@ use crate::data::WriteError;
 use crate::device::DeviceError;
 use crate::flow::FlowError;
 use crate::graph::GraphError;
-use crate::nn::StoreError;
+use crate::nn::{SizeError, StoreError};
 use std::path::PathBuf;
 
 /// An error of loading, saving or sampling a policy.
@@ -58,6 +58,17 @@ pub enum PolicyError {
         /// Where.
         element: usize,
     },
+    /// A tensor of the file is missing, unknown, or not what the network needs.
+    #[error("{path}: {source}", path = path.display())]
+    Tensor {
+        /// Which file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: StoreError,
+    },
+    /// A network or an encoder of a size that is out of range.
+    #[error(transparent)]
+    Size(#[from] SizeError),
     /// Named parameters do not fit the network.
     #[error(transparent)]
     Store(#[from] StoreError),

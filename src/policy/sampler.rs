@@ -11,6 +11,9 @@ use crate::graph::Program;
 use crate::kernel::denormalize::{self, DenormShape};
 use crate::kernel::BufferId;
 
+/// Probe vectors that a log-likelihood integrates at once: more take more memory and no less time.
+const LOG_PROB_ROWS: usize = 1 << 14;
+
 /// What a sampler is compiled for.
 #[derive(Clone, Debug)]
 pub struct SamplerOptions {
@@ -113,11 +116,29 @@ impl Policy {
             }
         }
         let params = self.params(options.weights);
-        let batch = Batch { requests: rows, samples: 1 };
         let field = PolicyField(spec);
-        let mut log_prob = LogProb::new(device, &field, &params.layout, options.solver, batch, options.divergence)?;
-        log_prob.set_params(&params.values)?;
-        let (mut values, _) = log_prob.run(&x, &[&per_row])?;
+        let probes = match options.divergence {
+            Divergence::Exact => spec.chunk(),
+            Divergence::Hutchinson { probes, .. } => probes,
+        };
+        let piece = (LOG_PROB_ROWS / probes.max(1)).clamp(1, rows);
+        let mut compiled: Option<(usize, LogProb)> = None;
+        let mut values = Vec::with_capacity(rows);
+        for first in (0..rows).step_by(piece) {
+            let n = piece.min(rows - first);
+            let mut log_prob = match compiled.take() {
+                Some((size, log_prob)) if size == n => log_prob,
+                _ => {
+                    let batch = Batch { requests: n, samples: 1 };
+                    let mut new = LogProb::new(device, &field, &params.layout, options.solver, batch, options.divergence)?;
+                    new.set_params(&params.values)?;
+                    new
+                }
+            };
+            let (chunks, requests) = (&x[first * spec.chunk()..][..n * spec.chunk()], &per_row[first * spec.request()..][..n * spec.request()]);
+            values.extend(log_prob.run_from(first, chunks, &[requests])?.0);
+            compiled = Some((n, log_prob));
+        }
         if options.physical {
             let jacobian: f64 = scale.iter().map(|s| f64::from(s.abs()).ln()).sum();
             values.iter_mut().for_each(|v| *v += jacobian);

@@ -39,6 +39,9 @@ pub struct Provenance {
     pub validation_episodes: Vec<usize>,
 }
 
+/// Most values of an observation history or of a chunk.
+const MOST: usize = 1 << 20;
+
 /// A policy without its weights.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -96,10 +99,18 @@ impl PolicySpec {
             false => Err(PolicyError::Shape { what, found: found.to_string(), needed: needed.to_string() }),
         };
         for (what, n) in [("history", self.history), ("obs_dim", self.obs_dim), ("horizon", self.horizon), ("action_dim", self.action_dim)] {
-            if n == 0 {
-                return Err(PolicyError::Shape { what, found: "0".into(), needed: "at least 1".into() });
+            if n == 0 || n > MOST {
+                let needed = format!("1 to {MOST}");
+                return Err(PolicyError::Shape { what, found: n.to_string(), needed });
             }
         }
+        for (what, n) in [("history x obs_dim", self.request()), ("horizon x action_dim", self.chunk())] {
+            if n > MOST {
+                return Err(PolicyError::Shape { what, found: n.to_string(), needed: format!("at most {MOST}") });
+            }
+        }
+        self.network.check()?;
+        self.encoder.check()?;
         self.obs_normalizer.check()?;
         self.action_normalizer.check()?;
         shape("the observation normaliser's offsets", self.obs_normalizer.offset.len(), self.obs_dim)?;

@@ -29,7 +29,7 @@ pub enum TrainError {
         reason: String,
     },
     /// The loss or the gradient became NaN or infinite.
-    #[error("the loss is not finite at step {step} (loss {loss}, gradient norm {grad_norm}); the last good checkpoint is kept. A lower learning rate or a stronger clip may help")]
+    #[error("the loss is not finite at step {step} (loss {loss}, gradient norm {grad_norm}): a lower learning rate or a stronger clip may help")]
     NonFinite {
         /// The first such step.
         step: u64,
@@ -37,6 +37,14 @@ pub enum TrainError {
         loss: f32,
         /// Its gradient norm.
         grad_norm: f32,
+    },
+    /// metrics.jsonl cannot be read or written.
+    #[error("cannot write the metrics {path}: {reason}", path = path.display())]
+    Metrics {
+        /// Which file.
+        path: PathBuf,
+        /// Why.
+        reason: String,
     },
     /// A file of a stopped run that cannot be continued.
     #[error("cannot resume from {path}: {reason}", path = path.display())]

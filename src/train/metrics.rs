@@ -1,13 +1,14 @@
 //! metrics.jsonl: one line each few steps.
 
 use super::{Result, TrainError};
+use crate::data::{Aside, write_aside};
 use serde::{Deserialize, Serialize};
 use std::fs::{File, OpenOptions};
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 
 /// One line.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct MetricsLine {
     /// Steps completed.
     pub step: u64,
@@ -19,41 +20,99 @@ pub struct MetricsLine {
     pub lr: f64,
     /// Gradient norm of the last step, before clipping.
     pub grad_norm: f64,
-    /// Steps per second since the line before.
+    /// Steps per second since the line before, validations and checkpoints not counted.
     pub steps_per_s: f64,
 }
 
-/// Appends lines to a file, each flushed whole.
+/// Appends whole lines to a file.
+#[derive(Debug)]
 pub struct MetricsWriter {
-    file: File,
     path: PathBuf,
+    /// Opened at the first line, so that a run that comes to nothing leaves the file of an earlier run alone.
+    file: Option<File>,
 }
 
 impl MetricsWriter {
-    /// Opens a file. `resume_at`: keep the lines up to this step (of a stopped run) and drop the rest; `None`: start anew.
+    /// A writer for `path`, whose folder must take files. `resume_at`: the lines up to this step (of a stopped run) stay
+    /// and the rest goes; `None`: the first line starts the file anew.
     pub fn open(path: &Path, resume_at: Option<u64>) -> Result<MetricsWriter> {
-        let fail = |e: std::io::Error| TrainError::Config { path: path.into(), reason: format!("cannot write metrics: {e}") };
-        let mut kept = Vec::new();
-        if let (Some(step), Ok(old)) = (resume_at, File::open(path)) {
-            for line in BufReader::new(old).lines() {
-                let line = line.map_err(fail)?;
-                match serde_json::from_str::<MetricsLine>(&line) {
-                    Ok(m) if m.step <= step => kept.push(line),
-                    _ => break,
-                }
-            }
+        let fail = |e: std::io::Error| TrainError::Metrics { path: path.into(), reason: e.to_string() };
+        if path.is_dir() {
+            return Err(fail(std::io::ErrorKind::IsADirectory.into()));
         }
-        let mut file = OpenOptions::new().create(true).write(true).truncate(true).open(path).map_err(fail)?;
-        for line in kept {
-            writeln!(file, "{line}").map_err(fail)?;
+        drop(Aside::create(path)?);
+        let mut writer = MetricsWriter { path: path.into(), file: None };
+        if let Some(step) = resume_at {
+            let kept = lines_until(path, step).map_err(fail)?;
+            write_aside(path, |file| kept.iter().try_for_each(|line| writeln!(file, "{line}")))?;
+            writer.file = Some(OpenOptions::new().append(true).open(path).map_err(fail)?);
         }
-        Ok(MetricsWriter { file, path: path.into() })
+        Ok(writer)
     }
 
     /// Appends a line.
     pub fn write(&mut self, line: &MetricsLine) -> Result<()> {
-        let fail = |reason: String| TrainError::Config { path: self.path.clone(), reason };
-        let text = serde_json::to_string(line).map_err(|e| fail(e.to_string()))?;
-        writeln!(self.file, "{text}").map_err(|e| fail(format!("cannot write metrics: {e}")))
+        let fail = |reason: String| TrainError::Metrics { path: self.path.clone(), reason };
+        let text = serde_json::to_string(line).map_err(|e| fail(e.to_string()))? + "\n";
+        let mut file = match self.file.take() {
+            Some(file) => file,
+            None => File::create(&self.path).map_err(|e| fail(e.to_string()))?,
+        };
+        // One write call: a reader never sees half a line.
+        file.write_all(text.as_bytes()).map_err(|e| fail(e.to_string()))?;
+        self.file = Some(file);
+        Ok(())
+    }
+}
+
+/// The whole lines of a file up to a step; none if there is no such file.
+fn lines_until(path: &Path, step: u64) -> std::io::Result<Vec<String>> {
+    let file = match File::open(path) {
+        Ok(file) => file,
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(e) => return Err(e),
+    };
+    let mut kept = Vec::new();
+    for line in BufReader::new(file).lines() {
+        let line = line?;
+        match serde_json::from_str::<MetricsLine>(&line) {
+            Ok(m) if m.step <= step => kept.push(line),
+            _ => break,
+        }
+    }
+    Ok(kept)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn line(step: u64) -> MetricsLine {
+        MetricsLine { step, loss: 0.1, val_loss: None, lr: 1e-3, grad_norm: 0.5, steps_per_s: 9.0 }
+    }
+
+    fn steps(path: &Path) -> Vec<u64> {
+        let text = std::fs::read_to_string(path).unwrap();
+        text.lines().map(|l| serde_json::from_str::<MetricsLine>(l).unwrap().step).collect()
+    }
+
+    #[test]
+    fn a_resumed_file_drops_what_came_after_the_checkpoint() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("metrics.jsonl");
+        let mut writer = MetricsWriter::open(&path, None).unwrap();
+        assert!(!path.exists(), "nothing is written before the first line");
+        (1..=4).for_each(|n| writer.write(&line(10 * n)).unwrap());
+        drop(MetricsWriter::open(&path, None).unwrap());
+        assert_eq!(steps(&path), [10, 20, 30, 40], "a run that comes to nothing changes nothing");
+        // The process was killed inside a line.
+        OpenOptions::new().append(true).open(&path).unwrap().write_all(b"{\"step\":50,\"lo").unwrap();
+        let mut writer = MetricsWriter::open(&path, Some(25)).unwrap();
+        writer.write(&line(30)).unwrap();
+        assert_eq!(steps(&path), [10, 20, 30]);
+        MetricsWriter::open(&path, None).unwrap().write(&line(5)).unwrap();
+        assert_eq!(steps(&path), [5]);
+        assert!(MetricsWriter::open(folder.path(), None).unwrap_err().to_string().contains("directory"));
+        assert!(MetricsWriter::open(&folder.path().join("no/m.jsonl"), None).is_err());
     }
 }

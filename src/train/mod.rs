@@ -5,9 +5,11 @@ pub mod error;
 pub mod metrics;
 pub mod program;
 pub mod resume;
+pub mod run;
 pub mod trainer;
 
 pub use config::{DimRef, EmaSpec, OptimizerSpec, RunConfig, ScheduleSpec};
 pub use error::{Result, TrainError};
 pub use metrics::{MetricsLine, MetricsWriter};
+pub use run::{Event, Outcome, RunOptions, run};
 pub use trainer::{Progress, Trainer};

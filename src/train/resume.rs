@@ -4,7 +4,7 @@
 use super::{Result, RunConfig, TrainError, Trainer};
 use crate::data::{Episodes, write_aside};
 use crate::nn::ParamStore;
-use crate::policy::{Policy, PolicyError, checkpoint};
+use crate::policy::checkpoint;
 use safetensors::SafeTensors;
 use std::collections::HashMap;
 use std::hash::Hasher;
@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 const STEP: &str = "advect.step";
 const CONFIG: &str = "advect.config";
 const DATA: &str = "advect.data";
+const PENDING: &str = "advect.pending";
 const FIRST: &str = "first.";
 const SECOND: &str = "second.";
 const WEIGHTS: &str = "weights.";
@@ -53,12 +54,14 @@ impl Trainer {
     pub fn save(&mut self, checkpoint: &Path, data: &str) -> Result<()> {
         let policy = self.policy()?;
         let [first, second] = self.moments()?;
-        let config = serde_json::to_string(self.config())
-            .map_err(|e| TrainError::Resume { path: checkpoint.into(), reason: e.to_string() })?;
+        let bad = |e: serde_json::Error| TrainError::Resume { path: checkpoint.into(), reason: e.to_string() };
+        let config = serde_json::to_string(self.config()).map_err(bad)?;
+        let pending = serde_json::to_string(&self.pending()).map_err(bad)?;
         let metadata = HashMap::from([
             (STEP.to_string(), self.step().to_string()),
             (CONFIG.to_string(), config),
             (DATA.to_string(), data.to_string()),
+            (PENDING.to_string(), pending),
         ]);
         let stores = [(FIRST, &first), (SECOND, &second), (WEIGHTS, &policy.weights), (EMA, &policy.ema)];
         let bytes = checkpoint::serialize(&stores, metadata)?;
@@ -69,30 +72,63 @@ impl Trainer {
 
     /// Continues a stopped run from the file beside `checkpoint`; configuration and data must be the same.
     pub fn resume(&mut self, checkpoint: &Path, data: &str) -> Result<()> {
-        let path = train_path(checkpoint);
-        let bad = |reason: String| TrainError::Resume { path: path.clone(), reason };
-        let bytes = std::fs::read(&path).map_err(|e| bad(e.to_string()))?;
-        let whole = |e: safetensors::SafeTensorError| bad(format!("not a whole safetensors file ({e})"));
-        let (_, header) = SafeTensors::read_metadata(&bytes).map_err(whole)?;
-        let file = SafeTensors::deserialize(&bytes).map_err(whole)?;
-        let metadata = header.metadata().clone().unwrap_or_default();
-        let key = |k: &str| metadata.get(k).cloned().ok_or_else(|| bad(format!("its metadata lacks the key {k:?}")));
-        let config: RunConfig = serde_json::from_str(&key(CONFIG)?).map_err(|e| bad(format!("{CONFIG}: {e}")))?;
-        if let Some(difference) = difference(&config, self.config()) {
+        let state = TrainFile::read(checkpoint)?;
+        let bad = |reason: String| TrainError::Resume { path: state.path.clone(), reason };
+        if let Some(difference) = difference(&state.config()?, self.config()) {
             return Err(bad(difference));
         }
-        if key(DATA)? != data {
+        if state.key(DATA)? != data {
             return Err(bad("the demonstrations are not those of the stopped run".into()));
         }
-        let step: u64 = key(STEP)?.parse().map_err(|_| bad(format!("{STEP} is not a number")))?;
+        let step: u64 = state.key(STEP)?.parse().map_err(|_| bad(format!("{STEP} is not a number")))?;
+        let pending = serde_json::from_str(state.key(PENDING)?).map_err(|e| bad(format!("{PENDING}: {e}")))?;
+        let file = SafeTensors::deserialize(&state.bytes).map_err(|e| bad(e.to_string()))?;
         let mut policy = self.policy()?;
         let mut moments = self.moments()?;
-        let load = |store: &mut ParamStore, prefix: &str| store.load(&file, prefix).map_err(PolicyError::from);
+        let load = |store: &mut ParamStore, prefix: &str| store.load(&file, prefix).map_err(|e| bad(e.to_string()));
         load(&mut policy.weights, WEIGHTS)?;
         load(&mut policy.ema, EMA)?;
         load(&mut moments[0], FIRST)?;
         load(&mut moments[1], SECOND)?;
-        self.restore(step, &policy, &moments)
+        self.restore(step, pending, &policy, &moments)
+    }
+}
+
+/// The configuration of the stopped run beside `checkpoint`.
+pub fn stored_config(checkpoint: &Path) -> Result<RunConfig> {
+    TrainFile::read(checkpoint)?.config()
+}
+
+/// The bytes and metadata of a stopped run's file.
+struct TrainFile {
+    path: PathBuf,
+    bytes: Vec<u8>,
+    metadata: HashMap<String, String>,
+}
+
+impl TrainFile {
+    fn read(checkpoint: &Path) -> Result<TrainFile> {
+        let path = train_path(checkpoint);
+        let bad = |reason: String| TrainError::Resume { path: path.clone(), reason };
+        let bytes = std::fs::read(&path).map_err(|e| match e.kind() {
+            std::io::ErrorKind::NotFound => bad("no such file, so no run was stopped there".into()),
+            _ => bad(e.to_string()),
+        })?;
+        let whole = |e: safetensors::SafeTensorError| bad(format!("not a whole safetensors file ({e})"));
+        let (_, header) = SafeTensors::read_metadata(&bytes).map_err(whole)?;
+        SafeTensors::deserialize(&bytes).map_err(whole)?;
+        let metadata = header.metadata().clone().unwrap_or_default();
+        Ok(TrainFile { path, bytes, metadata })
+    }
+
+    fn key(&self, key: &str) -> Result<&str> {
+        let missing = || TrainError::Resume { path: self.path.clone(), reason: format!("its metadata lacks the key {key:?}") };
+        self.metadata.get(key).map(String::as_str).ok_or_else(missing)
+    }
+
+    fn config(&self) -> Result<RunConfig> {
+        let bad = |e: serde_json::Error| TrainError::Resume { path: self.path.clone(), reason: format!("{CONFIG}: {e}") };
+        serde_json::from_str(self.key(CONFIG)?).map_err(bad)
     }
 }
 
@@ -106,9 +142,4 @@ fn difference(stored: &RunConfig, asked: &RunConfig) -> Option<String> {
     let (a, b) = (a.as_object()?, b.as_object()?);
     let key = a.keys().find(|k| a.get(*k) != b.get(*k))?;
     Some(format!("{key} was {} in the stopped run, found {}", a.get(key)?, b.get(key)?))
-}
-
-/// Reads the policy that a stopped run wrote; used to say what was found.
-pub fn stored_step(checkpoint: &Path) -> Result<u64> {
-    Ok(Policy::load(checkpoint)?.spec.provenance.steps)
 }

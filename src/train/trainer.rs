@@ -38,7 +38,16 @@ pub struct Trainer {
     session: Session,
     buffers: Buffers,
     step: u64,
+    pending: Pending,
     validation: Option<Validation>,
+}
+
+/// Losses since the last line of metrics, summed step by step so that the mean does not depend on how steps were grouped,
+/// nor on whether the run was stopped between two lines.
+#[derive(Clone, Copy, Debug, Default, PartialEq, serde::Serialize, serde::Deserialize)]
+pub(super) struct Pending {
+    sum: f64,
+    steps: u64,
 }
 
 struct Buffers {
@@ -114,7 +123,7 @@ impl Trainer {
             true => None,
             false => Some(Validation::new(device, episodes, &split.validation, config, &spec, &layout)?),
         };
-        Ok(Trainer { config: config.clone(), spec, layout, session, buffers, step: 0, validation })
+        Ok(Trainer { config: config.clone(), spec, layout, session, buffers, step: 0, pending: Pending::default(), validation })
     }
 
     /// The run's configuration.
@@ -147,16 +156,19 @@ impl Trainer {
         self.session.plan().dispatches(0)
     }
 
+    /// The most steps that one [`Trainer::advance`] takes: losses come back through a ring of this many.
+    pub const MOST_STEPS: u64 = RING as u64;
+
     /// Takes `steps` optimiser steps (at most 1,024), in as few submits as the device allows.
     ///
     /// # Errors
-    /// [`TrainError::NonFinite`] if the loss or the gradient of a step was; the weights then are those before that step.
+    /// [`TrainError::NonFinite`] if the loss or the gradient of a step was; the trainer is then of no further use.
     pub fn advance(&mut self, steps: u64) -> Result<Progress> {
         let steps = steps.clamp(1, RING as u64);
-        self.session.repeat(&[0], steps as usize)?;
         let mut ring = [0.0f32; 4 * RING];
         let mut words = [0.0f32; WORDS];
-        self.session.run_reading(&[], &mut [(self.buffers.ring, &mut ring), (self.buffers.state, &mut words)])?;
+        let mut reads = [(self.buffers.ring, &mut ring[..]), (self.buffers.state, &mut words[..])];
+        self.session.repeat_reading(&[0], steps as usize, &mut reads)?;
         let state = State::from_words(&words);
         let (mut sum, mut last) = (0.0f64, [0.0f32; 4]);
         for n in self.step..self.step + steps {
@@ -166,12 +178,24 @@ impl Trainer {
                 return Err(TrainError::NonFinite { step: n, loss: row[0], grad_norm: row[2] });
             }
             sum += f64::from(row[0]);
+            self.pending.sum += f64::from(row[0]);
+            self.pending.steps += 1;
         }
         if state.non_finite > 0 {
             return Err(TrainError::NonFinite { step: self.step + steps, loss: state.loss, grad_norm: state.norm });
         }
         self.step += steps;
         Ok(Progress { step: self.step, loss: sum / steps as f64, lr: last[1], grad_norm: last[2] })
+    }
+
+    /// Mean loss of the steps since this was last called (over a stop and a resume, too); `None` if there were none.
+    pub fn take_mean_loss(&mut self) -> Option<f64> {
+        let Pending { sum, steps } = std::mem::take(&mut self.pending);
+        (steps > 0).then(|| sum / steps as f64)
+    }
+
+    pub(super) fn pending(&self) -> Pending {
+        self.pending
     }
 
     /// Loss of the moving average on held-out windows with fixed times and noise; `None` without a validation split.
@@ -207,13 +231,13 @@ impl Trainer {
     }
 
     /// Puts the run where another stood.
-    pub(super) fn restore(&mut self, step: u64, policy: &Policy, moments: &[ParamStore; 2]) -> Result<()> {
+    pub(super) fn restore(&mut self, step: u64, pending: Pending, policy: &Policy, moments: &[ParamStore; 2]) -> Result<()> {
         self.session.write(self.buffers.params, &policy.weights.values)?;
         self.session.write(self.buffers.ema, &policy.ema.values)?;
         self.session.write(self.buffers.first, &moments[0].values)?;
         self.session.write(self.buffers.second, &moments[1].values)?;
         self.session.write(self.buffers.state, &State::new(self.config.seed, step).words())?;
-        self.step = step;
+        (self.step, self.pending) = (step, pending);
         Ok(())
     }
 }

@@ -1,0 +1,355 @@
+//! `advect sample`: action chunks for observations.
+
+use super::Run;
+use super::common::{Context, Interrupt, number_in, print, print_json};
+use super::errors::{Interrupted, Usage};
+use super::output::{bytes, count, grouped, short};
+use advect::data::{Array, Aside, NpyWriter, read_npy_f32};
+use advect::device::{Device, memory};
+use advect::flow::Solver;
+use advect::flow::log_prob::Divergence;
+use advect::policy::{LogProbOptions, Noise, Policy, PolicySpec, SamplerOptions, Weights};
+use anyhow::{Context as _, bail};
+use serde::Serialize;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::time::Instant;
+
+/// Sample action chunks from a policy
+///
+/// For each observation of obs.npy [M, history, obs_dim] (or [M, obs_dim], which then stands for every step of the history)
+/// N chunks, in the units of the demonstrations: actions [M, N, horizon, action_dim]. The same seed is the same noise on
+/// every device.
+#[derive(clap::Args)]
+#[command(after_help = "\
+Examples:
+  advect sample policy.safetensors --obs obs.npy --batch 64 --out actions.npy
+  advect sample policy.safetensors --obs obs.npy --batch 1000 --solver rk4:4 --seed 7 --device gpu --out actions.npy
+  advect sample policy.safetensors --obs obs.npy --solver midpoint:10 --trajectory flow.npy --log-prob lp.npy --out actions.npy
+
+Files, all f32:
+  --out         [M, N, horizon, action_dim]
+  --noise       [M, N, horizon, action_dim], in model space
+  --trajectory  [M, N, steps + 1, horizon, action_dim]
+  --log-prob    [M, N], natural logarithm")]
+pub struct Sample {
+    /// The checkpoint
+    #[arg(value_name = "POLICY")]
+    policy: PathBuf,
+    /// The observations
+    #[arg(long, value_name = "FILE.npy")]
+    obs: PathBuf,
+    /// Chunks for each observation
+    #[arg(long, value_name = "N", default_value = "1", value_parser = batch)]
+    batch: usize,
+    /// euler:N, midpoint:N, heun:N, rk4:N, rk4_38:N, bosh3:RTOL[:ATOL], dopri5:RTOL[:ATOL] or tsit5:RTOL[:ATOL]
+    #[arg(long, default_value = "euler:10")]
+    solver: Solver,
+    /// Times of the solver's steps, from 0 (noise) to 1 (action), in place of N equal steps
+    #[arg(long, value_name = "T,..", value_delimiter = ',')]
+    times: Option<Vec<f64>>,
+    /// Seed of the noise
+    #[arg(long, value_name = "S", default_value = "0")]
+    seed: u64,
+    /// Where the chunks go
+    #[arg(long, value_name = "FILE.npy")]
+    out: PathBuf,
+    /// The moving average of the weights, or the weights themselves
+    #[arg(long, value_enum, default_value = "ema")]
+    weights: WeightsArg,
+    /// Noise to start from, in place of --seed
+    #[arg(long, value_name = "FILE.npy")]
+    noise: Option<PathBuf>,
+    /// Where all states from noise to action go
+    #[arg(long, value_name = "FILE.npy")]
+    trajectory: Option<PathBuf>,
+    /// Where the chunks' log-densities go, by the same solver in equal steps
+    #[arg(long, value_name = "FILE.npy")]
+    log_prob: Option<PathBuf>,
+    /// How the divergence is had: exact, or hutchinson[:PROBES]
+    #[arg(long, value_name = "HOW", default_value = "exact", requires = "log_prob")]
+    log_prob_divergence: DivergenceArg,
+    /// Log-densities of normalised chunks, not per physical unit
+    #[arg(long, requires = "log_prob")]
+    model_space_log_prob: bool,
+    /// Print JSON: {shape, seed, solver, device, ms, chunks_per_s, ...}
+    #[arg(long)]
+    json: bool,
+}
+
+fn batch(text: &str) -> Result<usize, String> {
+    number_in(text, 1, usize::MAX)
+}
+
+#[derive(Clone, Copy, clap::ValueEnum)]
+enum WeightsArg {
+    Ema,
+    Raw,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum DivergenceArg {
+    Exact,
+    Hutchinson(usize),
+}
+
+impl FromStr for DivergenceArg {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.split_once(':') {
+            None if text == "exact" => Ok(DivergenceArg::Exact),
+            None if text == "hutchinson" => Ok(DivergenceArg::Hutchinson(1)),
+            Some(("hutchinson", probes)) => Ok(DivergenceArg::Hutchinson(number_in(probes, 1, 1 << 20)?)),
+            _ => Err("needed exact or hutchinson[:PROBES]".into()),
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct Report<'a> {
+    policy: &'a Path,
+    device: String,
+    solver: String,
+    times: Option<&'a [f64]>,
+    weights: &'static str,
+    /// null: the noise was given.
+    seed: Option<u64>,
+    shape: [usize; 4],
+    out: &'a Path,
+    trajectory_shape: Option<[usize; 5]>,
+    log_prob_shape: Option<[usize; 2]>,
+    /// From observations to chunks on the host, compilation not counted.
+    ms: f64,
+    chunks_per_s: f64,
+    log_prob_ms: Option<f64>,
+}
+
+impl Run for Sample {
+    fn run(self, cx: &Context) -> anyhow::Result<()> {
+        self.check()?;
+        let policy = Policy::load(&self.policy)?;
+        let spec = &policy.spec;
+        let obs = read_npy_f32(&self.obs)?;
+        let m = obs.shape.first().copied().unwrap_or(0);
+        let obs = history(&self.obs, obs, spec)?;
+        let shape = [m, self.batch, spec.horizon, spec.action_dim];
+        let steps = self.steps();
+        self.afford(shape, steps)?;
+        let noise = match &self.noise {
+            Some(path) => Some(noise(path, shape)?),
+            None => None,
+        };
+        self.outputs().try_for_each(|path| match path.is_dir() {
+            true => bail!("cannot write {}: it is a folder", path.display()),
+            false => Ok(drop(Aside::create(path)?)),
+        })?;
+
+        let device = cx.open()?;
+        let weights = match self.weights {
+            WeightsArg::Ema => Weights::Ema,
+            WeightsArg::Raw => Weights::Raw,
+        };
+        let options = SamplerOptions {
+            solver: self.solver,
+            times: self.times.clone(),
+            trajectory: self.trajectory.is_some(),
+            weights,
+        };
+        let mut sampler = policy.sampler(&device, m, self.batch, &options)?;
+        let start = match &noise {
+            Some(values) => Noise::Given(values),
+            None => Noise::Seed { seed: self.seed, request: 0 },
+        };
+        let mut actions = vec![0.0f32; shape.iter().product()];
+        let clock = Instant::now();
+        let trajectory = match self.trajectory {
+            Some(_) => Some(sampler.sample_trajectory(&obs, start, &mut actions)?),
+            None => {
+                sampler.sample(&obs, start, &mut actions)?;
+                None
+            }
+        };
+        let seconds = clock.elapsed().as_secs_f64();
+        let clock = Instant::now();
+        let log_prob = match self.log_prob {
+            Some(_) => Some(self.densities(&policy, &device, &obs, &actions, weights)?),
+            None => None,
+        };
+        let log_prob_ms = log_prob.as_ref().map(|_| 1e3 * clock.elapsed().as_secs_f64());
+
+        let trajectory_shape = trajectory.as_ref().map(|_| [m, self.batch, steps + 1, spec.horizon, spec.action_dim]);
+        let log_prob_shape = log_prob.as_ref().map(|_| [m, self.batch]);
+        let mut files: Vec<(&Path, Vec<usize>, &[f32])> = vec![(&self.out, shape.to_vec(), &actions)];
+        if let (Some(path), Some(shape), Some(data)) = (&self.trajectory, trajectory_shape, &trajectory) {
+            files.push((path, shape.to_vec(), data));
+        }
+        if let (Some(path), Some(shape), Some(data)) = (&self.log_prob, log_prob_shape, &log_prob) {
+            files.push((path, shape.to_vec(), data));
+        }
+        write_all(&files)?;
+
+        let report = Report {
+            policy: &self.policy,
+            device: device.describe(),
+            solver: self.solver.to_string(),
+            times: self.times.as_deref(),
+            weights: if weights == Weights::Ema { "ema" } else { "raw" },
+            seed: noise.is_none().then_some(self.seed),
+            shape,
+            out: &self.out,
+            trajectory_shape,
+            log_prob_shape,
+            ms: 1e3 * seconds,
+            chunks_per_s: (m * self.batch) as f64 / seconds.max(1e-9),
+            log_prob_ms,
+        };
+        if self.json { print_json(&report) } else { print(&render(&report, &files)) }
+    }
+}
+
+impl Sample {
+    /// What can be said before any file is read.
+    fn check(&self) -> anyhow::Result<()> {
+        if let Some(times) = &self.times {
+            let rising = times.windows(2).all(|w| w[0] < w[1]);
+            if times.first() != Some(&0.0) || times.last() != Some(&1.0) || !rising {
+                let found = times.iter().map(f64::to_string).collect::<Vec<_>>().join(",");
+                return Err(Usage(format!("--times: found {found}, needed rising times from 0 to 1")).into());
+            }
+        }
+        let adaptive = matches!(self.solver, Solver::Adaptive { .. });
+        for (given, option) in [(self.trajectory.is_some(), "--trajectory"), (self.times.is_some(), "--times")] {
+            if adaptive && given {
+                let needed = "needed a solver with fixed steps, as euler:10";
+                return Err(Usage(format!("{option}: {} chooses its own steps, {needed}", self.solver)).into());
+            }
+        }
+        let outputs: Vec<&Path> = self.outputs().collect();
+        for (n, path) in outputs.iter().enumerate() {
+            if outputs[..n].contains(path) {
+                return Err(Usage(format!("{} is named for two outputs", path.display())).into());
+            }
+        }
+        Ok(())
+    }
+
+    fn outputs(&self) -> impl Iterator<Item = &Path> {
+        [Some(&self.out), self.trajectory.as_ref(), self.log_prob.as_ref()].into_iter().flatten().map(PathBuf::as_path)
+    }
+
+    fn steps(&self) -> usize {
+        match (&self.times, self.solver) {
+            (Some(times), _) => times.len() - 1,
+            (None, Solver::Fixed { steps, .. }) => steps,
+            (None, Solver::Adaptive { .. }) => 0,
+        }
+    }
+
+    /// Whether this machine's memory holds the result.
+    fn afford(&self, shape: [usize; 4], steps: usize) -> anyhow::Result<()> {
+        let chunks = shape.iter().map(|n| *n as u128).product::<u128>();
+        let states = if self.trajectory.is_some() { 2 * (steps as u128 + 1) } else { 0 };
+        let noise = u128::from(self.noise.is_some());
+        let needed = 4 * chunks * (1 + states + noise);
+        let needed = u64::try_from(needed).unwrap_or(u64::MAX);
+        if let Some(have) = memory::available().filter(|have| needed > *have) {
+            let what = format!("{} of {}", grouped_product(shape[0], self.batch), count(shape[0], "observation"));
+            bail!("out of memory: --batch {}: {what} need {}, this machine has {} free", self.batch, bytes(needed), bytes(have));
+        }
+        if needed >= isize::MAX as u64 {
+            bail!("out of memory: --batch {}: the chunks need {}", self.batch, bytes(needed));
+        }
+        Ok(())
+    }
+
+    fn densities(&self, policy: &Policy, device: &Device, obs: &[f32], actions: &[f32], weights: Weights) -> anyhow::Result<Vec<f32>> {
+        let divergence = match self.log_prob_divergence {
+            DivergenceArg::Exact => Divergence::Exact,
+            DivergenceArg::Hutchinson(probes) => Divergence::Hutchinson { probes, seed: self.seed },
+        };
+        let physical = !self.model_space_log_prob;
+        let options = LogProbOptions { solver: self.solver, divergence, physical, weights };
+        let values = policy.log_prob(device, obs, actions, &options).context("log-density")?;
+        Ok(values.into_iter().map(|v| v as f32).collect())
+    }
+}
+
+fn grouped_product(m: usize, n: usize) -> String {
+    let chunks = i64::try_from(m as u128 * n as u128).unwrap_or(i64::MAX);
+    format!("{} chunks", grouped(chunks))
+}
+
+/// Observations as the policy takes them, [M, history, obs_dim].
+fn history(path: &Path, obs: Array, spec: &PolicySpec) -> anyhow::Result<Vec<f32>> {
+    finite(path, &obs)?;
+    let (history, dim) = (spec.history, spec.obs_dim);
+    match obs.shape[..] {
+        [m, h, d] if m > 0 && h == history && d == dim => Ok(obs.data),
+        [m, d] if m > 0 && d == dim => {
+            Ok(obs.data.chunks_exact(dim).flat_map(|row| std::iter::repeat_n(row, history)).flatten().copied().collect())
+        }
+        _ => bail!(
+            "{}: wrong shape: found {:?}, needed [M, {history}, {dim}] or [M, {dim}] with M at least 1",
+            path.display(),
+            obs.shape
+        ),
+    }
+}
+
+fn noise(path: &Path, shape: [usize; 4]) -> anyhow::Result<Vec<f32>> {
+    let noise = read_npy_f32(path)?;
+    if noise.shape != shape {
+        bail!("{}: wrong shape: found {:?}, needed {shape:?}", path.display(), noise.shape);
+    }
+    finite(path, &noise)?;
+    Ok(noise.data)
+}
+
+fn finite(path: &Path, array: &Array) -> anyhow::Result<()> {
+    let Some(at) = array.data.iter().position(|v| !v.is_finite()) else { return Ok(()) };
+    let mut rest = at;
+    let mut index: Vec<usize> = Vec::new();
+    for extent in array.shape.iter().rev() {
+        index.insert(0, rest % extent);
+        rest /= extent;
+    }
+    bail!("{}: found {} at {index:?}, needed finite numbers", path.display(), array.data[at])
+}
+
+/// Writes all files aside; only when each is whole do they take their names.
+fn write_all(files: &[(&Path, Vec<usize>, &[f32])]) -> anyhow::Result<()> {
+    let interrupt = Interrupt::catch()?;
+    let mut writers = Vec::new();
+    for (path, shape, data) in files {
+        let mut writer = NpyWriter::create(path, shape)?;
+        writer.write(data)?;
+        writers.push(writer);
+        if interrupt.pressed() {
+            return Err(Interrupted.into());
+        }
+    }
+    for writer in writers {
+        writer.finish()?;
+    }
+    Ok(())
+}
+
+fn render(r: &Report<'_>, files: &[(&Path, Vec<usize>, &[f32])]) -> String {
+    let [m, n, ..] = r.shape;
+    let mut out = format!(
+        "{} for {} in {} ms by {}: {} chunks/s\n",
+        count(m * n, "chunk"),
+        count(m, "observation"),
+        short(r.ms),
+        r.times.map_or(r.solver.clone(), |t| format!("{} on {} times", r.solver, t.len())),
+        short(r.chunks_per_s),
+    );
+    if let Some(ms) = r.log_prob_ms {
+        out += &format!("log-densities in {} ms\n", short(ms));
+    }
+    for (path, shape, _) in files {
+        out += &format!("wrote {} {shape:?}\n", path.display());
+    }
+    out
+}

@@ -1,0 +1,285 @@
+//! `advect train`: a policy from demonstrations.
+
+use super::Run;
+use super::common::{Context, Interrupt, note_line, number_in, print, print_json, progress};
+use super::errors::Interrupted;
+use super::output::{count, grouped, short};
+use advect::data::{Aside, Episodes};
+use advect::train::{Event, MetricsWriter, Outcome, RunConfig, RunOptions, TrainError, Trainer, resume, run};
+use indicatif::{ProgressBar, ProgressStyle};
+use serde::Serialize;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// Train a policy on demonstrations
+///
+/// FILE.npz holds obs [T, obs_dim], action [T, action_dim] and episode_len [E], the episodes end to end; the `[data]` table
+/// of the configuration names other arrays. One tenth of the episodes is held out for validation. Ctrl-C saves and ends;
+/// --resume goes on from there as if nothing had happened, bit for bit.
+#[derive(clap::Args)]
+#[command(after_help = "\
+Examples:
+  advect train --data data/pusht.npz --out policy.safetensors
+  advect train --data demos.npz --config run.toml --out runs/a.safetensors --steps 50000 --device gpu
+  advect train --data demos.npz --out policy.safetensors --resume
+
+A run.toml has any of these keys; what it lacks has its default:
+  steps = 20000
+  batch_size = 256
+  history = 2                     # observations per request
+  horizon = 16                    # actions per chunk
+  relative_to = [0, 1]            # observation dimensions that the actions are relative to
+  optimizer = { lr = 1e-3, warmup = 500, clip = 1.0 }
+  data = { obs = \"state\", fps = 10 }
+
+Beside policy.safetensors lie policy.safetensors.train (what --resume needs) and metrics.jsonl: a line each log_every steps,
+{step, loss, val_loss or null, lr, grad_norm, steps_per_s}.")]
+pub struct Train {
+    /// The demonstrations
+    #[arg(long, value_name = "FILE.npz")]
+    data: PathBuf,
+    /// The checkpoint to write
+    #[arg(long, value_name = "FILE")]
+    out: PathBuf,
+    /// Settings; the options below have the last word [default: built in, or with --resume those of the stopped run]
+    #[arg(long, value_name = "FILE.toml")]
+    config: Option<PathBuf>,
+    /// Optimiser steps [default: 20000]
+    #[arg(long, value_name = "N", value_parser = steps)]
+    steps: Option<u64>,
+    /// Windows per step [default: 256]
+    #[arg(long, value_name = "N", value_parser = batch_size)]
+    batch_size: Option<usize>,
+    /// Seed of weights, batches, times and noise [default: 0]
+    #[arg(long, value_name = "S")]
+    seed: Option<u64>,
+    /// Leave out episodes that did not succeed
+    #[arg(long)]
+    successful_only: bool,
+    /// Where the metrics go [default: metrics.jsonl beside the checkpoint]
+    #[arg(long, value_name = "FILE")]
+    metrics: Option<PathBuf>,
+    /// Go on with the run that was stopped at --out
+    #[arg(long)]
+    resume: bool,
+    /// Print a summary as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// Names the file that an error is about, if the error does not.
+fn in_file(path: &Path, error: anyhow::Error) -> anyhow::Error {
+    let path = path.display().to_string();
+    if error.to_string().contains(&path) { error } else { error.context(path) }
+}
+
+fn steps(text: &str) -> Result<u64, String> {
+    number_in(text, 1, u32::MAX as usize).map(|n| n as u64)
+}
+
+fn batch_size(text: &str) -> Result<usize, String> {
+    number_in(text, 1, 1 << 24)
+}
+
+#[derive(Serialize)]
+struct Summary<'a> {
+    checkpoint: &'a Path,
+    metrics: &'a Path,
+    device: String,
+    parameters: usize,
+    steps: u64,
+    batch_size: usize,
+    seed: u64,
+    /// Steps that were there when this command began.
+    resumed_at: u64,
+    /// Whether Ctrl-C came before the last step.
+    stopped: bool,
+    seconds: f64,
+    steps_per_s: f64,
+    loss: Option<f64>,
+    val_loss: Option<f64>,
+}
+
+impl Run for Train {
+    fn run(self, cx: &Context) -> anyhow::Result<()> {
+        let config = self.settings()?;
+        let episodes = Episodes::load_npz(&self.data, &config.data).map_err(|e| in_file(&self.data, e.into()))?;
+        // Better now than after the first thousand steps.
+        drop(Aside::create(&self.out)?);
+        if self.out.is_dir() {
+            anyhow::bail!("cannot write {}: it is a folder", self.out.display());
+        }
+        let metrics = self.metrics.clone().unwrap_or_else(|| self.out.with_file_name("metrics.jsonl"));
+        let data = resume::fingerprint(&episodes);
+
+        let device = cx.open()?;
+        let mut trainer = Trainer::new(&device, &episodes, &config).map_err(|e| match e {
+            TrainError::Data(_) | TrainError::Norm(_) => in_file(&self.data, e.into()),
+            _ => e.into(),
+        })?;
+        if self.resume {
+            trainer.resume(&self.out, &data)?;
+        }
+        let first = trainer.step();
+        let writer = MetricsWriter::open(&metrics, self.resume.then_some(first))?;
+        note_line(&format!(
+            "{} of {}, {} parameters{}",
+            count(episodes.count(), "episode"),
+            count(episodes.steps(), "step"),
+            grouped(trainer.parameters() as i64),
+            if self.resume { format!(", from step {}", grouped(first as i64)) } else { String::new() },
+        ));
+
+        let interrupt = Interrupt::catch()?;
+        let bar = bar(first, config.steps);
+        let mut saved = self.resume.then_some(first);
+        let options = RunOptions {
+            checkpoint: Some(&self.out),
+            metrics: Some(writer),
+            data: &data,
+            stop: &|| interrupt.pressed(),
+        };
+        let result = run(&mut trainer, options, &mut |event| {
+            if let Event::Saved(step) = event {
+                saved = Some(step);
+            }
+            show(&bar, &event, config.steps);
+        });
+        bar.finish_and_clear();
+        let outcome = result.map_err(|e| self.explain(e, saved))?;
+
+        let summary = Summary {
+            checkpoint: &self.out,
+            metrics: &metrics,
+            device: device.describe(),
+            parameters: trainer.parameters(),
+            steps: outcome.step,
+            batch_size: config.batch_size,
+            seed: config.seed,
+            resumed_at: first,
+            stopped: outcome.stopped,
+            seconds: outcome.training.as_secs_f64(),
+            steps_per_s: outcome.steps_per_s(),
+            loss: outcome.last.map(|line| line.loss),
+            val_loss: outcome.val_loss,
+        };
+        if self.json {
+            print_json(&summary)?;
+        }
+        if outcome.stopped {
+            note_line(&self.stopped(&outcome, config.steps));
+            return Err(Interrupted.into());
+        }
+        if self.json { Ok(()) } else { print(&render(&summary)) }
+    }
+}
+
+impl Train {
+    /// The configuration file (or the stopped run's settings), then the options.
+    fn settings(&self) -> anyhow::Result<RunConfig> {
+        let mut config = match &self.config {
+            Some(path) => RunConfig::load(path)?,
+            None if self.resume => resume::stored_config(&self.out)?,
+            None => RunConfig::default(),
+        };
+        config.steps = self.steps.unwrap_or(config.steps);
+        config.batch_size = self.batch_size.unwrap_or(config.batch_size);
+        config.seed = self.seed.unwrap_or(config.seed);
+        config.data.successful_only |= self.successful_only;
+        config.check()?;
+        Ok(config)
+    }
+
+    /// Says what became of the checkpoint when a run fails.
+    fn explain(&self, error: TrainError, saved: Option<u64>) -> anyhow::Error {
+        let at = self.out.display();
+        anyhow::Error::from(error).context(match saved {
+            Some(step) => format!("training failed; {at} keeps step {}", grouped(step as i64)),
+            None => format!("training failed before the first checkpoint of {at}"),
+        })
+    }
+
+    fn stopped(&self, outcome: &Outcome, total: u64) -> String {
+        let (step, total) = (grouped(outcome.step as i64), grouped(total as i64));
+        match outcome.step {
+            0 => "stopped before the first step; nothing was saved".into(),
+            _ => format!(
+                "stopped at step {step} of {total} and saved {}; the same command with --resume goes on",
+                self.out.display()
+            ),
+        }
+    }
+}
+
+/// A bar over the whole run, an earlier part of it already done.
+fn bar(first: u64, total: u64) -> ProgressBar {
+    let bar = progress(total);
+    if let Ok(style) = ProgressStyle::with_template("{bar:32} {pos}/{len}  {msg}  {eta} left") {
+        bar.set_style(style.progress_chars("━╸─"));
+    }
+    bar.set_position(first);
+    bar.reset_eta();
+    bar
+}
+
+/// Moves the bar; where there is none, a line at each validation.
+fn show(bar: &ProgressBar, event: &Event, total: u64) {
+    match event {
+        Event::Steps { step, loss, steps_per_s } => {
+            bar.set_position(*step);
+            let val = bar.prefix();
+            bar.set_message(format!("loss {}{val}  {} steps/s", short(*loss), short(*steps_per_s)));
+        }
+        Event::Line(line) => {
+            let Some(val) = line.val_loss else { return };
+            bar.set_prefix(format!("  validation {}", short(val)));
+            if bar.is_hidden() {
+                let (step, total) = (grouped(line.step as i64), grouped(total as i64));
+                let (loss, speed) = (short(line.loss), short(line.steps_per_s));
+                note_line(&format!("step {step} of {total}  loss {loss}  validation {}  {speed} steps/s", short(val)));
+            }
+        }
+        Event::Saved(_) => {}
+    }
+}
+
+fn render(s: &Summary<'_>) -> String {
+    let checkpoint = s.checkpoint.display();
+    let taken = s.steps - s.resumed_at;
+    if taken == 0 {
+        return format!("{checkpoint} is complete: {}; nothing to do\n", count(s.steps as usize, "step"));
+    }
+    let mut out = format!(
+        "trained {} of {} in {} ({} steps/s)\n",
+        count(taken as usize, "step"),
+        count(s.batch_size, "window"),
+        duration(Duration::from_secs_f64(s.seconds)),
+        short(s.steps_per_s),
+    );
+    if let Some(loss) = s.loss {
+        let val = s.val_loss.map_or("no validation split".into(), |v| format!("validation {}", short(v)));
+        out += &format!("loss {}, {val}\n", short(loss));
+    }
+    out + &format!("wrote {checkpoint} and {}\n", s.metrics.display())
+}
+
+fn duration(time: Duration) -> String {
+    let seconds = time.as_secs();
+    match seconds {
+        0..10 => format!("{:.1} s", time.as_secs_f64()),
+        10..60 => format!("{seconds} s"),
+        60..3600 => format!("{} min {} s", seconds / 60, seconds % 60),
+        _ => format!("{} h {} min", seconds / 3600, seconds / 60 % 60),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_are_short() {
+        let text = |s: f64| duration(Duration::from_secs_f64(s));
+        assert_eq!([text(2.34), text(59.0), text(61.0), text(7322.0)], ["2.3 s", "59 s", "1 min 1 s", "2 h 2 min"]);
+    }
+}
