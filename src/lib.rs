@@ -11,5 +11,4 @@ pub mod nn;
 pub mod policy;
 pub mod report;
 pub mod selftest;
-pub mod flow;
 pub mod train;

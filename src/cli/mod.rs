@@ -5,6 +5,7 @@
 
 mod bench;
 mod common;
+mod demo;
 mod devices;
 mod errors;
 mod output;
@@ -34,6 +35,7 @@ macro_rules! commands {
 }
 
 commands! {
+    Demo(demo::Demo),
     Devices(devices::Devices),
     Bench(bench::Bench),
     Selftest(selftest::Selftest),
@@ -51,6 +53,7 @@ struct Cli {
 
 const AFTER_HELP: &str = "\
 Examples:
+  advect demo                             train and sample on Push-T, and see the report
   advect devices                          what there is, and what auto takes
   advect selftest --device gpu            whether this GPU and driver can be trusted
   advect bench --batch 1,64,1024          how many action chunks a second
