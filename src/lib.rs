@@ -12,3 +12,8 @@ pub mod policy;
 pub mod report;
 pub mod selftest;
 pub mod train;
+
+/// The README's example, compiled and run with the tests.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

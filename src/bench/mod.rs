@@ -7,14 +7,17 @@
 
 mod sample;
 mod timing;
+mod train;
 mod workload;
 
 pub use sample::sample;
 pub use timing::{Budget, Times};
+pub use train::{TRAIN_BATCH, demonstrations, run_config, train};
 pub use workload::{ACTION_DIM, HORIZON, OBS_DIM, STATE_DIM, Workload};
 
 use crate::device::{CounterSnapshot, Device};
 use crate::flow::FlowError;
+use crate::train::TrainError;
 use serde::Serialize;
 
 /// Why a measurement came to nothing.
@@ -45,6 +48,9 @@ pub enum BenchError {
     /// Sampling failed.
     #[error(transparent)]
     Flow(#[from] FlowError),
+    /// Training failed.
+    #[error(transparent)]
+    Train(#[from] TrainError),
 }
 
 impl From<crate::graph::GraphError> for BenchError {
@@ -53,7 +59,7 @@ impl From<crate::graph::GraphError> for BenchError {
     }
 }
 
-/// One line of the table. Milliseconds are of one run; rates are by the median.
+/// One line of the table. Milliseconds are of one run (of training, one step); rates are by the median.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Row {
     /// `sample` or `train`.

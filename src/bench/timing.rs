@@ -71,6 +71,11 @@ impl Times {
         Times { sorted: ms }
     }
 
+    /// The time of one part, of runs of so many parts each.
+    pub fn of_each(&self, parts: f64) -> Times {
+        Times { sorted: self.sorted.iter().map(|ms| ms / parts).collect() }
+    }
+
     /// How many there are.
     pub fn runs(&self) -> usize {
         self.sorted.len()

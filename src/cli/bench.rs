@@ -4,7 +4,7 @@ use super::Run;
 use super::common::{Context, Interrupt, number_in, print, print_json, progress};
 use super::errors::Interrupted;
 use super::output::{Colour, Table, grouped, short};
-use advect::bench::{self, BenchError, Budget, Report, Row, Workload};
+use advect::bench::{self, BenchError, Budget, Report, Row, TRAIN_BATCH, Workload};
 use advect::flow::Solver;
 
 /// Measure how many action chunks per second a device samples (and trains), with random weights
@@ -17,6 +17,7 @@ use advect::flow::Solver;
 Examples:
   advect bench
   advect bench --device gpu --batch 1,64 --solver rk4:4
+  advect bench --batch 1 --train
   advect bench --workload mlp512 --seconds 5 --json > bench.json
 
 Workloads: a chunk of 16 x 2 actions, an observation of 20, three hidden layers of 256 (mlp256) or 512 (mlp512), SiLU.")]
@@ -30,6 +31,9 @@ pub struct Bench {
     /// euler:N, midpoint:N, heun:N, rk4:N, rk4_38:N, bosh3:RTOL[:ATOL], dopri5:RTOL[:ATOL] or tsit5:RTOL[:ATOL]
     #[arg(long, default_value = "euler:10")]
     solver: Solver,
+    /// Measure a training step of batch 256 too: forward, backward, clipping, AdamW, moving average
+    #[arg(long)]
+    train: bool,
     /// About how long to measure each batch size, seconds (at least five runs)
     #[arg(long, default_value = "2", value_parser = seconds)]
     seconds: f64,
@@ -37,6 +41,9 @@ pub struct Bench {
     #[arg(long)]
     json: bool,
 }
+
+/// One measurement, which tells how far it is and hears whether to go on.
+type Measure<'a> = dyn FnMut(&mut dyn FnMut(f64) -> bool) -> Result<Row, BenchError> + 'a;
 
 fn batch(text: &str) -> Result<usize, String> {
     number_in(text, 1, 1 << 24)
@@ -61,15 +68,27 @@ impl Run for Bench {
             threads: bench::threads(&device),
             results: Vec::new(),
         };
-        let bar = progress(100 * self.batch.len() as u64);
-        for (n, &batch) in self.batch.iter().enumerate() {
-            bar.set_message(format!("batch {}", grouped(batch as i64)));
-            let mut go_on = |done: f64| {
-                bar.set_position((100.0 * (n as f64 + done)) as u64);
+        let parts = self.batch.len() + usize::from(self.train);
+        let bar = progress(100 * parts as u64);
+        let mut parts = 0;
+        let mut measured = |what: &str, batch: usize, measure: &mut Measure<'_>| {
+            bar.set_message(format!("{what}, batch {}", grouped(batch as i64)));
+            let row = measure(&mut |done| {
+                bar.set_position((100.0 * (parts as f64 + done)) as u64);
                 !interrupt.pressed()
-            };
-            let row = bench::sample(&device, self.workload, self.solver, batch, budget, &mut go_on);
-            report.results.push(stopped(row)?);
+            });
+            parts += 1;
+            stopped(row)
+        };
+        for &batch in &self.batch {
+            report.results.push(measured("sampling", batch, &mut |go_on| {
+                bench::sample(&device, self.workload, self.solver, batch, budget, go_on)
+            })?);
+        }
+        if self.train {
+            report.results.push(measured("training", TRAIN_BATCH, &mut |go_on| {
+                bench::train(&device, self.workload, TRAIN_BATCH, budget, go_on)
+            })?);
         }
         bar.finish_and_clear();
         if self.json { print_json(&report) } else { print(&render(&report, Colour::stdout())) }

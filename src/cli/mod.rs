@@ -63,12 +63,22 @@ RUST_LOG=advect=debug shows what the engine does.";
 
 /// Parses, runs, and turns what came of it into an exit code.
 pub fn main() -> ExitCode {
+    quiet_loader();
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => return errors::usage(&error),
     };
     errors::log();
     errors::exit_code(cli.command.run(&Context::new(cli.global)))
+}
+
+/// On a Linux machine without a desktop session, Mesa's device selection layer looks for one all the same and writes
+/// `error: XDG_RUNTIME_DIR is invalid` to stderr for each look. We draw nothing: it need not look.
+fn quiet_loader() {
+    if cfg!(target_os = "linux") && std::env::var_os("XDG_RUNTIME_DIR").is_none() {
+        // SAFETY: this is the first thing that the process does; it has no other thread yet.
+        unsafe { std::env::set_var("NODEVICE_SELECT", "1") };
+    }
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ use super::common::{Context, Interrupt, print, print_json, progress};
 use super::errors::{Failed, Interrupted};
 use super::output::{Colour, Table, count, error, short};
 use advect::selftest::{self, At, Report, SelfTestError};
+use std::path::{Path, PathBuf};
 
 /// Check that a device and its driver compute what they should: every kernel, whole passes, goldens
 ///
@@ -16,8 +17,12 @@ use advect::selftest::{self, At, Report, SelfTestError};
 Examples:
   advect selftest
   advect selftest --device gpu
+  advect selftest --golden ~/advect/tests/golden
   advect selftest --device gpu --json > selftest.json    the file to send with a bug report")]
 pub struct Selftest {
+    /// Folder of golden cases [default: tests/golden, if the current folder has it]
+    #[arg(long, env = "ADVECT_GOLDEN_DIR", value_name = "DIR")]
+    golden: Option<PathBuf>,
     /// Print JSON: everything that was found
     #[arg(long)]
     json: bool,
@@ -34,7 +39,9 @@ impl Run for Selftest {
             bar.set_message(at.what.to_owned());
             !interrupt.pressed()
         };
-        let report = selftest::run(&device, &mut go_on);
+        let shipped = Path::new("tests/golden");
+        let golden = self.golden.as_deref().or(shipped.is_dir().then_some(shipped));
+        let report = selftest::run(&device, golden, &mut go_on);
         bar.finish_and_clear();
         let report = report.map_err(|error| match error {
             SelfTestError::Stopped => anyhow::Error::from(Interrupted),
@@ -69,6 +76,20 @@ fn render(report: &Report, colour: Colour) -> String {
         checks.row(vec![check.name.to_owned(), check.detail.clone(), verdict(check.passed)]);
     }
     out += &(checks.render(colour) + "\n");
+    if let Some(golden) = &report.golden {
+        let found = format!("{} met, {} missed", golden.passed.len(), golden.failed.len());
+        let closest = golden.closest().map_or_else(String::new, |c| {
+            format!("; nearest to its tolerance: {}, {} of {:.0e}", c.file, error(c.error), c.tolerance)
+        });
+        out += &format!("golden cases of {}: {found}{closest}\n", golden.folder);
+        if !golden.to_come.is_empty() {
+            out += &colour.dim(&format!("still to come: {}\n", golden.to_come.join(", ")));
+        }
+        if golden.passed.is_empty() {
+            out += &format!("{}: no golden case was met in {}\n", colour.red("failed"), golden.folder);
+        }
+        out += "\n";
+    }
     for skipped in &report.skipped {
         out += &format!("not run: {} ({})\n", skipped.variant, skipped.reason);
     }

@@ -1,4 +1,4 @@
-//! Demonstrations: files, episodes, validation split, windows and sample quality (see docs/architecture.md).
+//! Demonstrations: files, episodes, validation split, windows and sample quality.
 //!
 //! The way through: [`Episodes::load_npz`] reads and checks a file, [`split_episodes`] holds episodes out,
 //! [`Windows`] says where every training example lies. Fitting a normaliser is [`crate::policy::normalizer`].

@@ -9,7 +9,7 @@ use super::solver::{check_times, even_times};
 use super::{Field, FlowError, Result, Solver};
 use crate::device::{CounterSnapshot, Cpu, Device};
 use crate::graph::{GraphError, ParamLayout, Plan, Program, Session};
-use crate::kernel::ode_control::{ControlParams, records};
+use crate::kernel::ode_control::{ControlParams, record};
 use crate::kernel::state::{State, WORDS};
 use crate::kernel::{BufferId, Target, draw, philox};
 use rayon::prelude::*;
@@ -73,7 +73,7 @@ pub enum Start<'a> {
 pub const NOISE_STREAM: u32 = 1;
 
 /// Rows of a block on the CPU: activations of a 256-wide network stay in a core's second-level cache.
-const BLOCK: usize = 128;
+const BLOCK: usize = 64;
 /// Adaptive steps between two looks at how many samples still move.
 const STEPS_PER_LOOK: usize = 8;
 
@@ -292,7 +292,7 @@ impl Shared<'_> {
     /// Runs the blocks of rows `first .. first + rows` on one lane.
     fn lane(&self, lane: &mut Lane, first: usize, rows: usize, out: &mut [f32], kept: &mut [f32]) -> Result<()> {
         let block = self.block.rows();
-        let per_row = if rows == 0 { 0 } else { kept.len() / rows };
+        let per_row = kept.len().checked_div(rows).unwrap_or(0);
         for at in (0..rows).step_by(block) {
             let n = block.min(rows - at);
             let cols = lane.output_cols;
@@ -357,7 +357,7 @@ impl Shared<'_> {
 
     /// Integrates and reads the result and the state words.
     fn integrate(&self, lane: &mut Lane, n: usize, noise: bool, out: &mut [f32], state: &mut [f32; WORDS]) -> Result<()> {
-        let Lane { session, phases, output, state: state_id, control, non_finite, .. } = lane;
+        let Lane { session, phases, output, state: state_id, control, non_finite, scratch, .. } = lane;
         let all = if noise { &phases.with_noise } else { &phases.all };
         let words = if *non_finite { WORDS } else { 0 };
         let Some([control, active]) = *control else {
@@ -366,7 +366,10 @@ impl Shared<'_> {
         };
         let block = self.block.rows();
         let interval = (self.t1 - self.t0) as f32;
-        session.write(control, &records(block, self.t0 as f32, self.t1 as f32, FIRST_STEP * interval))?;
+        let begin = record(self.t0 as f32, self.t1 as f32, FIRST_STEP * interval);
+        scratch.clear();
+        (0..block).for_each(|_| scratch.extend(begin));
+        session.write(control, scratch)?;
         session.write_u32(active, &[block as u32, 0])?;
         session.run_serial(all)?;
         let mut counts = [0u32; 2];

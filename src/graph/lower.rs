@@ -111,11 +111,14 @@ impl<'a> Lower<'a> {
     fn pass(&mut self, nodes: &[Value], outputs: &[(Value, Destination)]) -> Result<()> {
         let kept: Vec<Value> = outputs.iter().map(|(v, _)| *v).collect();
         let fusion = Fusion::find(self.graph, nodes, &kept, self.classes);
-        // A value that others read too is computed apart and copied: its destination may be bound to be written there.
+        // A value that others read too is computed apart and copied: its destination may be bound to be written there. So
+        // is one that lies somewhere already and is not computed at all.
         let mut copies = Vec::new();
         for (v, d) in outputs {
             let read = nodes.iter().any(|n| self.graph.node(*n).inputs.contains(v));
-            if read || !nodes.contains(v) || self.destinations.contains_key(v) {
+            let leaf = matches!(self.graph.node(*v).op, Op::Input(_) | Op::Param(_) | Op::Constant(_));
+            let there = leaf || self.values.contains_key(v) || !nodes.contains(v);
+            if read || there || self.destinations.contains_key(v) {
                 copies.push((*v, *d));
             } else {
                 self.destinations.insert(*v, *d);
@@ -216,16 +219,10 @@ impl<'a> Lower<'a> {
         {
             match classes[v.index()] {
                 // One row per time: each stands for all rows of the request.
-                Class::Time if x.rows == times => view.row_div *= static_rows as u32,
-                // The request's rows repeat for every time.
-                Class::Request => view.row_mod = x.rows as u32 * view.row_div,
+                Class::Time | Class::RequestTime if x.rows == times => view.row_div *= static_rows as u32,
+                // The rows repeat for every time (views divide before they cycle).
+                Class::Request | Class::Fixed => view.row_mod = x.rows as u32 / view.row_div,
                 _ => {}
-            }
-            if view.row_mod != u32::MAX && view.row_div > 1 {
-                return Err(GraphError::Plan {
-                    kernel: "view",
-                    what: "rows both repeated and cycled".into(),
-                });
             }
         } else if x.rows == 1 && rows > 1 {
             view.row_stride = 0;

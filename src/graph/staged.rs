@@ -164,9 +164,9 @@ impl Staged {
             if matches!(class, Class::Time | Class::RequestTime)
                 && !matches!(self.graph.node(v).op, Op::RepeatRows(_))
             {
-                // Row block e of the values of all times.
+                // Row block e of the values of all times; a view of repeated rows has fewer rows of memory.
                 let rows = shape.rows();
-                o.view.offset += (e * rows) as u32 * o.view.row_stride;
+                o.view.offset += (e * rows) as u32 / o.view.row_div * o.view.row_stride;
                 o.rows = rows;
             }
             values.insert(v, o);
@@ -206,7 +206,10 @@ fn classify(graph: &Graph, inputs: FieldInputs<'_>, times: usize, staging: bool)
             _ => node.inputs.iter().fold(Class::Fixed, |c, i| join(c, classes[i.index()])),
         };
         let shapes: Vec<_> = node.inputs.iter().map(|i| graph.shape(*i)).collect();
-        let by_rows = node.op.row_operands(&shapes, node.shape).is_some();
+        // A product's right side is one matrix for all times.
+        let timeless = |v: &Value| !matches!(classes[v.index()], Class::Time | Class::RequestTime);
+        let right = !matches!(node.op, Op::MatMul(_)) || timeless(&node.inputs[1]);
+        let by_rows = right && node.op.row_operands(&shapes, node.shape).is_some();
         let leaf = matches!(node.op, Op::Input(_));
         let repeat = matches!(node.op, Op::RepeatRows(_));
         let class = match own {

@@ -97,8 +97,7 @@ fn twin(words: &[u32], args: &mut [Arg<'_>], cx: &TwinCx<'_>) {
     let per = rows_per_task(cx, rows, 8 * rows * cols);
     let tasks = xt.write()[..rows * cols]
         .chunks_mut(per * cols)
-        .zip(ut.write()[..rows * cols].chunks_mut(per * cols))
-        .collect();
+        .zip(ut.write()[..rows * cols].chunks_mut(per * cols));
     for_each(tasks, |task, (xt, ut): (&mut [f32], &mut [f32])| {
         for (r, (xt, ut)) in xt.chunks_mut(cols).zip(ut.chunks_mut(cols)).enumerate() {
             let i = task * per + r;
@@ -139,7 +138,7 @@ mod tests {
             let golden = Golden::read(&format!("path_{name}"));
             let shape = golden.shape("in.x0");
             let n = shape[0] * shape[1];
-            let sigma = golden.attr("sigma").as_f64().unwrap() as f32;
+            let sigma = golden.number("sigma") as f32;
             let id = [0, 1, 2, 3, 4, 5].map(BufferId);
             let case = Case {
                 label: name.into(),

@@ -220,8 +220,8 @@ mod tests {
     fn cosine_schedule_follows_the_golden_case() {
         let golden = Golden::read("optim_cosine_schedule");
         let schedule = Schedule::Cosine {
-            warmup: golden.attr("warmup").as_u64().unwrap() as u32,
-            total: golden.attr("total").as_u64().unwrap() as u32,
+            warmup: golden.number("warmup") as u32,
+            total: golden.number("total") as u32,
         };
         let steps = golden.i64("in.step");
         let got =
@@ -233,8 +233,8 @@ mod tests {
     fn ema_decay_follows_the_golden_case() {
         let golden = Golden::read("optim_ema_decay");
         let ema = Ema::Power {
-            power: golden.attr("power").as_f64().unwrap() as f32,
-            max: golden.attr("max").as_f64().unwrap() as f32,
+            power: golden.number("power") as f32,
+            max: golden.number("max") as f32,
         };
         let steps = golden.i64("in.step");
         let got =
@@ -245,7 +245,7 @@ mod tests {
     #[test]
     fn clipping_follows_the_golden_case() {
         let golden = Golden::read("optim_clip_norm");
-        let max_norm = golden.attr("max_norm").as_f64().unwrap() as f32;
+        let max_norm = golden.number("max_norm") as f32;
         let g = golden.f32("in.g");
         let mut buffers = vec![g.clone(), vec![0.0; sumsq::partials(g.len())]];
         run(sumsq::command(g.len(), (BufferId(0), 0), BufferId(1)), &mut buffers);
@@ -257,7 +257,7 @@ mod tests {
     #[test]
     fn adamw_follows_the_golden_trajectory() {
         let golden = Golden::read("optim_adamw");
-        let attr = |name: &str| golden.attr(name).as_f64().unwrap();
+        let attr = |name: &str| golden.number(name);
         let constants = AdamWParams {
             beta1: attr("beta1"),
             beta2: attr("beta2"),

@@ -3,23 +3,26 @@
 use super::SelfTestError;
 use super::cases::philox_raw::KNOWN;
 use super::report::Check;
-use crate::bench::{OBS_DIM, STATE_DIM, Workload};
+use crate::bench::{self, OBS_DIM, STATE_DIM, Workload};
 use crate::device::{Cpu, Device};
 use crate::flow::integrator::{NOISE_STREAM, Start};
 use crate::flow::{Batch, FlowError, IntegrateOptions, Integrator, Solver};
-use crate::graph::{Program, Session};
+use crate::graph::{GraphError, Program, Session};
 use crate::kernel::Target;
 use crate::kernel::draw::{self, Law};
 use crate::kernel::philox;
 use crate::kernel::state::{State, WORDS};
+use crate::train::{TrainError, Trainer};
 
 /// How far the normals of two devices may be apart.
 const NOISE_TOLERANCE: f32 = 2e-6;
 /// How far a sampling pass may be from the CPU executor's.
 const SAMPLE_TOLERANCE: f64 = 1e-5;
+/// How far the mean loss of a short training may be from the CPU executor's, relative.
+const LOSS_TOLERANCE: f64 = 1e-4;
 
 /// What a check comes to: whether it held, and the numbers.
-type Verdict = Result<(bool, String), FlowError>;
+type Verdict = Result<(bool, String), TrainError>;
 
 /// Every check: to add one, add its line.
 static CHECKS: &[(&str, fn(&Device) -> Verdict)] = &[
@@ -28,6 +31,8 @@ static CHECKS: &[(&str, fn(&Device) -> Verdict)] = &[
     ("sampling twice, bit for bit", sampling_twice),
     ("adaptive sampling twice, bit for bit", adaptive_twice),
     ("sampling agrees with the CPU", sampling_agrees),
+    ("training twice, bit for bit", training_twice),
+    ("training agrees with the CPU", training_agrees),
     ("a second pass creates nothing", steady),
 ];
 
@@ -70,7 +75,7 @@ fn noise(device: &Device) -> Verdict {
     session.read(out, &mut got)?;
     philox::fill_normal(seed, NOISE_STREAM, step, first, &mut want);
     let apart = got.iter().zip(&want).map(|(a, b)| (a - b).abs()).fold(0.0, nan_max);
-    Ok((apart <= NOISE_TOLERANCE, format!("{apart:.1e} apart at most, of {N} normals")))
+    Ok((apart <= NOISE_TOLERANCE, format!("{} apart at most, of {N} normals", small(apart.into()))))
 }
 
 /// A small batch of the benchmark's network, ready to run.
@@ -135,12 +140,45 @@ fn adaptive_twice(device: &Device) -> Verdict {
 
 /// The same seed on the CPU executor with one thread.
 fn sampling_agrees(device: &Device) -> Verdict {
-    let cpu = Device::Cpu(Cpu::with_threads(1).map_err(crate::graph::GraphError::from)?);
-    let want = Pass::new(&cpu, Solver::euler(10))?.run(1)?;
+    let want = Pass::new(&one_thread()?, Solver::euler(10))?.run(1)?;
     let got = Pass::new(device, Solver::euler(10))?.run(1)?;
     let square = |f: &dyn Fn(usize) -> f32| (0..want.len()).map(|i| f64::from(f(i)).powi(2)).sum::<f64>();
     let error = (square(&|i| got[i] - want[i]) / square(&|i| want[i])).sqrt();
-    Ok((error <= SAMPLE_TOLERANCE, format!("relative error {error:.1e}")))
+    Ok((error <= SAMPLE_TOLERANCE, format!("relative error {}", small(error))))
+}
+
+/// Steps of the training checks: the moments and the moving average have left their start.
+const TRAIN_STEPS: u64 = 12;
+
+/// Mean loss and final weights of a short run with a batch that fills no tile.
+fn trained(device: &Device) -> Result<(f64, Vec<f32>), TrainError> {
+    let episodes = bench::demonstrations(3, 40, 5)?;
+    let mut trainer = Trainer::new(device, &episodes, &bench::run_config(Workload::Mlp256, 33, 5))?;
+    let loss = trainer.advance(TRAIN_STEPS)?.loss;
+    let policy = trainer.policy()?;
+    Ok((loss, [policy.weights.values, policy.ema.values].concat()))
+}
+
+fn training_twice(device: &Device) -> Verdict {
+    let ((_, first), (_, again)) = (trained(device)?, trained(device)?);
+    let differ = first.iter().zip(&again).filter(|(a, b)| a.to_bits() != b.to_bits()).count();
+    let count = first.len();
+    Ok(match differ {
+        0 => (true, format!("{count} weights after {TRAIN_STEPS} steps")),
+        n => (false, format!("{n} of {count} weights differ after {TRAIN_STEPS} steps")),
+    })
+}
+
+/// By the mean loss: AdamW's first steps follow the sign of gradients however small, so weights part sooner.
+fn training_agrees(device: &Device) -> Verdict {
+    let (want, _) = trained(&one_thread()?)?;
+    let (got, _) = trained(device)?;
+    let error = (got - want).abs() / want.abs();
+    Ok((error <= LOSS_TOLERANCE, format!("mean loss {got:.4}, relative error {}", small(error))))
+}
+
+fn one_thread() -> Result<Device, GraphError> {
+    Ok(Device::Cpu(Cpu::with_threads(1)?))
 }
 
 /// Buffers, pipelines and bind groups made by a pass after the first: none.
@@ -151,7 +189,7 @@ fn steady(device: &Device) -> Verdict {
     pass.run(2)?;
     let made = pass.integrator.counters().since(&before);
     let count = made.buffers_created + made.pipelines_created + made.bind_groups_created;
-    let detail = format!("{} dispatches in {} submits", made.dispatches, made.submits);
+    let detail = format!("{} dispatches, submits: {}", made.dispatches, made.submits);
     let detail = match device {
         Device::Cpu(_) => "the CPU has nothing to create".into(),
         Device::Gpu(_) if count == 0 => detail,
@@ -161,6 +199,11 @@ fn steady(device: &Device) -> Verdict {
         ),
     };
     Ok((count == 0, detail))
+}
+
+/// An error in few digits.
+fn small(error: f64) -> String {
+    if error == 0.0 { "0".into() } else { format!("{error:.1e}") }
 }
 
 fn nan_max(a: f32, b: f32) -> f32 {

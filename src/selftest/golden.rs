@@ -1,60 +1,210 @@
-//! Reads golden cases for tests (`tests/golden`, or the folder that ADVECT_GOLDEN_DIR names).
+//! Golden cases: files with inputs and the outputs of the field's reference implementations, run on a device through
+//! graphs, programs and sessions, the same way as the engine's own work.
+//!
+//! To add a case, add its function to the file of its family and its line in [`CASES`] (and take it off [`TO_COME`]).
 
-use safetensors::SafeTensors;
+pub mod file;
+mod graph_case;
+mod loss;
+mod ops;
+mod optim;
+mod raw;
+mod score;
+mod solve;
 
-/// One golden case.
-pub struct Golden {
-    name: String,
-    bytes: Vec<u8>,
+#[cfg(test)]
+mod fixture;
+
+#[cfg(test)]
+pub(crate) use fixture::Golden;
+
+pub use file::GoldenFile;
+pub use score::Score;
+
+use crate::device::Device;
+use crate::flow::FlowError;
+use crate::graph::GraphError;
+use crate::nn::StoreError;
+use std::path::{Path, PathBuf};
+
+/// What can go wrong when a golden case is read or run.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum GoldenError {
+    /// A file or folder could not be read.
+    #[error("{path}: {source}")]
+    Io {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// A file that is no golden case.
+    #[error("{file}: {what}")]
+    Format {
+        /// Which.
+        file: String,
+        /// What is wrong with it.
+        what: String,
+    },
+    /// The case asks for something that this engine does not know.
+    #[error("unknown {what} {found:?}")]
+    Unknown {
+        /// case, path, objective, ...
+        what: &'static str,
+        /// What the file says.
+        found: String,
+    },
+    /// The computed values are not the expected ones.
+    #[error("{0}")]
+    Mismatch(String),
+    /// Building, planning or running the graph failed.
+    #[error(transparent)]
+    Graph(#[from] GraphError),
+    /// Integrating failed.
+    #[error(transparent)]
+    Flow(#[from] FlowError),
+    /// The weights do not fit the network.
+    #[error(transparent)]
+    Store(#[from] StoreError),
 }
 
-impl Golden {
-    /// The case of that name.
-    pub fn read(name: &str) -> Golden {
-        let folder = std::env::var("ADVECT_GOLDEN_DIR")
-            .unwrap_or_else(|_| concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden").into());
-        let file = format!("{folder}/{name}.safetensors");
-        let bytes = std::fs::read(&file).unwrap_or_else(|e| panic!("{file}: {e}"));
-        Golden { name: name.into(), bytes }
-    }
+/// Result of the golden cases.
+pub type Result<T> = std::result::Result<T, GoldenError>;
 
-    fn metadata(&self, key: &str) -> String {
-        let (_, header) = SafeTensors::read_metadata(&self.bytes).unwrap();
-        header.metadata().as_ref().unwrap()[key].clone()
-    }
+/// How a case went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Status {
+    /// Every expected tensor was met.
+    Passed,
+    /// One was not, or the case could not be run.
+    Failed,
+    /// The capability is still to come.
+    ToCome,
+}
 
-    /// An attribute of the case.
-    pub fn attr(&self, key: &str) -> serde_json::Value {
-        let attrs: serde_json::Value = serde_json::from_str(&self.metadata("attrs")).unwrap();
-        attrs[key].clone()
-    }
+/// What became of one case.
+#[derive(Clone, Debug)]
+pub struct Outcome {
+    /// The file's name, without its ending.
+    pub file: String,
+    /// What the case computes; an objective's name follows `loss/`.
+    pub case: String,
+    /// How it went.
+    pub status: Status,
+    /// The worst relative L2 error of the expected tensors.
+    pub error: f64,
+    /// The error allowed.
+    pub tolerance: f64,
+    /// Which tensor was worst, or what went wrong.
+    pub message: String,
+}
 
-    /// The shape of a tensor.
-    pub fn shape(&self, name: &str) -> Vec<usize> {
-        SafeTensors::deserialize(&self.bytes).unwrap().tensor(name).unwrap().shape().to_vec()
-    }
+type Run = fn(&GoldenFile, &Device, &mut Score) -> Result<()>;
 
-    /// An f32 tensor.
-    pub fn f32(&self, name: &str) -> Vec<f32> {
-        let all = SafeTensors::deserialize(&self.bytes).unwrap();
-        let data = all.tensor(name).unwrap().data().to_vec();
-        data.as_chunks::<4>().0.iter().map(|b| f32::from_le_bytes(*b)).collect()
-    }
+/// Every case that the engine computes.
+pub static CASES: &[(&str, Run)] = &[
+    ("linear", ops::linear),
+    ("matmul", ops::matmul),
+    ("matmul_nt", ops::matmul_nt),
+    ("matmul_tn", ops::matmul_tn),
+    ("relu", ops::activation),
+    ("silu", ops::activation),
+    ("gelu", ops::activation),
+    ("gelu_tanh", ops::activation),
+    ("mish", ops::activation),
+    ("tanh", ops::activation),
+    ("sigmoid", ops::activation),
+    ("softplus", ops::activation),
+    ("sin", ops::activation),
+    ("cos", ops::activation),
+    ("exp", ops::activation),
+    ("layer_norm", ops::layer_norm),
+    ("rms_norm", ops::rms_norm),
+    ("softmax", ops::softmax),
+    ("film", ops::film),
+    ("concat", ops::concat),
+    ("mse", ops::mse),
+    ("time_embedding", ops::time_embedding),
+    ("philox4x32_10", raw::philox),
+    ("path", raw::path),
+    ("loss/cfm", loss::cfm),
+    ("loss/cfm_sigma", loss::cfm),
+    ("solver", solve::fixed),
+    ("solver_adaptive", solve::adaptive),
+    ("solver_adaptive_analytic", solve::relaxation),
+    ("log_prob", solve::log_prob),
+    ("adamw", optim::adamw),
+    ("clip_grad_norm", optim::clip),
+    ("cosine_schedule", optim::schedule),
+    ("ema_decay", optim::ema),
+];
 
-    /// An i64 tensor.
-    pub fn i64(&self, name: &str) -> Vec<i64> {
-        let all = SafeTensors::deserialize(&self.bytes).unwrap();
-        let data = all.tensor(name).unwrap().data().to_vec();
-        data.as_chunks::<8>().0.iter().map(|b| i64::from_le_bytes(*b)).collect()
-    }
+/// Cases of capabilities that are still to come. A case in neither table fails.
+pub static TO_COME: &[&str] = &[
+    "group_norm",
+    "conv1d",
+    "conv_transpose1d",
+    "conv2d",
+    "max_pool2d",
+    "attention",
+    "coupling_exact",
+    "coupling_sinkhorn",
+    "loss/mean_flow",
+    "loss/shortcut_consistency",
+    "loss/mip",
+    "loss/streaming",
+    "loss/consistency",
+    "loss/ddpm_epsilon",
+    "rtc_guided_velocity",
+    "unet1d",
+    "act",
+    "sample_ddim",
+    "sample_flow",
+];
 
-    /// Panics unless `got` agrees with a tensor within the case's tolerance.
-    pub fn check(&self, name: &str, got: &[f32]) {
-        let want = self.f32(name);
-        assert_eq!(got.len(), want.len(), "{}: {name}", self.name);
-        let tolerance: f64 = self.metadata("tol").parse().unwrap();
-        let sum = |f: &dyn Fn(usize) -> f64| (0..want.len()).map(|i| f(i).powi(2)).sum::<f64>().sqrt();
-        let error = sum(&|i| f64::from(got[i]) - f64::from(want[i])) / sum(&|i| f64::from(want[i]));
-        assert!(error <= tolerance, "{}: {name} off by {error:.2e}, needed {tolerance:.0e}", self.name);
+/// The files of the cases in a folder, by name.
+pub fn files(folder: &Path) -> Result<Vec<PathBuf>> {
+    let io = |source| GoldenError::Io { path: folder.into(), source };
+    let mut out = Vec::new();
+    for entry in std::fs::read_dir(folder).map_err(io)? {
+        let path = entry.map_err(io)?.path();
+        if path.extension().is_some_and(|e| e == "safetensors") {
+            out.push(path);
+        }
+    }
+    out.sort();
+    Ok(out)
+}
+
+/// Runs every case of a folder on a device.
+pub fn run_folder(folder: &Path, device: &Device) -> Result<Vec<Outcome>> {
+    files(folder)?.iter().map(|path| Ok(run(&GoldenFile::open(path)?, device))).collect()
+}
+
+/// Runs one case on a device.
+pub fn run(file: &GoldenFile, device: &Device) -> Outcome {
+    let mut score = Score::new(file.tolerance());
+    let (status, message) = match CASES.iter().find(|(name, _)| *name == file.case()) {
+        Some((_, case)) => match case(file, device, &mut score).and_then(|()| score.finish(file)) {
+            Ok(()) => (Status::Passed, score.worst_tensor().to_string()),
+            Err(e) => (Status::Failed, e.to_string()),
+        },
+        None if TO_COME.contains(&file.case()) => (Status::ToCome, String::new()),
+        None => {
+            let e = GoldenError::Unknown { what: "case", found: file.case().into() };
+            (Status::Failed, e.to_string())
+        }
+    };
+    Outcome {
+        file: file.name().into(),
+        case: file.case().into(),
+        status,
+        error: score.worst(),
+        tolerance: file.tolerance(),
+        message,
     }
 }
+
+#[cfg(test)]
+mod tests;

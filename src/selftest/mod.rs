@@ -1,18 +1,19 @@
-//! The self-test: every kernel variant against its twin and an f64 oracle, then random numbers and whole passes, so that
-//! a user knows in a minute whether a GPU and its driver can be trusted. The test suite calls the same code.
+//! The self-test: every kernel variant against its twin and an f64 oracle, then random numbers, whole passes and the golden
+//! cases of the field's references, so that a user knows in a minute whether a GPU and its driver can be trusted. The test
+//! suite calls the same code.
 
 pub mod cases;
 mod checks;
-#[cfg(test)]
-pub(crate) mod golden;
+pub mod golden;
 pub mod gpu;
 mod kernels;
 mod report;
 
-pub use report::{Check, KernelReport, Report, Skipped, VariantReport};
+pub use report::{Check, GoldenCase, GoldenReport, KernelReport, Report, Skipped, VariantReport};
 
 use crate::device::{Device, DeviceError};
 use crate::kernel::Target;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 /// Why a self-test came to no verdict.
@@ -25,6 +26,9 @@ pub enum SelfTestError {
     /// The device was lost or could not hold the test.
     #[error(transparent)]
     Device(#[from] DeviceError),
+    /// The folder of golden cases cannot be read.
+    #[error(transparent)]
+    Golden(#[from] golden::GoldenError),
 }
 
 /// Where the self-test is: what it tries, how many things of this part are done, of how many.
@@ -49,18 +53,30 @@ impl Progress<'_> {
     }
 }
 
-/// Tests a device. `go_on` hears what is being tried, often, and may stop it by answering false.
-pub fn run(device: &Device, go_on: &mut dyn FnMut(At<'_>) -> bool) -> Result<Report, SelfTestError> {
+/// Tests a device, with the golden cases of a folder if one is given. `go_on` hears what is being tried, often, and may
+/// stop it by answering false.
+pub fn run(
+    device: &Device,
+    golden: Option<&Path>,
+    go_on: &mut dyn FnMut(At<'_>) -> bool,
+) -> Result<Report, SelfTestError> {
     let begun = Instant::now();
     let mut progress = Progress { go_on };
+    // A folder that cannot be read is known before the minute of work, not after it.
+    let files = golden.map(golden::files).transpose()?;
     let kernels = kernels::run(device, &mut progress)?;
     let checks = checks::run(device, &mut progress)?;
+    let golden = match (golden, files) {
+        (Some(folder), Some(files)) => Some(goldens(device, folder, &files, &mut progress)?),
+        _ => None,
+    };
     let (skipped, never_exercised) = match device {
         Device::Gpu(gpu) => kernels::uncovered(&gpu.caps().limits, &Target::from(gpu.caps())),
         Device::Cpu(_) => Default::default(),
     };
     let passed = kernels.iter().all(KernelReport::passed)
         && checks.iter().all(|c| c.passed)
+        && golden.as_ref().is_none_or(GoldenReport::passed)
         && never_exercised.is_empty();
     Ok(Report {
         version: env!("CARGO_PKG_VERSION"),
@@ -71,9 +87,32 @@ pub fn run(device: &Device, go_on: &mut dyn FnMut(At<'_>) -> bool) -> Result<Rep
         skipped,
         never_exercised,
         checks,
+        golden,
         passed,
         seconds: begun.elapsed().as_secs_f64(),
     })
+}
+
+/// Runs the golden cases; only a lost device ends them.
+fn goldens(
+    device: &Device,
+    folder: &Path,
+    files: &[PathBuf],
+    progress: &mut Progress<'_>,
+) -> Result<GoldenReport, SelfTestError> {
+    let mut report = GoldenReport::new(folder);
+    for (n, path) in files.iter().enumerate() {
+        let name = path.file_stem().unwrap_or_default().to_string_lossy();
+        progress.at(&name, n, files.len())?;
+        match golden::GoldenFile::open(path) {
+            Ok(file) => report.note(golden::run(&file, device)),
+            Err(error) => report.broken(&name, error.to_string()),
+        }
+        if let Device::Gpu(gpu) = device {
+            gpu.check()?;
+        }
+    }
+    Ok(report)
 }
 
 #[cfg(test)]
@@ -82,7 +121,7 @@ mod tests {
     use crate::device::{Cpu, DeviceChoice};
 
     fn passes(device: &Device) -> Report {
-        let report = run(device, &mut |_| true).unwrap();
+        let report = run(device, None, &mut |_| true).unwrap();
         let failures: Vec<String> = report.failures().collect();
         assert!(report.passed, "{}:\n{}", report.device, failures.join("\n"));
         assert!(failures.is_empty());
@@ -107,6 +146,6 @@ mod tests {
     #[test]
     fn it_can_be_stopped() {
         let device = Device::Cpu(Cpu::with_threads(1).unwrap());
-        assert!(matches!(run(&device, &mut |_| false), Err(SelfTestError::Stopped)));
+        assert!(matches!(run(&device, None, &mut |_| false), Err(SelfTestError::Stopped)));
     }
 }

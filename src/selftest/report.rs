@@ -1,7 +1,9 @@
 //! What the self-test found, as plain data: one file to copy when a GPU or driver is in doubt.
 
+use super::golden::{Outcome, Status};
 use crate::device::AdapterReport;
 use serde::Serialize;
+use std::path::Path;
 
 /// Failures kept in full for each variant; the rest is only counted.
 const KEPT: usize = 3;
@@ -26,6 +28,8 @@ pub struct Report {
     pub never_exercised: Vec<&'static str>,
     /// What was tested besides the kernels: random numbers, whole passes, repetition.
     pub checks: Vec<Check>,
+    /// The golden cases, where a folder was given.
+    pub golden: Option<GoldenReport>,
     /// The verdict.
     pub passed: bool,
     /// How long it took, seconds.
@@ -47,7 +51,9 @@ impl Report {
         });
         let missing = self.never_exercised.iter().map(|v| format!("{v}: no case reaches it"));
         let checks = self.checks.iter().filter(|c| !c.passed).map(|c| format!("{}: {}", c.name, c.detail));
-        kernels.chain(missing).chain(checks)
+        let cases = self.golden.iter().flat_map(|g| g.failed.iter());
+        let golden = cases.map(|c| format!("golden {} ({}): {}", c.file, c.case, c.message));
+        kernels.chain(missing).chain(checks).chain(golden)
     }
 }
 
@@ -138,6 +144,69 @@ pub struct Check {
     pub passed: bool,
     /// Numbers, or what went wrong.
     pub detail: String,
+}
+
+/// Golden cases: inputs and outputs of the field's reference implementations.
+#[derive(Debug, Clone, Serialize)]
+pub struct GoldenReport {
+    /// Where they lie.
+    pub folder: String,
+    /// Those that were met.
+    pub passed: Vec<GoldenCase>,
+    /// Those that were not.
+    pub failed: Vec<GoldenCase>,
+    /// Those of capabilities still to come, by file.
+    pub to_come: Vec<String>,
+}
+
+/// One golden case.
+#[derive(Debug, Clone, Serialize)]
+pub struct GoldenCase {
+    /// The file's name, without its ending.
+    pub file: String,
+    /// What it computes.
+    pub case: String,
+    /// The worst relative L2 error.
+    pub error: f64,
+    /// The error allowed.
+    pub tolerance: f64,
+    /// Which tensor was worst, or what went wrong.
+    pub message: String,
+}
+
+impl GoldenReport {
+    pub(super) fn new(folder: &Path) -> GoldenReport {
+        let folder = folder.display().to_string();
+        GoldenReport { folder, passed: Vec::new(), failed: Vec::new(), to_come: Vec::new() }
+    }
+
+    /// Notes one outcome.
+    pub(super) fn note(&mut self, outcome: Outcome) {
+        let Outcome { file, case, status, error, tolerance, message } = outcome;
+        let case = GoldenCase { file, case, error, tolerance, message };
+        match status {
+            Status::Passed => self.passed.push(case),
+            Status::ToCome => self.to_come.push(case.file),
+            Status::Failed => self.failed.push(case),
+        }
+    }
+
+    /// Notes a file that is no golden case.
+    pub(super) fn broken(&mut self, file: &str, message: String) {
+        let (file, case) = (file.to_owned(), "unreadable".to_owned());
+        self.failed.push(GoldenCase { file, case, error: f64::NAN, tolerance: 0.0, message });
+    }
+
+    /// Whether there was a case and all were met.
+    pub fn passed(&self) -> bool {
+        self.failed.is_empty() && !self.passed.is_empty()
+    }
+
+    /// The case that came closest to its tolerance, of those that were met.
+    pub fn closest(&self) -> Option<&GoldenCase> {
+        let share = |c: &GoldenCase| c.error / c.tolerance;
+        self.passed.iter().max_by(|a, b| share(a).total_cmp(&share(b)))
+    }
 }
 
 /// The larger of two errors; NaN is the worst.

@@ -1,0 +1,76 @@
+//! Training, measured.
+
+use super::{ACTION_DIM, BenchError, Budget, HORIZON, OBS_DIM, Row, Workload, row};
+use crate::data::{EpisodeArrays, Episodes};
+use crate::device::Device;
+use crate::kernel::philox;
+use crate::nn::EncoderSpec;
+use crate::policy::Scope;
+use crate::train::{EmaSpec, OptimizerSpec, RunConfig, TrainError, Trainer};
+
+/// Windows per step of the row that `advect bench --train` adds.
+pub const TRAIN_BATCH: usize = 256;
+/// Steps between two looks at the device, as a run has them between two lines of metrics; times are of one step.
+const STEPS: u64 = 10;
+/// Demonstrations in all: 65,536 steps of random numbers, as the PyTorch peer has.
+const EPISODES: usize = 256;
+/// Steps in each.
+const EPISODE_LEN: usize = 256;
+
+/// Random demonstrations with the shapes of the workloads.
+pub fn demonstrations(episodes: usize, length: usize, seed: u64) -> Result<Episodes, TrainError> {
+    let rows = episodes * length;
+    let (mut obs, mut action) = (vec![0.0; rows * OBS_DIM], vec![0.0; rows * ACTION_DIM]);
+    philox::fill_normal(seed, 0, 0, 0, &mut obs);
+    philox::fill_normal(seed, 1, 0, 0, &mut action);
+    Ok(Episodes::from_arrays(EpisodeArrays {
+        obs,
+        action,
+        lengths: vec![length; episodes],
+        success: None,
+        obs_dim: OBS_DIM,
+        action_dim: ACTION_DIM,
+        fps: None,
+        obs_names: None,
+        action_names: None,
+    })?)
+}
+
+/// How a workload is trained: flow matching, AdamW, clipping and a moving average, all of it in every step.
+pub fn run_config(workload: Workload, batch_size: usize, seed: u64) -> RunConfig {
+    RunConfig {
+        steps: 1_000_000,
+        batch_size,
+        seed,
+        validation_fraction: 0.0,
+        history: 1,
+        horizon: HORIZON,
+        action_scope: Scope::PerDim,
+        encoder: EncoderSpec::Identity,
+        network: workload.network(),
+        optimizer: OptimizerSpec { ema: EmaSpec::Constant { decay: 0.999 }, ..OptimizerSpec::default() },
+        ..RunConfig::default()
+    }
+}
+
+/// Measures training steps: batch indices, times and noise, forward, backward, clipping, AdamW and the moving average.
+/// `go_on` hears how far it is (0 to 1) and may stop it.
+pub fn train(
+    device: &Device,
+    workload: Workload,
+    batch: usize,
+    budget: Budget,
+    go_on: &mut dyn FnMut(f64) -> bool,
+) -> Result<Row, BenchError> {
+    let episodes = demonstrations(EPISODES, EPISODE_LEN, 1)?;
+    let mut trainer = Trainer::new(device, &episodes, &run_config(workload, batch, 1))?;
+    let times = budget.measure(|| Ok(trainer.advance(STEPS).map(drop)?), go_on)?;
+    let before = trainer.counters();
+    trainer.advance(STEPS)?;
+    let mut counts = trainer.counters().since(&before);
+    counts.dispatches = counts.dispatches.div_ceil(STEPS);
+    counts.submits = counts.submits.div_ceil(STEPS);
+    let times = times.of_each(STEPS as f64);
+    let operations = workload.training_operations(batch)?;
+    Ok(row("train", batch, &times, Some(batch as f64), Some(operations), &counts))
+}

@@ -1,0 +1,42 @@
+use super::*;
+use safetensors::tensor::{Dtype, TensorView, serialize};
+use std::collections::HashMap;
+
+/// A ReLU case with the given expectation.
+fn relu(case: &str, want: [f32; 3], extra: bool) -> GoldenFile {
+    let bytes = |v: [f32; 3]| v.iter().flat_map(|x| x.to_le_bytes()).collect::<Vec<u8>>();
+    let (x, y, one) = (bytes([-1.0, 2.0, 3.0]), bytes(want), bytes([1.0; 3]));
+    let dx = bytes([0.0, 1.0, 1.0]);
+    let view = |data| TensorView::new(Dtype::F32, vec![1, 3], data).unwrap();
+    let mut tensors =
+        vec![("in.x", view(&x)), ("out.y", view(&y)), ("cot.y", view(&one)), ("grad.x", view(&dx))];
+    if extra {
+        tensors.push(("out.more", view(&x)));
+    }
+    let metadata: HashMap<String, String> =
+        [("case", case), ("attrs", "{}"), ("source", "here"), ("tol", "1e-6")]
+            .map(|(k, v)| (k.to_string(), v.to_string()))
+            .into();
+    GoldenFile::parse("relu".into(), serialize(tensors, Some(metadata)).unwrap()).unwrap()
+}
+
+fn cpu() -> Device {
+    Device::Cpu(crate::device::Cpu::with_threads(2).unwrap())
+}
+
+#[test]
+fn right_wrong_unknown_and_incomplete_cases_are_told_apart() {
+    let status = |file: GoldenFile| run(&file, &cpu()).status;
+    assert_eq!(status(relu("relu", [0.0, 2.0, 3.0], false)), Status::Passed);
+    assert_eq!(status(relu("relu", [0.0, 2.0, 3.1], false)), Status::Failed);
+    assert_eq!(status(relu("relu", [0.0, 2.0, f32::NAN], false)), Status::Failed);
+    assert_eq!(status(relu("relu", [0.0, 2.0, 3.0], true)), Status::Failed);
+    assert_eq!(status(relu("rely", [0.0, 2.0, 3.0], false)), Status::Failed);
+    assert_eq!(status(relu("conv1d", [0.0, 2.0, 3.0], false)), Status::ToCome);
+}
+
+#[test]
+fn a_case_is_in_one_table_only() {
+    let both: Vec<_> = CASES.iter().filter(|(name, _)| TO_COME.contains(name)).map(|c| c.0).collect();
+    assert!(both.is_empty(), "{both:?}");
+}

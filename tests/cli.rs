@@ -1,0 +1,262 @@
+//! The command as a person or a script meets it: help, exit codes, errors in one line, JSON with the right keys.
+
+use serde_json::Value;
+use std::process::{Command, Output};
+
+/// What a run of the command gave.
+struct Ran {
+    args: String,
+    code: i32,
+    out: String,
+    err: String,
+}
+
+/// A command without the caller's own settings.
+fn command(args: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_advect"));
+    for name in ["ADVECT_DEVICE", "ADVECT_THREADS", "ADVECT_GOLDEN_DIR", "RUST_LOG"] {
+        command.env_remove(name);
+    }
+    command.args(args);
+    command
+}
+
+fn ran(args: &[&str], output: Output) -> Ran {
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("the command prints UTF-8");
+    let ran = Ran {
+        args: args.join(" "),
+        code: output.status.code().unwrap_or(-1),
+        out: text(output.stdout),
+        err: text(output.stderr),
+    };
+    for text in [&ran.out, &ran.err] {
+        assert!(!text.contains("panicked") && !text.contains("RUST_BACKTRACE"), "{}: {text}", ran.args);
+        assert!(!text.contains('\x1b'), "{}: colour without a terminal: {text:?}", ran.args);
+    }
+    ran
+}
+
+fn advect(args: &[&str]) -> Ran {
+    ran(args, command(args).output().expect("the command starts"))
+}
+
+/// Runs what must fail with this code and one error line that holds all of `words`.
+fn fails(args: &[&str], code: i32, words: &[&str]) {
+    error_of(&advect(args), code, words);
+}
+
+fn error_of(ran: &Ran, code: i32, words: &[&str]) {
+    assert_eq!(ran.code, code, "{}: {}", ran.args, ran.err);
+    assert!(ran.out.is_empty(), "{}: {}", ran.args, ran.out);
+    let errors: Vec<&str> = ran.err.lines().filter(|l| l.starts_with("error: ")).collect();
+    assert_eq!(errors.len(), 1, "{}: {}", ran.args, ran.err);
+    assert_eq!(ran.err.lines().last(), Some(errors[0]), "{}: {}", ran.args, ran.err);
+    for word in words {
+        assert!(errors[0].contains(word), "{}: no {word:?} in {:?}", ran.args, errors[0]);
+    }
+}
+
+fn json(ran: &Ran) -> Value {
+    assert_eq!(ran.code, 0, "{}: {}", ran.args, ran.err);
+    serde_json::from_str(&ran.out).unwrap_or_else(|e| panic!("{}: {e}: {}", ran.args, ran.out))
+}
+
+fn keys(value: &Value) -> Vec<&str> {
+    value.as_object().expect("an object").keys().map(String::as_str).collect()
+}
+
+#[test]
+fn help_has_examples() {
+    for args in [&["--help"][..], &["devices", "--help"], &["bench", "--help"], &["selftest", "--help"]] {
+        let help = advect(args);
+        assert_eq!(help.code, 0, "{}", help.args);
+        for word in ["Usage: advect", "Examples:", "--device", "--threads"] {
+            assert!(help.out.contains(word), "{}: no {word:?} in {}", help.args, help.out);
+        }
+    }
+    let version = advect(&["--version"]);
+    assert_eq!((version.code, version.out.trim()), (0, concat!("advect ", env!("CARGO_PKG_VERSION"))));
+}
+
+#[test]
+fn no_command_shows_the_help_and_is_a_usage_error() {
+    let bare = advect(&[]);
+    assert_eq!(bare.code, 2);
+    assert!(bare.err.contains("Usage: advect"), "{}", bare.err);
+}
+
+#[test]
+fn usage_errors_are_one_line() {
+    fails(&["fly"], 2, &["fly"]);
+    fails(&["benhc"], 2, &["benhc", "did you mean 'bench'?"]);
+    fails(&["bench", "--bach", "1"], 2, &["--bach", "did you mean '--batch'?"]);
+    for batch in ["0", "", "many", "-1", "1,0", "1.5", "99999999999999999999"] {
+        fails(&["bench", &format!("--batch={batch}")], 2, &["--batch", "whole number from 1"]);
+    }
+    for solver in ["", "euler", "euler:0", "euler:x", "runge:4", "dopri5:0"] {
+        fails(&["bench", "--solver", solver], 2, &["--solver", "needed euler:N"]);
+    }
+    fails(&["bench", "--workload", "resnet"], 2, &["resnet", "mlp256 or mlp512"]);
+    for seconds in ["0", "-1", "nan", "soon"] {
+        fails(&["bench", &format!("--seconds={seconds}")], 2, &["--seconds", "needed a number of seconds"]);
+    }
+    for threads in ["0", "two", "1000000"] {
+        fails(&["bench", "--threads", threads], 2, &["--threads", "from 1 to 1024"]);
+    }
+}
+
+#[test]
+fn an_unknown_device_lists_what_there_is() {
+    for device in ["no such device", "4000000"] {
+        fails(&["bench", "--device", device], 2, &[device, "this machine has: auto, cpu"]);
+    }
+    let args = ["selftest"];
+    let output = command(&args).env("ADVECT_DEVICE", "quantum").output().expect("the command starts");
+    error_of(&ran(&args, output), 2, &["quantum", "this machine has: auto, cpu"]);
+    let output = command(&args).env("ADVECT_THREADS", "none").output().expect("the command starts");
+    error_of(&ran(&args, output), 2, &["--threads", "from 1 to 1024"]);
+}
+
+#[test]
+fn a_golden_folder_that_is_not_there() {
+    fails(&["selftest", "--device", "cpu", "--golden", "no/such/folder"], 1, &["no/such/folder"]);
+}
+
+#[test]
+fn devices_say_what_auto_takes() {
+    let listing = json(&advect(&["devices", "--json", "--threads", "3"]));
+    assert_eq!(keys(&listing), ["auto", "cpu", "adapters"]);
+    assert_eq!(listing["cpu"]["threads"], 3);
+    let adapters = listing["adapters"].as_array().unwrap();
+    let taken = adapters.iter().chain([&listing["cpu"]]).filter(|d| d["auto"]["taken"] == true);
+    assert_eq!(taken.count(), 1, "{listing}");
+    let wanted = [
+        "name",
+        "backend",
+        "driver",
+        "device_type",
+        "limits",
+        "subgroups",
+        "shader_f16",
+        "cooperative_matrix",
+    ];
+    for adapter in adapters {
+        assert!(wanted.iter().all(|k| keys(adapter).contains(k)), "{adapter}");
+        assert!(!adapter["auto"]["reason"].as_str().unwrap().is_empty());
+    }
+    let text = advect(&["devices"]);
+    assert_eq!(text.code, 0);
+    assert_eq!(text.out.matches("takes it: ").count(), 1, "{}", text.out);
+}
+
+#[test]
+fn bench_prints_what_it_promises() {
+    let args =
+        ["bench", "--device", "cpu", "--threads", "1", "--batch", "1,3", "--seconds", "0.01", "--json"];
+    let report = json(&advect(&[&args[..], &["--train"]].concat()));
+    assert_eq!(keys(&report), ["device", "workload", "solver", "threads", "results"]);
+    assert_eq!(report["workload"], "mlp256");
+    assert_eq!(report["solver"], "euler:10");
+    assert_eq!(report["threads"], 1);
+    let rows = report["results"].as_array().unwrap();
+    let what: Vec<_> =
+        rows.iter().map(|r| (r["what"].as_str().unwrap(), r["batch"].as_u64().unwrap())).collect();
+    assert_eq!(what, [("sample", 1), ("sample", 3), ("train", 256)]);
+    for row in rows {
+        let wanted = [
+            "what",
+            "batch",
+            "p50_ms",
+            "p99_ms",
+            "min_ms",
+            "chunks_per_s",
+            "evals_per_s",
+            "gflops",
+            "dispatches",
+            "submits",
+        ];
+        assert_eq!(keys(row), wanted);
+        let number = |key: &str| row[key].as_f64().unwrap();
+        assert!(0.0 < number("min_ms") && number("min_ms") <= number("p50_ms"), "{row}");
+        assert!(number("p50_ms") <= number("p99_ms"), "{row}");
+        let rate = number("batch") * 1e3 / number("p50_ms");
+        assert!((number("chunks_per_s") / rate - 1.0).abs() < 1e-9, "{row}");
+    }
+    let ratio = rows[1]["evals_per_s"].as_f64().unwrap() / rows[1]["chunks_per_s"].as_f64().unwrap();
+    assert!((ratio - 10.0).abs() < 1e-9, "ten evaluations a chunk");
+    let mut adaptive = args.to_vec();
+    adaptive.extend(["--solver", "bosh3:1e-2", "--workload", "mlp512"]);
+    let report = json(&advect(&adaptive));
+    assert!(report["results"][0]["gflops"].is_null(), "an adaptive solver chooses how often it evaluates");
+}
+
+#[test]
+fn bench_prints_a_table() {
+    let table = advect(&["bench", "--device", "cpu", "--batch", "2", "--seconds", "0.01"]);
+    assert_eq!(table.code, 0, "{}", table.err);
+    assert!(table.err.contains("device: cpu"), "{}", table.err);
+    let lines: Vec<&str> = table.out.lines().collect();
+    assert_eq!(lines.len(), 3, "{}", table.out);
+    assert!(lines[1].contains("chunks/s") && lines[2].starts_with("sample"), "{}", table.out);
+}
+
+#[test]
+fn selftest_on_the_cpu_passes() {
+    let golden = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden");
+    let args = ["selftest", "--device", "cpu", "--threads", "2", "--golden", golden, "--json"];
+    let report = json(&advect(&args));
+    for key in
+        ["version", "device", "system", "kernels", "skipped", "never_exercised", "checks", "golden", "passed"]
+    {
+        assert!(keys(&report).contains(&key), "no {key}");
+    }
+    assert_eq!(report["passed"], true);
+    assert!(report["kernels"].as_array().unwrap().len() > 20);
+    assert!(!report["golden"]["passed"].as_array().unwrap().is_empty());
+}
+
+#[test]
+fn a_failed_selftest_exits_with_1() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("broken.safetensors"), b"not a golden case").unwrap();
+    let args = ["selftest", "--device", "cpu", "--threads", "1", "--golden", folder.path().to_str().unwrap()];
+    let failed = advect(&args);
+    assert_eq!(failed.code, 1, "{}", failed.err);
+    assert!(
+        failed.out.contains("broken") && failed.out.contains("FAILED: do not trust cpu"),
+        "{}",
+        failed.out
+    );
+}
+
+/// `advect devices | head -0` must not panic.
+#[cfg(unix)]
+#[test]
+fn a_closed_pipe_is_no_failure() {
+    for args in [&["devices"][..], &["devices", "--json"], &["--help"]] {
+        let mut child = command(args)
+            .stdout(std::process::Stdio::piped())
+            .stderr(std::process::Stdio::piped())
+            .spawn()
+            .expect("the command starts");
+        drop(child.stdout.take());
+        let closed = ran(args, child.wait_with_output().unwrap());
+        assert_eq!(closed.code, 0, "{}: {}", closed.args, closed.err);
+    }
+}
+
+/// Ctrl-C in the middle of a measurement ends it with 130 and one line.
+#[cfg(unix)]
+#[test]
+fn an_interrupt_exits_with_130() {
+    let args = ["bench", "--device", "cpu", "--batch", "1", "--seconds", "600"];
+    let child = command(&args)
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .expect("the command starts");
+    std::thread::sleep(std::time::Duration::from_secs(2));
+    let kill = Command::new("kill").args(["-INT", &child.id().to_string()]).status().expect("kill is there");
+    assert!(kill.success());
+    error_of(&ran(&args, child.wait_with_output().unwrap()), 130, &["interrupted"]);
+}

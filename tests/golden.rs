@@ -1,0 +1,51 @@
+//! Every golden case on every executor: the CPU twins, and WGSL on whatever adapter there is.
+//!
+//! ADVECT_GOLDEN_DIR names another folder of cases. Without an adapter the GPU half says that it did not run, and fails if
+//! ADVECT_REQUIRE_GPU=1 is set.
+
+use advect::device::{Cpu, Device, DeviceChoice};
+use advect::selftest::golden::{Outcome, Status, files, run_folder};
+use std::path::PathBuf;
+
+fn folder() -> PathBuf {
+    let default = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden");
+    std::env::var_os("ADVECT_GOLDEN_DIR").unwrap_or_else(|| default.into()).into()
+}
+
+/// Runs the folder on a device and fails on any failure.
+fn run_on(device: &Device) {
+    let folder = folder();
+    let outcomes = run_folder(&folder, device).unwrap();
+    assert!(!outcomes.is_empty(), "no cases in {}", folder.display());
+    assert_eq!(outcomes.len(), files(&folder).unwrap().len());
+    let with = |status| outcomes.iter().filter(move |o| o.status == status);
+    println!("golden cases on {}:", device.describe());
+    for o in with(Status::Passed) {
+        println!("  passed {:32} {:8.1e} of {:.0e}  {}", o.file, o.error, o.tolerance, o.message);
+    }
+    let to_come: Vec<&str> = with(Status::ToCome).map(|o| o.file.as_str()).collect();
+    let failed: Vec<&Outcome> = with(Status::Failed).collect();
+    let passed = with(Status::Passed).count();
+    println!("{passed} passed, {} failed, {} to come: {}", failed.len(), to_come.len(), to_come.join(", "));
+    let lines: Vec<String> =
+        failed.iter().map(|o| format!("{} ({}): {}", o.file, o.case, o.message)).collect();
+    assert!(failed.is_empty(), "{}", lines.join("\n"));
+    assert!(passed > 0, "every case is still to come");
+}
+
+#[test]
+fn cpu() {
+    run_on(&Device::Cpu(Cpu::with_threads(2).unwrap()));
+}
+
+#[test]
+fn gpu() {
+    match Device::open(&DeviceChoice::Gpu) {
+        Ok(device) => run_on(&device),
+        Err(e) => {
+            let required = std::env::var_os("ADVECT_REQUIRE_GPU").is_some_and(|v| v == "1");
+            assert!(!required, "ADVECT_REQUIRE_GPU=1, but there is no GPU: {e}");
+            println!("THE GPU HALF OF THE GOLDEN CASES DID NOT RUN: {e}");
+        }
+    }
+}

@@ -1,0 +1,8 @@
+//! Tests of the graph floor: derivatives, fusion, memory, stages.
+
+mod engine;
+mod fusion;
+mod gradients;
+mod memory;
+mod oracle;
+mod staging;
