@@ -98,7 +98,9 @@ impl Run for Demo {
             }
         };
         pace::scale(&mut config, steps);
-        parts.end("timing a few steps");
+        if self.steps.is_none() {
+            parts.end("timing a few steps");
+        }
 
         let mut trainer = Trainer::new(&device, &episodes, &config)?;
         note_line(&format!(

@@ -69,8 +69,8 @@ impl Story<'_> {
         };
         let text = format!(
             "The policy sees the scene and proposes chunks of actions ({horizon}). Thin lines are samples, the dark line is \
-             what a person did. None of these episodes was trained on. Upper row: the observations, of {}, on which the \
-             samples disagree most; lower row: typical ones.",
+             the demonstration. None of these episodes was trained on. Of {} observations spread over them, first those on \
+             which the samples part most, then typical ones.",
             self.observations
         );
         let Pictures { scenes, flow } = self.pictures;
@@ -110,7 +110,7 @@ impl Story<'_> {
                     .note(format!("p99 {}, batch 1", time(self.latency.p99))),
             )
             .tile(
-                Tile::new(estimate(&quality.chunks.sampled), "energy distance to demonstrations")
+                Tile::new(short(quality.chunks.sampled.mean), "energy distance to demonstrations")
                     .note(format!("floor {}", estimate(&quality.chunks.floor))),
             );
         if let Some(loss) = self.record.held_out() {
@@ -127,7 +127,8 @@ impl Story<'_> {
         Section::new("Training").figure(
             curve,
             "Mean square error of the velocity, normalised units. It does not go to 0: one observation allows many actions, \
-             and what noise becomes which action cannot be known halfway.",
+             and what noise becomes which action cannot be known halfway. Validation is on held-out episodes, with the moving \
+             average of the weights, which trails behind at first.",
         )
     }
 }
@@ -142,7 +143,7 @@ fn quality(q: &Quality, chunks: &Chunks, shown: usize) -> Section {
         .row(row("chunks with their observation", &q.joint));
     Section::new("How good are the samples?")
         .text(format!(
-            "One sampled chunk for each of {} held-out observations against the chunks that people demonstrated there; mean \
+            "One sampled chunk for each of {} held-out observations against the chunks demonstrated there; mean \
              and standard error over {DRAWS} draws. The floor is the distance between two disjoint sets of as many \
              demonstrations, which a perfect sampler would score too; a policy that never moves sets the scale.",
             grouped(q.observations as i64)
@@ -152,7 +153,7 @@ fn quality(q: &Quality, chunks: &Chunks, shown: usize) -> Section {
             Tile::new(format!("{} px", short(q.nearest)), format!("nearest of {} samples", chunks.samples))
                 .note(format!("distance to the demonstration, mean over the chunk and {shown} observations")),
         )
-        .tile(Tile::new(format!("{} px", short(q.average)), "an average sample").note("people, too, differ in what they do next"))
+        .tile(Tile::new(format!("{} px", short(q.average)), "an average sample").note("where there are several ways, most samples take another one"))
 }
 
 fn devices(device: &Device) -> [DeviceInfo; 1] {
@@ -184,13 +185,13 @@ fn stages(config: &RunConfig, record: &Record, chunks: &Chunks, latency: &Latenc
     let count = (chunks.actions.len() / config.horizon / 2) as f64;
     [
         StageTime {
-            stage: format!("one training step, {} windows", config.batch_size),
+            stage: format!("one training step, {} windows (mean)", config.batch_size),
             ms: 1e3 / record.steps_per_s(),
             p99_ms: None,
             chunks_per_s: None,
         },
         StageTime {
-            stage: format!("sampling {} chunks in one batch", grouped(count as i64)),
+            stage: format!("sampling {} chunks in one batch (median of {})", grouped(count as i64), chunks.passes),
             ms: ms(chunks.elapsed),
             p99_ms: None,
             chunks_per_s: Some(count / chunks.elapsed.as_secs_f64()),

@@ -5,7 +5,7 @@ use super::modes::Modes;
 use super::sampling::Chunks;
 use advect::device::Device;
 use advect::policy::{Noise, Policy, SamplerOptions};
-use advect::report::push_t::push_t_backdrop;
+use advect::report::push_t::{GOAL, WORKSPACE, block_corners, push_t_backdrop};
 use advect::report::{Colour, Figure, Flow, LineColour, Scene2d, push_t_scene};
 
 /// Scenes of observations whose samples part most, and of typical ones.
@@ -50,6 +50,7 @@ pub fn draw(device: &Device, policy: &Policy, held_out: &HeldOut, shown: &Picked
             Some(state) => push_t_scene(state, truth, samples, spec.horizon, colour),
             None => plain(truth, samples, spec.horizon, colour),
         };
+        let scene = zoom(scene, held_out.state(window), truth, samples);
         let title = format!("Sampled chunks, episode {episode}, step {step}");
         scenes.push((scene.title(title).render(), format!("Episode {episode}, step {step}{time}: {ways}.")));
     }
@@ -114,15 +115,31 @@ fn flow(device: &Device, policy: &Policy, held_out: &HeldOut, shown: &Picked, i:
     ])
 }
 
-/// Chunks without a scene.
-fn plain(truth: &[[f32; 2]], samples: &[[f32; 2]], horizon: usize, colour: LineColour) -> Scene2d {
+/// Shows a square with block, goal, agent and all chunks in it, and a little room; never less than half the workspace, so
+/// that the scenes stay comparable.
+fn zoom(scene: Scene2d, state: Option<[f32; 5]>, truth: &[[f32; 2]], samples: &[[f32; 2]]) -> Scene2d {
+    let Some([x, y, block @ ..]) = state else { return scene };
+    let corners = [block_corners(block), block_corners(GOAL)].concat();
+    let (low, high) = bounds(corners.iter().chain(truth).chain(samples).chain(&[[x, y]]));
+    let side = (0..2).map(|a| high[a] - low[a] + 40.0).fold(WORKSPACE / 2.0, f32::max).min(WORKSPACE);
+    let low = [0, 1].map(|a| (low[a] / 2.0 + high[a] / 2.0 - side / 2.0).clamp(0.0, WORKSPACE - side));
+    scene.extent(low, low.map(|v| v + side))
+}
+
+fn bounds<'a>(points: impl Iterator<Item = &'a [f32; 2]>) -> ([f32; 2], [f32; 2]) {
     let (mut low, mut high) = ([f32::INFINITY; 2], [f32::NEG_INFINITY; 2]);
-    for point in truth.iter().chain(samples) {
+    for point in points {
         for axis in 0..2 {
             low[axis] = low[axis].min(point[axis]);
             high[axis] = high[axis].max(point[axis]);
         }
     }
+    (low, high)
+}
+
+/// Chunks without a scene.
+fn plain(truth: &[[f32; 2]], samples: &[[f32; 2]], horizon: usize, colour: LineColour) -> Scene2d {
+    let (low, high) = bounds(truth.iter().chain(samples));
     let room = [0, 1].map(|a| (high[a] - low[a]).max(1e-3) * 0.08);
     let scene = Scene2d::new("Sampled chunks", [low[0] - room[0], low[1] - room[1]], [high[0] + room[0], high[1] + room[1]]);
     scene

@@ -1,4 +1,4 @@
-//! How close the samples come to what people did.
+//! How close the samples come to what was demonstrated.
 //!
 //! The energy distance (see [`advect::data::quality`]) of one sampled chunk per held-out observation to the demonstrated
 //! chunks, over five draws. It is above 0 even for a perfect sampler, so beside it stand the distance of two disjoint sets
