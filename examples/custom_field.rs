@@ -36,10 +36,12 @@ fn main() -> anyhow::Result<()> {
     });
 
     // Start states [ROWS, 3], row-major.
-    let start: Vec<f32> = (0..ROWS).flat_map(|i| {
-        let part = i as f32 / ROWS as f32;
-        [1.0 - part, part, 1.0 + 4.0 * part]
-    }).collect();
+    let start: Vec<f32> = (0..ROWS)
+        .flat_map(|i| {
+            let part = i as f32 / ROWS as f32;
+            [1.0 - part, part, 1.0 + 4.0 * part]
+        })
+        .collect();
 
     for solver in ["euler:100", "midpoint:50", "rk4:25", "rk4:100", "dopri5:1e-4:1e-6", "tsit5:1e-5:1e-7"] {
         let solver: Solver = solver.parse()?;
@@ -50,7 +52,8 @@ fn main() -> anyhow::Result<()> {
         };
         let options = IntegrateOptions { times: Some(&times), ..IntegrateOptions::default() };
         let batch = Batch { requests: 1, samples: ROWS };
-        let mut integrator = Integrator::new(&device, &field, &ParamLayout::default(), solver, batch, &options)?;
+        let mut integrator =
+            Integrator::new(&device, &field, &ParamLayout::default(), solver, batch, &options)?;
         integrator.set_params(&[])?;
         let mut end = vec![0.0f32; 3 * ROWS];
         // Once to warm up, once for the clock.
@@ -58,7 +61,8 @@ fn main() -> anyhow::Result<()> {
         let clock = Instant::now();
         integrator.run(Start::Given(&start), &[], &mut end, None)?;
         let ms = clock.elapsed().as_secs_f64() * 1e3;
-        let worst = start.chunks_exact(3).zip(end.chunks_exact(3)).map(|(a, b)| error(a, b)).fold(0.0, f64::max);
+        let worst =
+            start.chunks_exact(3).zip(end.chunks_exact(3)).map(|(a, b)| error(a, b)).fold(0.0, f64::max);
         println!("{:<18} {worst:>16.1e} {ms:>12.2}", solver.to_string());
         anyhow::ensure!(worst < 0.5, "{solver} is off by {worst} m");
     }

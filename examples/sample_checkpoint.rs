@@ -9,7 +9,8 @@ use anyhow::Context as _;
 const SAMPLES: usize = 16;
 
 fn main() -> anyhow::Result<()> {
-    let path = std::env::args().nth(1).context("give the path of a policy: sample_checkpoint FILE.safetensors")?;
+    let path =
+        std::env::args().nth(1).context("give the path of a policy: sample_checkpoint FILE.safetensors")?;
     let policy = Policy::load(&path)?;
     let device = Device::from_env()?;
     let mut sampler = policy.sampler(&device, 1, SAMPLES, &SamplerOptions::default())?;
@@ -23,8 +24,15 @@ fn main() -> anyhow::Result<()> {
     sampler.sample(&obs, Noise::Seed { seed: 0, request: 0 }, &mut actions)?;
 
     println!("device: {}", device.describe());
-    println!("policy: {} parameters, {} training steps", policy.weights.layout.count(), spec.provenance.steps);
-    println!("observation [{}, {}] -> actions [1, {SAMPLES}, {}, {}]", spec.history, spec.obs_dim, spec.horizon, spec.action_dim);
+    println!(
+        "policy: {} parameters, {} training steps",
+        policy.weights.layout.count(),
+        spec.provenance.steps
+    );
+    println!(
+        "observation [{}, {}] -> actions [1, {SAMPLES}, {}, {}]",
+        spec.history, spec.obs_dim, spec.horizon, spec.action_dim
+    );
     for (n, chunk) in actions.chunks_exact(spec.chunk()).take(3).enumerate() {
         let (first, last) = (&chunk[..spec.action_dim], &chunk[spec.chunk() - spec.action_dim..]);
         println!("sample {n}: first action {first:.1?}, last action {last:.1?}");

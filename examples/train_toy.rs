@@ -7,9 +7,9 @@
 //! Run: `cargo run --release --example train_toy`
 
 use advect::data::{EpisodeArrays, Episodes};
+use advect::kernel::math::Activation;
 use advect::nn::mlp::Mlp;
 use advect::nn::{Conditioning, NetworkSpec, TimeInput};
-use advect::kernel::math::Activation;
 use advect::{Device, Noise, RunConfig, SamplerOptions, Trainer};
 use std::f32::consts::PI;
 
@@ -53,7 +53,8 @@ fn main() -> anyhow::Result<()> {
         let halfway = |chunk: &[f32]| chunk[2 * (HORIZON / 2)] - cup / 2.0;
         let left = chunks.clone().filter(|c| halfway(c) < 0.0).count();
         let room = chunks.clone().map(|c| halfway(c).abs()).fold(f32::INFINITY, f32::min);
-        let miss = chunks.map(|c| (c[2 * HORIZON - 2] - cup).hypot(c[2 * HORIZON - 1] - 0.6)).sum::<f32>() / SAMPLES as f32;
+        let miss = chunks.map(|c| (c[2 * HORIZON - 2] - cup).hypot(c[2 * HORIZON - 1] - 0.6)).sum::<f32>()
+            / SAMPLES as f32;
         println!(
             "cup at {cup:+.2} m: {left} of {SAMPLES} chunks pass on the left, {} on the right, none nearer to the bottle than {:.0} mm; \
              they end {:.1} mm from the cup on average",
@@ -81,5 +82,12 @@ fn demonstrations() -> anyhow::Result<Episodes> {
         }
     }
     let lengths = vec![HORIZON; EPISODES];
-    Ok(Episodes::from_arrays(EpisodeArrays { obs, action, obs_dim: 1, action_dim: 2, lengths, ..EpisodeArrays::default() })?)
+    Ok(Episodes::from_arrays(EpisodeArrays {
+        obs,
+        action,
+        obs_dim: 1,
+        action_dim: 2,
+        lengths,
+        ..EpisodeArrays::default()
+    })?)
 }

@@ -29,14 +29,18 @@ fn check(device: &str, steps: u64) -> Vec<usize> {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let out = folder.path().join("new").join("out");
     let steps_text = steps.to_string();
-    let run = demo(repository(), &["--steps", &steps_text, "--device", device, "--out", &out.to_string_lossy()]);
+    let run =
+        demo(repository(), &["--steps", &steps_text, "--device", device, "--out", &out.to_string_lossy()]);
     let (printed, said) = (text(&run.stdout), text(&run.stderr));
     assert!(run.status.success(), "{said}\n{printed}");
     for word in ["trained", "chunks/s", "energy distance", "floor", "report.html"] {
         assert!(printed.contains(word), "no '{word}' in:\n{printed}");
     }
-    let mut names: Vec<String> =
-        out.read_dir().expect("the folder").map(|e| e.expect("an entry").file_name().to_string_lossy().into_owned()).collect();
+    let mut names: Vec<String> = out
+        .read_dir()
+        .expect("the folder")
+        .map(|e| e.expect("an entry").file_name().to_string_lossy().into_owned())
+        .collect();
     names.sort();
     assert_eq!(names, FILES, "exactly these files, and no partial one");
 
@@ -49,7 +53,8 @@ fn check(device: &str, steps: u64) -> Vec<usize> {
     assert!(html.len() < 3_000_000, "{} bytes", html.len());
 
     let metrics = std::fs::read_to_string(out.join("metrics.jsonl")).expect("the metrics");
-    let lines: Vec<MetricsLine> = metrics.lines().map(|line| serde_json::from_str(line).expect(line)).collect();
+    let lines: Vec<MetricsLine> =
+        metrics.lines().map(|line| serde_json::from_str(line).expect(line)).collect();
     assert!(lines.iter().all(|l| l.loss.is_finite() && l.grad_norm.is_finite() && l.steps_per_s > 0.0));
     assert!(lines.windows(2).all(|pair| pair[0].step < pair[1].step));
     let last = lines.last().expect("a line");
@@ -74,7 +79,10 @@ fn two_steps_on_the_gpu() {
     let adapters = advect::device::enumerate();
     if !adapters.iter().any(|a| a.compute) {
         println!("NOT RUN: two_steps_on_the_gpu: no adapter is found");
-        assert!(std::env::var_os("ADVECT_REQUIRE_GPU").is_none_or(|v| v != "1"), "ADVECT_REQUIRE_GPU=1, and no adapter");
+        assert!(
+            std::env::var_os("ADVECT_REQUIRE_GPU").is_none_or(|v| v != "1"),
+            "ADVECT_REQUIRE_GPU=1, and no adapter"
+        );
         return;
     }
     // A software adapter takes fewer samples.
@@ -91,7 +99,8 @@ fn what_cannot_work_is_one_clear_line() {
     let fails = |from: &Path, args: &[&str], code: i32, words: &[&str]| {
         let run = demo(from, args);
         let said = text(&run.stderr);
-        let errors: Vec<&str> = said.lines().filter(|l| l.starts_with("error: ") && !l.contains("XDG_RUNTIME_DIR")).collect();
+        let errors: Vec<&str> =
+            said.lines().filter(|l| l.starts_with("error: ") && !l.contains("XDG_RUNTIME_DIR")).collect();
         assert_eq!((run.status.code(), errors.len()), (Some(code), 1), "{args:?}: {said}");
         words.iter().for_each(|word| assert!(errors[0].contains(word), "no '{word}' in: {said}"));
     };

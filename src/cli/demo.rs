@@ -91,8 +91,14 @@ impl Run for Demo {
                 let took = format!("{} ms per step", short(pace.ms_per_step));
                 match (pace.steps < pace::MOST, software) {
                     (false, _) => {}
-                    (true, true) => note(format!("software adapter: {} steps instead of {} ({took})", grouped(pace.steps as i64), grouped(pace::MOST as i64))),
-                    (true, false) => note(format!("{} steps fit a minute ({took})", grouped(pace.steps as i64))),
+                    (true, true) => note(format!(
+                        "software adapter: {} steps instead of {} ({took})",
+                        grouped(pace.steps as i64),
+                        grouped(pace::MOST as i64)
+                    )),
+                    (true, false) => {
+                        note(format!("{} steps fit a minute ({took})", grouped(pace.steps as i64)))
+                    }
                 }
                 pace.steps
             }
@@ -121,7 +127,10 @@ impl Run for Demo {
         let samples = sampling::affordable(rate, shown.windows.len());
         if samples < sampling::SAMPLES {
             let [now, full] = [samples, sampling::SAMPLES].map(|n| grouped((n * shown.windows.len()) as i64));
-            note(format!("{}: {now} chunks instead of {full}", if software { "software adapter" } else { "slow device" }));
+            note(format!(
+                "{}: {now} chunks instead of {full}",
+                if software { "software adapter" } else { "slow device" }
+            ));
         }
         let chunks = sampling::batch(&device, &policy, &shown, samples, 0, if software { 1 } else { 5 })?;
         let latency = sampling::latency(&device, &policy, &shown)?;
@@ -153,7 +162,11 @@ impl Run for Demo {
         };
         let html = story.page().to_html();
         policy.save(self.out.join(POLICY))?;
-        write_npy_f32(self.out.join(ACTIONS), &[shown.windows.len(), samples, spec.horizon, spec.action_dim], &chunks.actions)?;
+        write_npy_f32(
+            self.out.join(ACTIONS),
+            &[shown.windows.len(), samples, spec.horizon, spec.action_dim],
+            &chunks.actions,
+        )?;
         let mut lines = String::new();
         for line in &record.lines {
             lines += &(serde_json::to_string(line)? + "\n");
@@ -163,22 +176,55 @@ impl Run for Demo {
 
         let c = Colour::stdout();
         let mut out = String::new();
-        let mut say = |label: &str, text: String| out += &format!("{}  {text}\n", c.bold(&format!("{label:<11}")));
+        let mut say =
+            |label: &str, text: String| out += &format!("{}  {text}\n", c.bold(&format!("{label:<11}")));
         let losses = match (record.lines.first(), record.held_out()) {
-            (Some(first), Some(end)) => format!("; loss {} at first, {} on held-out episodes at the end", short(first.loss), short(end)),
+            (Some(first), Some(end)) => format!(
+                "; loss {} at first, {} on held-out episodes at the end",
+                short(first.loss),
+                short(end)
+            ),
             _ => String::new(),
         };
-        say("trained", format!("{} in {} ({} steps/s){losses}", count(steps as usize, "step"), time(record.elapsed), short(record.steps_per_s())));
-        say("sampled", format!(
-            "{} in {}: {} chunks/s ({} held-out observations x {samples} samples, {})",
-            count(chunks.count(spec.chunk()), "action chunk"), time(chunks.elapsed), short(per_s), shown.windows.len(), SamplerOptions::default().solver
-        ));
+        say(
+            "trained",
+            format!(
+                "{} in {} ({} steps/s){losses}",
+                count(steps as usize, "step"),
+                time(record.elapsed),
+                short(record.steps_per_s())
+            ),
+        );
+        say(
+            "sampled",
+            format!(
+                "{} in {}: {} chunks/s ({} held-out observations x {samples} samples, {})",
+                count(chunks.count(spec.chunk()), "action chunk"),
+                time(chunks.elapsed),
+                short(per_s),
+                shown.windows.len(),
+                SamplerOptions::default().solver
+            ),
+        );
         say("one request", format!("{} median, {} p99", time(latency.p50), time(latency.p99)));
-        say("quality", format!(
-            "energy distance {} to {} demonstrated chunks, normalised units (floor {}; standing still {})",
-            estimate(&quality.chunks.sampled), grouped(quality.observations as i64), estimate(&quality.chunks.floor), short(quality.chunks.still)
-        ));
-        say("", format!("the nearest of {samples} samples is {} px from the demonstration, an average one {} px", short(quality.nearest), short(quality.average)));
+        say(
+            "quality",
+            format!(
+                "energy distance {} to {} demonstrated chunks, normalised units (floor {}; standing still {})",
+                estimate(&quality.chunks.sampled),
+                grouped(quality.observations as i64),
+                estimate(&quality.chunks.floor),
+                short(quality.chunks.still)
+            ),
+        );
+        say(
+            "",
+            format!(
+                "the nearest of {samples} samples is {} px from the demonstration, an average one {} px",
+                short(quality.nearest),
+                short(quality.average)
+            ),
+        );
         say("took", format!("{} in all", time(begin.elapsed())));
         out.push('\n');
         for (name, what) in [
@@ -198,21 +244,25 @@ impl Run for Demo {
 impl Demo {
     fn load(&self, config: &RunConfig) -> anyhow::Result<Episodes> {
         if self.data == Path::new(DATA) && !self.data.exists() {
-            anyhow::bail!("{DATA} is not here: run from advect's repository, or say where it is with --data FILE.npz");
+            anyhow::bail!(
+                "{DATA} is not here: run from advect's repository, or say where it is with --data FILE.npz"
+            );
         }
         Ok(Episodes::load_npz(&self.data, &config.data)?)
     }
 
     /// Makes the folder and sees whether it takes files, before a minute of work goes into them.
     fn prepare(&self) -> anyhow::Result<()> {
-        std::fs::create_dir_all(&self.out).with_context(|| format!("cannot make the folder {}", self.out.display()))?;
+        std::fs::create_dir_all(&self.out)
+            .with_context(|| format!("cannot make the folder {}", self.out.display()))?;
         drop(Aside::create(self.out.join(POLICY))?);
         Ok(())
     }
 
     /// The command line that repeats this run.
     fn command(&self, cx: &Context, steps: u64) -> String {
-        let mut line = format!("advect demo --device {} --steps {steps} --seed {}", cx.device_choice(), self.seed);
+        let mut line =
+            format!("advect demo --device {} --steps {steps} --seed {}", cx.device_choice(), self.seed);
         for (option, path, usual) in [("--data", &self.data, DATA), ("--out", &self.out, "advect-out")] {
             if path != Path::new(usual) {
                 line += &format!(" {option} {}", path.display());

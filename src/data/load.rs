@@ -256,7 +256,10 @@ mod tests {
         let obs = read_npz_f32(&path, "obs").unwrap().unwrap();
         assert_eq!((obs.shape, obs.data[5]), (vec![3, 2], 6.0));
         assert!(read_npz_f32(&path, "state").unwrap().is_none());
-        assert!(matches!(read_npz_f32(path.join("x"), "obs"), Err(DataError::Read { .. } | DataError::NotFound { .. })));
+        assert!(matches!(
+            read_npz_f32(path.join("x"), "obs"),
+            Err(DataError::Read { .. } | DataError::NotFound { .. })
+        ));
     }
 
     #[test]

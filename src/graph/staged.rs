@@ -61,8 +61,11 @@ impl Staged {
         (layout, params): (&ParamLayout, BufferId),
         staging: bool,
     ) -> Result<Staged> {
-        let (graph, outputs) =
-            if staging { rewrite::stage(graph, &[output], inputs)? } else { rewrite::prune(graph, &[output])? };
+        let (graph, outputs) = if staging {
+            rewrite::stage(graph, &[output], inputs)?
+        } else {
+            rewrite::prune(graph, &[output])?
+        };
         let classes = classify(&graph, inputs, times, staging);
         Ok(Staged {
             output: outputs[0],

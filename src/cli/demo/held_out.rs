@@ -25,9 +25,18 @@ pub struct Picked {
 
 impl<'a> HeldOut<'a> {
     /// All windows of the episodes that a policy's training held out.
-    pub fn new(episodes: &'a Episodes, config: &RunConfig, spec: &PolicySpec, data: &Path) -> anyhow::Result<HeldOut<'a>> {
+    pub fn new(
+        episodes: &'a Episodes,
+        config: &RunConfig,
+        spec: &PolicySpec,
+        data: &Path,
+    ) -> anyhow::Result<HeldOut<'a>> {
         let ids = &spec.provenance.validation_episodes;
-        anyhow::ensure!(!ids.is_empty(), "{} has no episode to hold out: the demo needs at least 2", data.display());
+        anyhow::ensure!(
+            !ids.is_empty(),
+            "{} has no episode to hold out: the demo needs at least 2",
+            data.display()
+        );
         let windows = Windows::new(episodes, ids, &config.windows())?;
         let state = read_npz_f32(data, "state")?;
         let fits = |shape: &[usize]| shape == [episodes.steps(), 5];

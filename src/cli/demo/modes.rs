@@ -27,14 +27,20 @@ impl Modes {
     pub fn find(chunks: &[f32], dim: usize, horizon: usize) -> Modes {
         let rows: Vec<&[f32]> = chunks.chunks_exact(dim).collect();
         let all = mean(rows.iter().copied(), dim);
-        let farthest = |from: &[f64]| rows.iter().copied().max_by(|a, b| distance(a, from).total_cmp(&distance(b, from)));
-        let wide = |row: Option<&[f32]>| row.map_or_else(|| all.clone(), |r| r.iter().map(|v| f64::from(*v)).collect());
+        let farthest = |from: &[f64]| {
+            rows.iter().copied().max_by(|a, b| distance(a, from).total_cmp(&distance(b, from)))
+        };
+        let wide = |row: Option<&[f32]>| {
+            row.map_or_else(|| all.clone(), |r| r.iter().map(|v| f64::from(*v)).collect())
+        };
         let first: Vec<f64> = wide(farthest(&all));
         let mut centres = [wide(farthest(&first)), first];
         let mut of = vec![0; rows.len()];
         for _ in 0..30 {
-            let next: Vec<usize> =
-                rows.iter().map(|r| usize::from(distance(r, &centres[1]) < distance(r, &centres[0]))).collect();
+            let next: Vec<usize> = rows
+                .iter()
+                .map(|r| usize::from(distance(r, &centres[1]) < distance(r, &centres[0])))
+                .collect();
             let done = next == of;
             of = next;
             for (k, centre) in centres.iter_mut().enumerate() {

@@ -68,7 +68,9 @@ mod tests {
 
     #[test]
     fn numbers_of_steps_are_round() {
-        for (found, steps) in [(0.0, 10), (57.3, 57), (128.0, 120), (4999.0, 4900), (1e9, MOST), (f64::NAN, 10)] {
+        for (found, steps) in
+            [(0.0, 10), (57.3, 57), (128.0, 120), (4999.0, 4900), (1e9, MOST), (f64::NAN, 10)]
+        {
             assert_eq!(fit(found), steps);
         }
     }

@@ -79,7 +79,11 @@ impl Story<'_> {
                     (t = 1). Each panel shows the same chunks at one time, in the scene of the first picture above.";
         page = page.section(Section::new("From noise to action").text(text).figure_row(flow));
         page = page.section(quality(self.quality, &self.chunks, self.observations));
-        let mut timing = timing_section("Device and time", &devices(self.device), &stages(config, self.record, self.chunks, self.latency));
+        let mut timing = timing_section(
+            "Device and time",
+            &devices(self.device),
+            &stages(config, self.record, self.chunks, self.latency),
+        );
         timing = timing.pairs(self.parts.iter().map(|(part, t)| ((*part).to_owned(), time(*t))));
         page = page.section(timing);
         let mut again = Section::new("Make it again")
@@ -97,14 +101,15 @@ impl Story<'_> {
         let rate = self.chunks.count(self.spec.chunk()) as f64 / self.chunks.elapsed.as_secs_f64();
         let solver = SamplerOptions::default().solver;
         let mut section = Section::new("At a glance")
-            .tile(
-                Tile::new(time(self.record.elapsed), "training")
-                    .note(format!("{} steps of {} windows", grouped(config.steps as i64), config.batch_size)),
-            )
-            .tile(
-                Tile::new(format!("{}/s", short(rate)), "action chunks sampled")
-                    .note(format!("{} in one batch, {solver}", grouped(self.chunks.count(self.spec.chunk()) as i64))),
-            )
+            .tile(Tile::new(time(self.record.elapsed), "training").note(format!(
+                "{} steps of {} windows",
+                grouped(config.steps as i64),
+                config.batch_size
+            )))
+            .tile(Tile::new(format!("{}/s", short(rate)), "action chunks sampled").note(format!(
+                "{} in one batch, {solver}",
+                grouped(self.chunks.count(self.spec.chunk()) as i64)
+            )))
             .tile(
                 Tile::new(time(self.latency.p50), "one request")
                     .note(format!("p99 {}, batch 1", time(self.latency.p99))),
@@ -114,7 +119,8 @@ impl Story<'_> {
                     .note(format!("floor {}", estimate(&quality.chunks.floor))),
             );
         if let Some(loss) = self.record.held_out() {
-            section = section.tile(Tile::new(short(loss), "held-out loss").note("moving average of the weights"));
+            section =
+                section.tile(Tile::new(short(loss), "held-out loss").note("moving average of the weights"));
         }
         section
     }
@@ -138,9 +144,15 @@ fn quality(q: &Quality, chunks: &Chunks, shown: usize) -> Section {
         let ratio = d.sampled.mean / d.floor.mean;
         [what.to_owned(), estimate(&d.sampled), estimate(&d.floor), format!("{ratio:.2}"), short(d.still)]
     };
-    let table = Table::new(["Energy distance, normalised units", "Samples", "Floor", "Samples / floor", "Standing still"])
-        .row(row("chunks", &q.chunks))
-        .row(row("chunks with their observation", &q.joint));
+    let table = Table::new([
+        "Energy distance, normalised units",
+        "Samples",
+        "Floor",
+        "Samples / floor",
+        "Standing still",
+    ])
+    .row(row("chunks", &q.chunks))
+    .row(row("chunks with their observation", &q.joint));
     Section::new("How good are the samples?")
         .text(format!(
             "One sampled chunk for each of {} held-out observations against the chunks demonstrated there; mean \
@@ -191,7 +203,11 @@ fn stages(config: &RunConfig, record: &Record, chunks: &Chunks, latency: &Latenc
             chunks_per_s: None,
         },
         StageTime {
-            stage: format!("sampling {} chunks in one batch (median of {})", grouped(count as i64), chunks.passes),
+            stage: format!(
+                "sampling {} chunks in one batch (median of {})",
+                grouped(count as i64),
+                chunks.passes
+            ),
             ms: ms(chunks.elapsed),
             p99_ms: None,
             chunks_per_s: Some(count / chunks.elapsed.as_secs_f64()),
@@ -213,7 +229,14 @@ fn settings(config: &RunConfig, spec: &PolicySpec, parameters: usize) -> Vec<(St
         pair("observation", format!("{} steps of {} values", spec.history, spec.obs_dim)),
         pair("action chunk", format!("{} steps of {} values", spec.horizon, spec.action_dim)),
         pair("batch", format!("{} windows", config.batch_size)),
-        pair("learning rate", format!("{} after {} steps, then a cosine to 0", significant(o.lr.into(), 3), grouped(o.warmup.into()))),
+        pair(
+            "learning rate",
+            format!(
+                "{} after {} steps, then a cosine to 0",
+                significant(o.lr.into(), 3),
+                grouped(o.warmup.into())
+            ),
+        ),
         pair("held-out episodes", grouped(spec.provenance.validation_episodes.len() as i64)),
         pair("solver", SamplerOptions::default().solver.to_string()),
         pair("seed", config.seed.to_string()),

@@ -25,7 +25,13 @@ pub struct Pictures {
 }
 
 /// Draws them; `chunks` were sampled for `shown`.
-pub fn draw(device: &Device, policy: &Policy, held_out: &HeldOut, shown: &Picked, chunks: &Chunks) -> anyhow::Result<Pictures> {
+pub fn draw(
+    device: &Device,
+    policy: &Policy,
+    held_out: &HeldOut,
+    shown: &Picked,
+    chunks: &Chunks,
+) -> anyhow::Result<Pictures> {
     let spec = &policy.spec;
     let dim = spec.chunk();
     let of = |i: usize| &chunks.actions[i * chunks.samples * dim..][..chunks.samples * dim];
@@ -39,7 +45,11 @@ pub fn draw(device: &Device, policy: &Policy, held_out: &HeldOut, shown: &Picked
         let (colour, ways) = match found.two() {
             true => {
                 let few = found.minority();
-                let text = format!("two ways, taken by {} and {few} of {} samples", found.of.len() - few, found.of.len());
+                let text = format!(
+                    "two ways, taken by {} and {few} of {} samples",
+                    found.of.len() - few,
+                    found.of.len()
+                );
                 (LineColour::Category(found.of.clone()), text)
             }
             false => (LineColour::Along, format!("one way, spread {:.0} px", found.spread)),
@@ -71,7 +81,9 @@ fn choose(held_out: &HeldOut, shown: &Picked, modes: &[Modes]) -> anyhow::Result
     let mut outwards: Vec<usize> = (0..typical.len()).collect();
     outwards.sort_by_key(|at| at.abs_diff(middle));
     let (mut chosen, mut seen) = (Vec::new(), Vec::new());
-    for (candidates, most) in [(order, PARTED), (outwards.into_iter().map(|at| typical[at]).collect(), PARTED + TYPICAL)] {
+    for (candidates, most) in
+        [(order, PARTED), (outwards.into_iter().map(|at| typical[at]).collect(), PARTED + TYPICAL)]
+    {
         for i in candidates {
             let (episode, _) = held_out.place(shown.windows[i])?;
             if chosen.len() < most && !chosen.contains(&i) && !seen.contains(&episode) {
@@ -84,7 +96,13 @@ fn choose(held_out: &HeldOut, shown: &Picked, modes: &[Modes]) -> anyhow::Result
 }
 
 /// The samples of one observation on their way from noise to action, in physical units.
-fn flow(device: &Device, policy: &Policy, held_out: &HeldOut, shown: &Picked, i: usize) -> anyhow::Result<[(Figure, String); 2]> {
+fn flow(
+    device: &Device,
+    policy: &Policy,
+    held_out: &HeldOut,
+    shown: &Picked,
+    i: usize,
+) -> anyhow::Result<[(Figure, String); 2]> {
     let spec = &policy.spec;
     let (dim, request) = (spec.chunk(), spec.request());
     let options = SamplerOptions { trajectory: true, ..SamplerOptions::default() };
@@ -141,7 +159,11 @@ fn bounds<'a>(points: impl Iterator<Item = &'a [f32; 2]>) -> ([f32; 2], [f32; 2]
 fn plain(truth: &[[f32; 2]], samples: &[[f32; 2]], horizon: usize, colour: LineColour) -> Scene2d {
     let (low, high) = bounds(truth.iter().chain(samples));
     let room = [0, 1].map(|a| (high[a] - low[a]).max(1e-3) * 0.08);
-    let scene = Scene2d::new("Sampled chunks", [low[0] - room[0], low[1] - room[1]], [high[0] + room[0], high[1] + room[1]]);
+    let scene = Scene2d::new(
+        "Sampled chunks",
+        [low[0] - room[0], low[1] - room[1]],
+        [high[0] + room[0], high[1] + room[1]],
+    );
     scene
         .lines(samples, horizon, colour, 1.6, 0.5)
         .lines(truth, truth.len(), LineColour::One(Colour::INK), 2.0, 1.0)

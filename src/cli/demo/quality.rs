@@ -44,7 +44,14 @@ pub struct Quality {
 }
 
 /// Measures a policy. `chunks` were sampled for `shown`; `rate` (chunks/s) decides how many observations are affordable.
-pub fn measure(device: &Device, policy: &Policy, held_out: &HeldOut, shown: &Picked, chunks: &Chunks, rate: f64) -> anyhow::Result<Quality> {
+pub fn measure(
+    device: &Device,
+    policy: &Policy,
+    held_out: &HeldOut,
+    shown: &Picked,
+    chunks: &Chunks,
+    rate: f64,
+) -> anyhow::Result<Quality> {
     let affordable = (SAMPLING_S * rate / DRAWS as f64) as usize;
     let observations = affordable.clamp(64, MOST).min(held_out.count() / 2).max(1);
     let picked = held_out.spread(observations)?;
@@ -59,7 +66,9 @@ pub fn measure(device: &Device, policy: &Policy, held_out: &HeldOut, shown: &Pic
         chunk.fill(0.0);
         match &spec.relative_to {
             Some(relative) => relative.add(chunk, &obs[spec.request() - obs_dim..])?,
-            None => chunk.copy_from_slice(&spec.action_normalizer.offset.repeat(dim / spec.action_normalizer.offset.len())),
+            None => chunk.copy_from_slice(
+                &spec.action_normalizer.offset.repeat(dim / spec.action_normalizer.offset.len()),
+            ),
         }
     }
     normalise(spec, &picked, &mut still, 1)?;
@@ -77,7 +86,9 @@ pub fn measure(device: &Device, policy: &Policy, held_out: &HeldOut, shown: &Pic
             };
             ids.iter().flat_map(row).collect()
         };
-        let distance = |joint: bool, dim: usize| energy_distance(&side(&sides.train, joint), &side(&sides.validation, joint), dim);
+        let distance = |joint: bool, dim: usize| {
+            energy_distance(&side(&sides.train, joint), &side(&sides.validation, joint), dim)
+        };
         floors.push(distance(false, dim)?);
         joint_floors.push(distance(true, dim + obs_dim)?);
     }
@@ -113,7 +124,8 @@ fn demonstrated(spec: &PolicySpec, picked: &Picked) -> anyhow::Result<Vec<f32>> 
 /// The newest observation of each window, normalised.
 fn newest(spec: &PolicySpec, picked: &Picked) -> anyhow::Result<Vec<f32>> {
     let rows = picked.obs.chunks_exact(spec.request());
-    let mut newest: Vec<f32> = rows.flat_map(|r| r[spec.request() - spec.obs_dim..].iter().copied()).collect();
+    let mut newest: Vec<f32> =
+        rows.flat_map(|r| r[spec.request() - spec.obs_dim..].iter().copied()).collect();
     spec.obs_normalizer.normalize(&mut newest)?;
     Ok(newest)
 }
@@ -134,10 +146,14 @@ fn apart(spec: &PolicySpec, shown: &Picked, chunks: &Chunks) -> (f64, f64) {
     let (dim, actions) = (spec.chunk(), spec.action_dim);
     let (mut nearest, mut average) = (0.0, 0.0);
     let count = shown.windows.len() as f64;
-    for (truth, samples) in shown.chunks.chunks_exact(dim).zip(chunks.actions.chunks_exact(dim * chunks.samples)) {
+    for (truth, samples) in
+        shown.chunks.chunks_exact(dim).zip(chunks.actions.chunks_exact(dim * chunks.samples))
+    {
         let off = |sample: &[f32]| {
             let steps = sample.chunks_exact(actions).zip(truth.chunks_exact(actions));
-            let step = |(a, b): (&[f32], &[f32])| a.iter().zip(b).map(|(a, b)| f64::from(a - b).powi(2)).sum::<f64>().sqrt();
+            let step = |(a, b): (&[f32], &[f32])| {
+                a.iter().zip(b).map(|(a, b)| f64::from(a - b).powi(2)).sum::<f64>().sqrt()
+            };
             steps.map(step).sum::<f64>() / spec.horizon as f64
         };
         let all: Vec<f64> = samples.chunks_exact(dim).map(off).collect();

@@ -89,7 +89,11 @@ pub fn latency(device: &Device, policy: &Policy, held_out: &Picked) -> anyhow::R
     let begin = Instant::now();
     for (n, obs) in held_out.obs.chunks_exact(policy.spec.request()).cycle().take(1000).enumerate() {
         let start = Instant::now();
-        sampler.sample(obs, Noise::Seed { seed: policy.spec.provenance.seed, request: n as u64 }, &mut action)?;
+        sampler.sample(
+            obs,
+            Noise::Seed { seed: policy.spec.provenance.seed, request: n as u64 },
+            &mut action,
+        )?;
         times.push(start.elapsed());
         if begin.elapsed() > Duration::from_secs(1) && n >= 10 {
             break;

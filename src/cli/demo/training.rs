@@ -50,7 +50,8 @@ pub fn run(trainer: &mut Trainer, interrupt: Interrupt) -> anyhow::Result<Record
     while trainer.step() < steps {
         let before = Instant::now();
         let now = trainer.advance(every.min(steps - trainer.step()))?;
-        let rate = (now.step - (now.step - 1) / every * every) as f64 / before.elapsed().as_secs_f64().max(1e-9);
+        let rate =
+            (now.step - (now.step - 1) / every * every) as f64 / before.elapsed().as_secs_f64().max(1e-9);
         let due = now.step == steps || now.step - validated >= validate_every;
         let val_loss = if due { trainer.validate()? } else { None };
         if due {
@@ -62,7 +63,11 @@ pub fn run(trainer: &mut Trainer, interrupt: Interrupt) -> anyhow::Result<Record
         bar.set_message(message.clone());
         // Where no bar is drawn, a line now and then.
         if quiet && due && now.step - told >= steps / 5 {
-            note_line(&format!("  step {:>5} of {}  {message}", grouped(now.step as i64), grouped(steps as i64)));
+            note_line(&format!(
+                "  step {:>5} of {}  {message}",
+                grouped(now.step as i64),
+                grouped(steps as i64)
+            ));
             told = now.step;
         }
         lines.push(MetricsLine {
