@@ -44,6 +44,11 @@ impl Context {
         Context { global }
     }
 
+    /// What `--device` says.
+    pub fn device_choice(&self) -> &DeviceChoice {
+        &self.global.device
+    }
+
     /// The CPU executor, as wide as `--threads` says.
     pub fn cpu(&self) -> anyhow::Result<Cpu> {
         Ok(match self.global.threads {

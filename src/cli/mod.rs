@@ -5,6 +5,7 @@
 
 mod bench;
 mod common;
+mod demo;
 mod devices;
 mod errors;
 mod output;
@@ -36,6 +37,7 @@ macro_rules! commands {
 }
 
 commands! {
+    Demo(demo::Demo),
     Devices(devices::Devices),
     Train(train::Train),
     Sample(sample::Sample),
@@ -55,6 +57,7 @@ struct Cli {
 
 const AFTER_HELP: &str = "\
 Examples:
+  advect demo                             train and sample on Push-T, and see the report
   advect devices                          what there is, and what auto takes
   advect train --data demos.npz --out policy.safetensors
   advect sample policy.safetensors --obs obs.npy --batch 64 --out actions.npy

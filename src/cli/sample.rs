@@ -178,7 +178,8 @@ impl Run for Sample {
         };
         let log_prob_ms = log_prob.as_ref().map(|_| 1e3 * clock.elapsed().as_secs_f64());
 
-        let trajectory_shape = trajectory.as_ref().map(|_| [m, self.batch, steps + 1, spec.horizon, spec.action_dim]);
+        let trajectory_shape =
+            trajectory.as_ref().map(|_| [m, self.batch, steps + 1, spec.horizon, spec.action_dim]);
         let log_prob_shape = log_prob.as_ref().map(|_| [m, self.batch]);
         let mut files: Vec<(&Path, Vec<usize>, &[f32])> = vec![(&self.out, shape.to_vec(), &actions)];
         if let (Some(path), Some(shape), Some(data)) = (&self.trajectory, trajectory_shape, &trajectory) {
@@ -219,10 +220,14 @@ impl Sample {
             }
         }
         let adaptive = matches!(self.solver, Solver::Adaptive { .. });
-        for (given, option) in [(self.trajectory.is_some(), "--trajectory"), (self.times.is_some(), "--times")] {
+        for (given, option) in
+            [(self.trajectory.is_some(), "--trajectory"), (self.times.is_some(), "--times")]
+        {
             if adaptive && given {
                 let needed = "needed a solver with fixed steps, as euler:10";
-                return Err(Usage(format!("{option}: {} chooses its own steps, {needed}", self.solver)).into());
+                return Err(
+                    Usage(format!("{option}: {} chooses its own steps, {needed}", self.solver)).into()
+                );
             }
         }
         let outputs: Vec<&Path> = self.outputs().collect();
@@ -235,7 +240,10 @@ impl Sample {
     }
 
     fn outputs(&self) -> impl Iterator<Item = &Path> {
-        [Some(&self.out), self.trajectory.as_ref(), self.log_prob.as_ref()].into_iter().flatten().map(PathBuf::as_path)
+        [Some(&self.out), self.trajectory.as_ref(), self.log_prob.as_ref()]
+            .into_iter()
+            .flatten()
+            .map(PathBuf::as_path)
     }
 
     fn steps(&self) -> usize {
@@ -254,8 +262,14 @@ impl Sample {
         let needed = 4 * chunks * (1 + states + noise);
         let needed = u64::try_from(needed).unwrap_or(u64::MAX);
         if let Some(have) = memory::available().filter(|have| needed > *have) {
-            let what = format!("{} of {}", grouped_product(shape[0], self.batch), count(shape[0], "observation"));
-            bail!("out of memory: --batch {}: {what} need {}, this machine has {} free", self.batch, bytes(needed), bytes(have));
+            let what =
+                format!("{} of {}", grouped_product(shape[0], self.batch), count(shape[0], "observation"));
+            bail!(
+                "out of memory: --batch {}: {what} need {}, this machine has {} free",
+                self.batch,
+                bytes(needed),
+                bytes(have)
+            );
         }
         if needed >= isize::MAX as u64 {
             bail!("out of memory: --batch {}: the chunks need {}", self.batch, bytes(needed));
@@ -263,7 +277,14 @@ impl Sample {
         Ok(())
     }
 
-    fn densities(&self, policy: &Policy, device: &Device, obs: &[f32], actions: &[f32], weights: Weights) -> anyhow::Result<Vec<f32>> {
+    fn densities(
+        &self,
+        policy: &Policy,
+        device: &Device,
+        obs: &[f32],
+        actions: &[f32],
+        weights: Weights,
+    ) -> anyhow::Result<Vec<f32>> {
         let divergence = match self.log_prob_divergence {
             DivergenceArg::Exact => Divergence::Exact,
             DivergenceArg::Hutchinson(probes) => Divergence::Hutchinson { probes, seed: self.seed },
@@ -286,9 +307,13 @@ fn history(path: &Path, obs: Array, spec: &PolicySpec) -> anyhow::Result<Vec<f32
     let (history, dim) = (spec.history, spec.obs_dim);
     match obs.shape[..] {
         [m, h, d] if m > 0 && h == history && d == dim => Ok(obs.data),
-        [m, d] if m > 0 && d == dim => {
-            Ok(obs.data.chunks_exact(dim).flat_map(|row| std::iter::repeat_n(row, history)).flatten().copied().collect())
-        }
+        [m, d] if m > 0 && d == dim => Ok(obs
+            .data
+            .chunks_exact(dim)
+            .flat_map(|row| std::iter::repeat_n(row, history))
+            .flatten()
+            .copied()
+            .collect()),
         _ => bail!(
             "{}: wrong shape: found {:?}, needed [M, {history}, {dim}] or [M, {dim}] with M at least 1",
             path.display(),

@@ -103,7 +103,8 @@ struct Summary<'a> {
 impl Run for Train {
     fn run(self, cx: &Context) -> anyhow::Result<()> {
         let config = self.settings()?;
-        let episodes = Episodes::load_npz(&self.data, &config.data).map_err(|e| in_file(&self.data, e.into()))?;
+        let episodes =
+            Episodes::load_npz(&self.data, &config.data).map_err(|e| in_file(&self.data, e.into()))?;
         // Better now than after the first thousand steps.
         drop(Aside::create(&self.out)?);
         if self.out.is_dir() {
@@ -236,7 +237,10 @@ fn show(bar: &ProgressBar, event: &Event, total: u64) {
             if bar.is_hidden() {
                 let (step, total) = (grouped(line.step as i64), grouped(total as i64));
                 let (loss, speed) = (short(line.loss), short(line.steps_per_s));
-                note_line(&format!("step {step} of {total}  loss {loss}  validation {}  {speed} steps/s", short(val)));
+                note_line(&format!(
+                    "step {step} of {total}  loss {loss}  validation {}  {speed} steps/s",
+                    short(val)
+                ));
             }
         }
         Event::Saved(_) => {}
@@ -280,6 +284,9 @@ mod tests {
     #[test]
     fn durations_are_short() {
         let text = |s: f64| duration(Duration::from_secs_f64(s));
-        assert_eq!([text(2.34), text(59.0), text(61.0), text(7322.0)], ["2.3 s", "59 s", "1 min 1 s", "2 h 2 min"]);
+        assert_eq!(
+            [text(2.34), text(59.0), text(61.0), text(7322.0)],
+            ["2.3 s", "59 s", "1 min 1 s", "2 h 2 min"]
+        );
     }
 }

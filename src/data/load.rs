@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::aside::open;
 use super::episodes::{EpisodeArrays, Episodes};
 use super::error::DataError;
-use super::npy::{Decoded, Element, decode};
+use super::npy::{Array, Decoded, Element, decode};
 
 /// Which arrays of a file are what: the `[data]` table of a run's configuration.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -87,6 +87,15 @@ impl Episodes {
         let episodes = Self::checked(arrays, names)?;
         if spec.successful_only { episodes.successful() } else { Ok(episodes) }
     }
+}
+
+/// Reads one array of a .npz as f32, row-major; None where the file has no array of that name.
+///
+/// # Errors
+/// [`DataError`] if the file is missing or no archive, or the array has another dtype or is truncated.
+pub fn read_npz_f32(path: impl AsRef<Path>, array: &str) -> Result<Option<Array>, DataError> {
+    let found = Archive::open(path.as_ref())?.read(array)?;
+    Ok(found.map(|(shape, data)| Array { shape, data }))
 }
 
 struct Archive<'a> {
@@ -239,6 +248,18 @@ mod tests {
         let spec = DataSpec { successful_only: true, fps: Some(20.0), ..DataSpec::default() };
         let kept = Episodes::load_npz(&path, &spec).unwrap();
         assert_eq!((kept.count(), kept.fps()), (successes, Some(20.0)));
+    }
+
+    #[test]
+    fn single_arrays_are_read_or_known_to_be_missing() {
+        let (_folder, path) = minimal().close();
+        let obs = read_npz_f32(&path, "obs").unwrap().unwrap();
+        assert_eq!((obs.shape, obs.data[5]), (vec![3, 2], 6.0));
+        assert!(read_npz_f32(&path, "state").unwrap().is_none());
+        assert!(matches!(
+            read_npz_f32(path.join("x"), "obs"),
+            Err(DataError::Read { .. } | DataError::NotFound { .. })
+        ));
     }
 
     #[test]

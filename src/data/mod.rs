@@ -1,4 +1,4 @@
-//! Demonstrations: files, episodes, validation split, windows and sample quality (see docs/architecture.md).
+//! Demonstrations: files, episodes, validation split, windows and sample quality.
 //!
 //! The way through: [`Episodes::load_npz`] reads and checks a file, [`split_episodes`] holds episodes out,
 //! [`Windows`] says where every training example lies. Fitting a normaliser is [`crate::policy::normalizer`].
@@ -15,7 +15,7 @@ mod windows;
 pub use aside::{Aside, WriteError, write_aside};
 pub use episodes::{EpisodeArrays, Episodes};
 pub use error::DataError;
-pub use load::DataSpec;
+pub use load::{DataSpec, read_npz_f32};
 pub use npy::{Array, NpyWriter, read_npy_f32, write_npy_f32};
 pub use quality::{Estimate, energy_distance, energy_over_draws, mean_and_standard_error};
 pub use split::{Split, split_episodes};

@@ -69,7 +69,8 @@ pub(super) fn resolve(choice: &DeviceChoice, reports: &[AdapterReport]) -> Resul
             }
             // '4090' is more likely a model than the 4091st adapter.
             let model = index.to_string();
-            best(reports, |r| r.name.contains(&model)).ok_or_else(unknown)
+            let numbers = |r: &AdapterReport| r.name.split(|c: char| !c.is_ascii_digit()).any(|n| n == model);
+            best(reports, numbers).ok_or_else(unknown)
         }
         DeviceChoice::Name(name) => {
             let name = name.to_lowercase();

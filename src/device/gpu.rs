@@ -230,19 +230,16 @@ impl Gpu {
         health.check_lost()?;
         let result = catch_unwind(AssertUnwindSafe(|| device.poll(poll)));
         match result {
-            Ok(Ok(status)) => health.check().map(|()| status),
+            Ok(Ok(status)) => health.check().map(|()| status).map_err(|error| self.explain(error)),
             Ok(Err(PollError::Timeout)) => {
                 health.check()?;
                 let waited_ms = u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX);
                 Err(DeviceError::Timeout { what: "GPU work", waited_ms })
             }
             Ok(Err(PollError::WrongSubmissionIndex(asked, last))) => {
-                // A submission to a device that died meanwhile never happened. The early return of wgpu's poll skips
-                // the callbacks; a second poll delivers the loss.
-                let _ = catch_unwind(AssertUnwindSafe(|| device.poll(PollType::Poll)));
-                health.check()?;
+                // A submission to a device that died meanwhile never happened.
                 let message = format!("submission {asked} was never made (the last one is {last})");
-                Err(DeviceError::Validation { message })
+                Err(self.explain(DeviceError::Validation { message }))
             }
             Err(panic) => {
                 let text = panic.downcast_ref::<String>().map(String::as_str);
@@ -251,6 +248,17 @@ impl Gpu {
                 Err(health.lost_error())
             }
         }
+    }
+
+    /// The loss of the device in place of an error that is only its consequence. wgpu delivers a loss in the poll that
+    /// finds the queue empty, which may come after the calls that fail for it.
+    pub(super) fn explain(&self, error: DeviceError) -> DeviceError {
+        let Inner { device, health, .. } = &*self.inner;
+        let settle = PollType::Wait { submission_index: None, timeout: Some(Duration::from_secs(1)) };
+        if !health.is_lost() {
+            let _ = catch_unwind(AssertUnwindSafe(|| device.poll(settle)));
+        }
+        health.check_lost().err().unwrap_or(error)
     }
 }
 

@@ -143,10 +143,8 @@ impl Readback {
                 return Err(DeviceError::Timeout { what: "readback", waited_ms: timeout.as_millis() as u64 });
             }
             _ => {
-                self.gpu.check()?;
-                return Err(DeviceError::Validation {
-                    message: "the staging memory could not be mapped".into(),
-                });
+                let message = "the staging memory could not be mapped".into();
+                return Err(self.gpu.explain(DeviceError::Validation { message }));
             }
         }
         let copied = if out.is_empty() {

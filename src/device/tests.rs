@@ -331,7 +331,8 @@ fn a_destroyed_device_is_lost_everywhere() {
             gpu.raw_device().destroy();
             let late = gpu.submit(&[Command::Run(&list)]);
             if let Ok(late) = late {
-                assert!(gpu.wait(&late, WAIT).unwrap_err().is_lost());
+                let error = gpu.wait(&late, WAIT).unwrap_err();
+                assert!(error.is_lost(), "{error:?}");
             }
         }
         let lost = |result: Result<(), DeviceError>| {
@@ -363,8 +364,10 @@ fn a_device_lost_unnoticed_fails_softly() {
     let _ = gpu.write(&x, 0, &[0; 4]);
     let _ = gpu.create_storage("late", 64);
     let mut out = [0u8; 16];
-    assert!(back.fetch(&submission, &mut out, WAIT).unwrap_err().is_lost());
-    assert!(gpu.read(&z, 0, &mut out).unwrap_err().is_lost());
+    let error = back.fetch(&submission, &mut out, WAIT).unwrap_err();
+    assert!(error.is_lost(), "{error:?}");
+    let error = gpu.read(&z, 0, &mut out).unwrap_err();
+    assert!(error.is_lost(), "{error:?}");
 }
 
 #[test]

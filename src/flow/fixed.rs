@@ -21,7 +21,8 @@ pub mod names {
 }
 
 /// The input names of a field's graph.
-pub(super) const INPUTS: FieldInputs<'static> = FieldInputs { state: "state", time: "time", time_per_sample: false };
+pub(super) const INPUTS: FieldInputs<'static> =
+    FieldInputs { state: "state", time: "time", time_per_sample: false };
 
 /// What a program integrates.
 #[derive(Clone, Copy)]
@@ -47,10 +48,15 @@ pub(super) fn field_graph(field: &dyn Field, batch: Batch, time_rows: usize) -> 
         request.push(g.repeat_rows(input, batch.samples)?);
     }
     let v = field.velocity(&mut g, state, time, &request)?;
-    let allowed: Vec<&str> = [INPUTS.state, INPUTS.time].into_iter().chain(field.request().iter().map(|r| r.0)).collect();
+    let allowed: Vec<&str> =
+        [INPUTS.state, INPUTS.time].into_iter().chain(field.request().iter().map(|r| r.0)).collect();
     check_inputs(&g, &allowed)?;
     if g.shape(v).rows() != batch.rows() || g.shape(v).cols() != field.dim() {
-        return Err(crate::graph::error::shape_error("field", &[g.shape(v)], "a velocity of the state's shape"));
+        return Err(crate::graph::error::shape_error(
+            "field",
+            &[g.shape(v)],
+            "a velocity of the state's shape",
+        ));
     }
     Ok((g, v))
 }
@@ -71,7 +77,14 @@ pub(super) fn resident_inputs(
 }
 
 /// Adds the integration to `program`, which may already hold a phase that fills `start`.
-pub fn build(program: &mut Program, field: &dyn Field, layout: &ParamLayout, batch: Batch, spec: &FixedSpec<'_>, start: BufferId) -> Result<BufferId> {
+pub fn build(
+    program: &mut Program,
+    field: &dyn Field,
+    layout: &ParamLayout,
+    batch: Batch,
+    spec: &FixedSpec<'_>,
+    start: BufferId,
+) -> Result<BufferId> {
     let (rows, dim) = (batch.rows(), field.dim());
     let Tableau { c, a, b, .. } = *spec.tableau;
     let steps = spec.times.len() - 1;
@@ -104,13 +117,22 @@ pub fn build(program: &mut Program, field: &dyn Field, layout: &ParamLayout, bat
         false => None,
     };
     let keep = |program: &mut Program, s: usize, x: BufferId| match trajectory {
-        Some(t) => program.push(copy::command([rows, dim], 0, dim, (x, View::dense(0, dim)), (t, View::dense(s * rows * dim, dim)))),
+        Some(t) => program.push(copy::command(
+            [rows, dim],
+            0,
+            dim,
+            (x, View::dense(0, dim)),
+            (t, View::dense(s * rows * dim, dim)),
+        )),
         None => Ok(()),
     };
     keep(program, 0, start)?;
     // k_j is needed on its own unless only the very next stage (or the step) uses it, and alone.
-    let alone = |j: usize, row: &[f64]| row[j] != 0.0 && row.iter().enumerate().all(|(i, v)| i == j || *v == 0.0);
-    let uses = |j: usize| a.iter().filter(|r| r.get(j).is_some_and(|v| *v != 0.0)).count() + usize::from(b[j] != 0.0);
+    let alone =
+        |j: usize, row: &[f64]| row[j] != 0.0 && row.iter().enumerate().all(|(i, v)| i == j || *v == 0.0);
+    let uses = |j: usize| {
+        a.iter().filter(|r| r.get(j).is_some_and(|v| *v != 0.0)).count() + usize::from(b[j] != 0.0)
+    };
     let empty = program.empty();
     let mut x = start;
     for s in 0..steps {
@@ -136,7 +158,15 @@ pub fn build(program: &mut Program, field: &dyn Field, layout: &ParamLayout, bat
             staged.lower_evaluation(program, evaluation[s][i], &inputs, Tail::Store, (ks, i * rows * dim))?;
             let out = if last { next } else { program.temporary(rows * dim)? };
             let coefficients: Vec<f32> = row.iter().take(i + 1).map(|v| *v as f32).collect();
-            program.push(ode_combine::command([rows, dim], &coefficients, StepSize::Scalar(h as f32), (x, 0), (ks, 0), (out, 0), empty))?;
+            program.push(ode_combine::command(
+                [rows, dim],
+                &coefficients,
+                StepSize::Scalar(h as f32),
+                (x, 0),
+                (ks, 0),
+                (out, 0),
+                empty,
+            ))?;
             at = out;
         }
         x = next;

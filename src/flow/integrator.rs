@@ -9,7 +9,7 @@ use super::solver::{check_times, even_times};
 use super::{Field, FlowError, Result, Solver};
 use crate::device::{CounterSnapshot, Cpu, Device};
 use crate::graph::{GraphError, ParamLayout, Plan, Program, Session};
-use crate::kernel::ode_control::{ControlParams, records};
+use crate::kernel::ode_control::{ControlParams, record};
 use crate::kernel::state::{State, WORDS};
 use crate::kernel::{BufferId, Target, draw, philox};
 use rayon::prelude::*;
@@ -32,7 +32,8 @@ impl Batch {
 }
 
 /// Adds commands after the integration: from (program, batch, result, request buffers) to the buffer that is read.
-pub type Finish<'a> = &'a dyn Fn(&mut Program, Batch, BufferId, &[(&'static str, BufferId)]) -> crate::graph::Result<BufferId>;
+pub type Finish<'a> =
+    &'a dyn Fn(&mut Program, Batch, BufferId, &[(&'static str, BufferId)]) -> crate::graph::Result<BufferId>;
 
 /// What an integrator does besides integrating.
 #[derive(Clone, Copy)]
@@ -73,7 +74,7 @@ pub enum Start<'a> {
 pub const NOISE_STREAM: u32 = 1;
 
 /// Rows of a block on the CPU: activations of a 256-wide network stay in a core's second-level cache.
-const BLOCK: usize = 128;
+const BLOCK: usize = 64;
 /// Adaptive steps between two looks at how many samples still move.
 const STEPS_PER_LOOK: usize = 8;
 
@@ -122,11 +123,23 @@ struct Phases {
 
 impl Integrator {
     /// Compiles `field` with `solver` for a batch on a device. Parameters start as zeros: see [`Integrator::set_params`].
-    pub fn new(device: &Device, field: &dyn Field, layout: &ParamLayout, solver: Solver, batch: Batch, options: &IntegrateOptions<'_>) -> Result<Integrator> {
-        let values = batch.requests.checked_mul(batch.samples).and_then(|rows| rows.checked_mul(field.dim().max(1)));
+    pub fn new(
+        device: &Device,
+        field: &dyn Field,
+        layout: &ParamLayout,
+        solver: Solver,
+        batch: Batch,
+        options: &IntegrateOptions<'_>,
+    ) -> Result<Integrator> {
+        let values =
+            batch.requests.checked_mul(batch.samples).and_then(|rows| rows.checked_mul(field.dim().max(1)));
         if values.is_none_or(|n| n == 0 || n > isize::MAX as usize / 4) {
             let found = batch.requests as f64 * batch.samples as f64;
-            return Err(FlowError::Range { what: "batch", found, needed: "at least one request and one sample, and no more than memory holds" });
+            return Err(FlowError::Range {
+                what: "batch",
+                found,
+                needed: "at least one request and one sample, and no more than memory holds",
+            });
         }
         let times = match (options.times, solver) {
             (Some(t), _) => t.to_vec(),
@@ -135,7 +148,10 @@ impl Integrator {
         };
         check_times(&times)?;
         if matches!(solver, Solver::Adaptive { .. }) && (options.trajectory || times.len() > 2) {
-            return Err(FlowError::Unsupported { solver: solver.to_string(), what: "a trajectory or inner grid times" });
+            return Err(FlowError::Unsupported {
+                solver: solver.to_string(),
+                what: "a trajectory or inner grid times",
+            });
         }
         let (block, threads, cpu) = match device {
             Device::Gpu(_) => (batch, 1, None),
@@ -161,7 +177,18 @@ impl Integrator {
         }
         lanes.insert(0, first);
         let (t0, t1) = (times[0], times[times.len() - 1]);
-        Ok(Integrator { solver, batch, dim: field.dim(), steps: times.len() - 1, t0, t1, max_steps: options.max_steps, lanes, block, cpu })
+        Ok(Integrator {
+            solver,
+            batch,
+            dim: field.dim(),
+            steps: times.len() - 1,
+            t0,
+            t1,
+            max_steps: options.max_steps,
+            lanes,
+            block,
+            cpu,
+        })
     }
 
     /// The compiled plan (on the CPU that of one block).
@@ -208,10 +235,26 @@ impl Integrator {
 
     /// Integrates: `requests` has one slice [requests, columns] per input of the field, `out` is [rows, output columns],
     /// `trajectory` (if compiled in) [steps + 1, rows, dim].
-    pub fn run(&mut self, start: Start<'_>, requests: &[&[f32]], out: &mut [f32], mut trajectory: Option<&mut [f32]>) -> Result<()> {
+    pub fn run(
+        &mut self,
+        start: Start<'_>,
+        requests: &[&[f32]],
+        out: &mut [f32],
+        mut trajectory: Option<&mut [f32]>,
+    ) -> Result<()> {
         self.check(start, requests, out, trajectory.as_deref())?;
         let (rows, block_rows) = (self.batch.rows(), self.block.rows());
-        let shared = Shared { requests, start, batch: self.batch, block: self.block, dim: self.dim, solver: self.solver, t0: self.t0, t1: self.t1, max_steps: self.max_steps };
+        let shared = Shared {
+            requests,
+            start,
+            batch: self.batch,
+            block: self.block,
+            dim: self.dim,
+            solver: self.solver,
+            t0: self.t0,
+            t1: self.t1,
+            max_steps: self.max_steps,
+        };
         let cols = self.lanes[0].output_cols;
         let want = trajectory.is_some();
         let keep = if want { (self.steps + 1) * self.dim } else { 0 };
@@ -227,10 +270,16 @@ impl Integrator {
             if want {
                 let work = work.zip(kept.par_chunks_mut(empty_or(per_lane * keep)));
                 cpu.install(|| {
-                    work.try_for_each(|((i, (lane, out)), kept)| shared.lane(lane, i * per_lane, out.len() / cols, out, kept))
+                    work.try_for_each(|((i, (lane, out)), kept)| {
+                        shared.lane(lane, i * per_lane, out.len() / cols, out, kept)
+                    })
                 })?;
             } else {
-                cpu.install(|| work.try_for_each(|(i, (lane, out))| shared.lane(lane, i * per_lane, out.len() / cols, out, &mut [])))?;
+                cpu.install(|| {
+                    work.try_for_each(|(i, (lane, out))| {
+                        shared.lane(lane, i * per_lane, out.len() / cols, out, &mut [])
+                    })
+                })?;
             }
         }
         if let Some(all) = trajectory.as_mut() {
@@ -253,7 +302,13 @@ impl Integrator {
         }
     }
 
-    fn check(&self, start: Start<'_>, requests: &[&[f32]], out: &[f32], trajectory: Option<&[f32]>) -> Result<()> {
+    fn check(
+        &self,
+        start: Start<'_>,
+        requests: &[&[f32]],
+        out: &[f32],
+        trajectory: Option<&[f32]>,
+    ) -> Result<()> {
         let length = |name: &str, found: usize, needed: usize| match found == needed {
             true => Ok(()),
             false => Err(FlowError::Graph(GraphError::Length { name: name.into(), found, needed })),
@@ -269,7 +324,10 @@ impl Integrator {
         length("result", out.len(), rows * self.lanes[0].output_cols)?;
         if let Some(t) = trajectory {
             if self.lanes[0].trajectory.is_none() {
-                return Err(FlowError::Unsupported { solver: self.solver.to_string(), what: "a trajectory, which was not compiled in" });
+                return Err(FlowError::Unsupported {
+                    solver: self.solver.to_string(),
+                    what: "a trajectory, which was not compiled in",
+                });
             }
             length("trajectory", t.len(), (self.steps + 1) * rows * self.dim)?;
         }
@@ -292,9 +350,16 @@ struct Shared<'a> {
 
 impl Shared<'_> {
     /// Runs the blocks of rows `first .. first + rows` on one lane.
-    fn lane(&self, lane: &mut Lane, first: usize, rows: usize, out: &mut [f32], kept: &mut [f32]) -> Result<()> {
+    fn lane(
+        &self,
+        lane: &mut Lane,
+        first: usize,
+        rows: usize,
+        out: &mut [f32],
+        kept: &mut [f32],
+    ) -> Result<()> {
         let block = self.block.rows();
-        let per_row = if rows == 0 { 0 } else { kept.len() / rows };
+        let per_row = kept.len().checked_div(rows).unwrap_or(0);
         for at in (0..rows).step_by(block) {
             let n = block.min(rows - at);
             let cols = lane.output_cols;
@@ -349,7 +414,13 @@ impl Shared<'_> {
             Start::Noise { seed, request } => {
                 lane.scratch.clear();
                 lane.scratch.resize(n * self.dim, 0.0);
-                philox::fill_normal(seed, NOISE_STREAM, request, (first * self.dim) as u64, &mut lane.scratch);
+                philox::fill_normal(
+                    seed,
+                    NOISE_STREAM,
+                    request,
+                    (first * self.dim) as u64,
+                    &mut lane.scratch,
+                );
                 lane.session.write(lane.start, &lane.scratch)?;
                 lane.session.write(lane.state, bytemuck::cast_slice(&[State::new(seed, request)]))?;
                 Ok(false)
@@ -358,8 +429,15 @@ impl Shared<'_> {
     }
 
     /// Integrates and reads the result and the state words.
-    fn integrate(&self, lane: &mut Lane, n: usize, noise: bool, out: &mut [f32], state: &mut [f32; WORDS]) -> Result<()> {
-        let Lane { session, phases, output, state: state_id, control, non_finite, .. } = lane;
+    fn integrate(
+        &self,
+        lane: &mut Lane,
+        n: usize,
+        noise: bool,
+        out: &mut [f32],
+        state: &mut [f32; WORDS],
+    ) -> Result<()> {
+        let Lane { session, phases, output, state: state_id, control, non_finite, scratch, .. } = lane;
         let all = if noise { &phases.with_noise } else { &phases.all };
         let words = if *non_finite { WORDS } else { 0 };
         let Some([control, active]) = *control else {
@@ -368,7 +446,10 @@ impl Shared<'_> {
         };
         let block = self.block.rows();
         let interval = (self.t1 - self.t0) as f32;
-        session.write(control, &records(block, self.t0 as f32, self.t1 as f32, FIRST_STEP * interval))?;
+        let begin = record(self.t0 as f32, self.t1 as f32, FIRST_STEP * interval);
+        scratch.clear();
+        (0..block).for_each(|_| scratch.extend(begin));
+        session.write(control, scratch)?;
         session.write_u32(active, &[block as u32, 0])?;
         session.run_serial(all)?;
         let mut counts = [0u32; 2];
@@ -384,7 +465,12 @@ impl Shared<'_> {
         }
         let unfinished = (counts[0] + counts[1]) as usize;
         if unfinished > 0 {
-            return Err(FlowError::Unfinished { solver: self.solver.to_string(), unfinished, rows: n, steps: done });
+            return Err(FlowError::Unfinished {
+                solver: self.solver.to_string(),
+                unfinished,
+                rows: n,
+                steps: done,
+            });
         }
         let finish = phases.finish;
         session.run_reading(finish.as_slice(), &mut [(*output, out), (*state_id, &mut state[..words])])?;
@@ -400,7 +486,8 @@ impl Lane {
             Err(_) => None,
         };
         let finish_phase = if finish { Some(plan.phase("finish")?) } else { None };
-        let mut all = vec![plan.phase("request")?, plan.phase(if control.is_some() { "start" } else { "steps" })?];
+        let mut all =
+            vec![plan.phase("request")?, plan.phase(if control.is_some() { "start" } else { "steps" })?];
         if control.is_none() {
             all.extend(finish_phase);
         }
@@ -408,7 +495,11 @@ impl Lane {
         let step = plan.phase("step").ok();
         let phases = Phases { load: plan.phase("load")?, all, with_noise, step, finish: finish_phase };
         let output = plan.buffer(if finish { OUTPUT } else { names::RESULT })?;
-        let requests = field.request().iter().map(|(name, cols)| Ok((plan.buffer(name)?, *cols))).collect::<Result<Vec<_>>>()?;
+        let requests = field
+            .request()
+            .iter()
+            .map(|(name, cols)| Ok((plan.buffer(name)?, *cols)))
+            .collect::<Result<Vec<_>>>()?;
         Ok(Lane {
             params: plan.buffer(names::PARAMS)?,
             start: plan.buffer(names::START)?,
@@ -431,7 +522,15 @@ pub const OUTPUT: &str = "output";
 /// Seed, request number and the count of non-finite values.
 pub const STATE: &str = "state";
 
-fn plan(device: &Device, field: &dyn Field, layout: &ParamLayout, solver: Solver, batch: Batch, times: &[f64], options: &IntegrateOptions<'_>) -> crate::graph::Result<Plan> {
+fn plan(
+    device: &Device,
+    field: &dyn Field,
+    layout: &ParamLayout,
+    solver: Solver,
+    batch: Batch,
+    times: &[f64],
+    options: &IntegrateOptions<'_>,
+) -> crate::graph::Result<Plan> {
     let target = Target::of(device);
     let mut program = Program::new(target);
     let (rows, dim) = (batch.rows(), field.dim());
@@ -442,7 +541,12 @@ fn plan(device: &Device, field: &dyn Field, layout: &ParamLayout, solver: Solver
     program.push(draw::command(draw::Law::Normal, rows * dim, 0, NOISE_STREAM, state, empty, (start, 0)))?;
     let result = match solver {
         Solver::Fixed { method, .. } => {
-            let spec = FixedSpec { tableau: method.tableau(), times, trajectory: options.trajectory, staging: options.staging };
+            let spec = FixedSpec {
+                tableau: method.tableau(),
+                times,
+                trajectory: options.trajectory,
+                staging: options.staging,
+            };
             fixed::build(&mut program, field, layout, batch, &spec, start)?
         }
         Solver::Adaptive { method, rtol, atol } => {

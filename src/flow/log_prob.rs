@@ -42,7 +42,13 @@ impl Field for Augmented<'_> {
         inputs
     }
 
-    fn velocity(&self, g: &mut Graph, state: Value, time: Value, request: &[Value]) -> crate::graph::Result<Value> {
+    fn velocity(
+        &self,
+        g: &mut Graph,
+        state: Value,
+        time: Value,
+        request: &[Value],
+    ) -> crate::graph::Result<Value> {
         let x = g.slice(state, 0, self.field.dim())?;
         let (probe, inner) = match request.split_last() {
             Some((probe, inner)) => (*probe, inner),
@@ -68,7 +74,14 @@ pub struct LogProb {
 
 impl LogProb {
     /// Compiles the log-likelihood of `batch.rows()` states under `field` by a fixed-step `solver`.
-    pub fn new(device: &Device, field: &dyn Field, layout: &ParamLayout, solver: Solver, batch: Batch, divergence: Divergence) -> Result<LogProb> {
+    pub fn new(
+        device: &Device,
+        field: &dyn Field,
+        layout: &ParamLayout,
+        solver: Solver,
+        batch: Batch,
+        divergence: Divergence,
+    ) -> Result<LogProb> {
         let dim = field.dim();
         let probes = match divergence {
             Divergence::Exact => dim,
@@ -96,7 +109,7 @@ impl LogProb {
         self.integrator.set_params(values)
     }
 
-    /// Natural-log densities [rows] of `x1` [rows, dim] given the requests ([rows, columns] each, one per row), and where the
+    /// Natural-log densities \[rows\] of `x1` [rows, dim] given the requests ([rows, columns] each, one per row), and where the
     /// states come from at t = 0, [rows, dim].
     pub fn run(&mut self, x1: &[f32], requests: &[&[f32]]) -> Result<(Vec<f64>, Vec<f32>)> {
         self.run_from(0, x1, requests)
@@ -104,10 +117,19 @@ impl LogProb {
 
     /// As [`LogProb::run`] for rows that begin at number `first_row` of a longer list: each row has the Rademacher vectors of
     /// its number, however the list is cut.
-    pub fn run_from(&mut self, first_row: usize, x1: &[f32], requests: &[&[f32]]) -> Result<(Vec<f64>, Vec<f32>)> {
+    pub fn run_from(
+        &mut self,
+        first_row: usize,
+        x1: &[f32],
+        requests: &[&[f32]],
+    ) -> Result<(Vec<f64>, Vec<f32>)> {
         let (rows, dim, probes) = (self.rows, self.dim, self.probes);
         let repeat = |data: &[f32], cols: usize| -> Vec<f32> {
-            data.chunks_exact(cols.max(1)).flat_map(|row| std::iter::repeat_n(row, probes)).flatten().copied().collect()
+            data.chunks_exact(cols.max(1))
+                .flat_map(|row| std::iter::repeat_n(row, probes))
+                .flatten()
+                .copied()
+                .collect()
         };
         let mut start = Vec::with_capacity(rows * probes * (dim + 1));
         for row in x1.chunks_exact(dim) {
@@ -116,7 +138,8 @@ impl LogProb {
                 start.push(0.0);
             }
         }
-        let mut inputs: Vec<Vec<f32>> = requests.iter().zip(&self.request_cols).map(|(d, c)| repeat(d, *c)).collect();
+        let mut inputs: Vec<Vec<f32>> =
+            requests.iter().zip(&self.request_cols).map(|(d, c)| repeat(d, *c)).collect();
         inputs.push(self.probe_vectors(first_row));
         let slices: Vec<&[f32]> = inputs.iter().map(Vec::as_slice).collect();
         let mut end = vec![0.0; start.len()];

@@ -23,7 +23,9 @@ use crate::graph::GraphError;
 #[non_exhaustive]
 pub enum FlowError {
     /// A solver's text that cannot be read.
-    #[error("solver {text:?}: {reason}; needed euler:N, midpoint:N, heun:N, rk4:N, rk4_38:N, bosh3:RTOL[:ATOL], dopri5:RTOL[:ATOL] or tsit5:RTOL[:ATOL]")]
+    #[error(
+        "solver {text:?}: {reason}; needed euler:N, midpoint:N, heun:N, rk4:N, rk4_38:N, bosh3:RTOL[:ATOL], dopri5:RTOL[:ATOL] or tsit5:RTOL[:ATOL]"
+    )]
     Solver {
         /// The text.
         text: String,

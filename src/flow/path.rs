@@ -49,7 +49,11 @@ impl Path {
         let (_, sigma) = self.kernel();
         match sigma.is_finite() && sigma >= 0.0 {
             true => Ok(()),
-            false => Err(FlowError::Range { what: "path sigma", found: sigma.into(), needed: "a finite number, at least 0" }),
+            false => Err(FlowError::Range {
+                what: "path sigma",
+                found: sigma.into(),
+                needed: "a finite number, at least 0",
+            }),
         }
     }
 }

@@ -131,7 +131,9 @@ impl FromStr for Solver {
                 let rtol = tolerance(rtol)?;
                 Ok(Solver::Adaptive { method: *method, rtol, atol: 0.1 * rtol })
             }
-            [rtol, atol] => Ok(Solver::Adaptive { method: *method, rtol: tolerance(rtol)?, atol: tolerance(atol)? }),
+            [rtol, atol] => {
+                Ok(Solver::Adaptive { method: *method, rtol: tolerance(rtol)?, atol: tolerance(atol)? })
+            }
             _ => Err(bad("a relative and perhaps an absolute tolerance follow the name".into())),
         }
     }
@@ -164,7 +166,16 @@ mod tests {
 
     #[test]
     fn solvers_read_back() {
-        for text in ["euler:10", "midpoint:5", "heun:5", "rk4:4", "rk4_38:1", "bosh3:1e-3:1e-4", "dopri5:1e-5:1e-6", "tsit5:1e-2:1e-2"] {
+        for text in [
+            "euler:10",
+            "midpoint:5",
+            "heun:5",
+            "rk4:4",
+            "rk4_38:1",
+            "bosh3:1e-3:1e-4",
+            "dopri5:1e-5:1e-6",
+            "tsit5:1e-2:1e-2",
+        ] {
             let solver: Solver = text.parse().unwrap();
             assert_eq!(solver.to_string(), text);
         }
@@ -173,7 +184,18 @@ mod tests {
 
     #[test]
     fn bad_solvers_say_why() {
-        for text in ["", "euler", "euler:0", "euler:-1", "euler:1:2", "rk5:3", "dopri5", "dopri5:0", "dopri5:nan", "tsit5:1e-3:x"] {
+        for text in [
+            "",
+            "euler",
+            "euler:0",
+            "euler:-1",
+            "euler:1:2",
+            "rk5:3",
+            "dopri5",
+            "dopri5:0",
+            "dopri5:nan",
+            "tsit5:1e-3:x",
+        ] {
             let e = text.parse::<Solver>().unwrap_err().to_string();
             assert!(e.contains("needed euler:N"), "{e}");
         }

@@ -58,9 +58,8 @@ impl Graph {
         let mut tangent: BTreeMap<Value, Value> = tangents.iter().copied().collect();
         let last = outputs.iter().map(|v| v.index() + 1).max().unwrap_or(0);
         let needed = self.needed_for(outputs);
-        for i in 0..last {
-            let v = Value(i as u32);
-            if !needed[i] || tangent.contains_key(&v) {
+        for v in self.values().take(last) {
+            if !needed[v.index()] || tangent.contains_key(&v) {
                 continue;
             }
             let node = self.node(v).clone();

@@ -70,7 +70,9 @@ pub enum GraphError {
         bytes: usize,
     },
     /// The plan needs more memory than the host has free.
-    #[error("out of memory: a plan of {need} bytes does not fit the {have} bytes that this machine has free; a smaller batch needs less")]
+    #[error(
+        "out of memory: a plan of {need} bytes does not fit the {have} bytes that this machine has free; a smaller batch needs less"
+    )]
     HostMemory {
         /// Bytes of the plan's buffers.
         need: u64,

@@ -138,7 +138,7 @@ impl Graph {
         self.push(Op::MatMul(op::matmul::MatMul::tn()), &[a, b])
     }
 
-    /// PyTorch's linear layer: x wᵀ + b, x [.., in], w [out, in], b [out].
+    /// PyTorch's linear layer: x wᵀ + b, x \[.., in\], w \[out, in\], b \[out\].
     pub fn linear(&mut self, x: Value, w: Value, b: Option<Value>) -> Result<Value> {
         let y = self.matmul_nt(x, w)?;
         match b {

@@ -194,7 +194,8 @@ impl Program {
             phases: self.phases,
             splits: self.splits,
             names,
-            flops: self.costs.iter().map(|(_, f)| f).sum(), costs: self.costs,
+            flops: self.costs.iter().map(|(_, f)| f).sum(),
+            costs: self.costs,
         })
     }
 }

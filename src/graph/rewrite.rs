@@ -71,7 +71,8 @@ impl Stager<'_> {
         if let (Op::MatMul(MatMul { form: Form::NT }), [x, w]) = (op, inputs)
             && matches!(self.g.node(*x).op, Op::Concat(_))
         {
-            let parts: Vec<u8> = self.g.node(*x).inputs.clone().into_iter().map(|p| self.depends(p)).collect();
+            let parts: Vec<u8> =
+                self.g.node(*x).inputs.clone().into_iter().map(|p| self.depends(p)).collect();
             if parts.iter().any(|d| *d != parts[0]) {
                 return self.split_product(*x, *w);
             }
@@ -117,7 +118,9 @@ impl Stager<'_> {
     /// (l + r) + b = l + (r + b) where r does not depend on the state: the bias joins what is computed ahead of the loop.
     fn bias_ahead(&mut self, x: Value, b: Value) -> Result<Option<Value>> {
         let node = self.g.node(x).clone();
-        let (Op::Binary(Binary { op: BinaryOp::Add, alpha, beta }), &[l, r]) = (&node.op, node.inputs.as_slice()) else {
+        let (Op::Binary(Binary { op: BinaryOp::Add, alpha, beta }), &[l, r]) =
+            (&node.op, node.inputs.as_slice())
+        else {
             return Ok(None);
         };
         if *alpha != 1.0 || *beta != 1.0 || self.depends(r) & STATE != 0 || self.depends(l) & STATE == 0 {
@@ -149,7 +152,11 @@ impl Stager<'_> {
         }
         let mut new = inputs.to_vec();
         for (&i, &s) in rows.iter().zip(&sources) {
-            new[i] = if g.shape(s).rows() == few { s } else { g.push(Op::RepeatRows(RepeatRows { times: few }), &[s])? };
+            new[i] = if g.shape(s).rows() == few {
+                s
+            } else {
+                g.push(Op::RepeatRows(RepeatRows { times: few }), &[s])?
+            };
         }
         // The operation again, on few rows: it may itself become a split or a hoist.
         let done = self.rewrite(op, &new)?;

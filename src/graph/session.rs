@@ -158,7 +158,12 @@ impl Session {
     }
 
     /// As [`Session::repeat`], then reads buffers (at most four) from their starts; on a GPU the copies ride on the last submit.
-    pub fn repeat_reading(&mut self, phases: &[usize], times: usize, reads: &mut [(BufferId, &mut [f32])]) -> Result<()> {
+    pub fn repeat_reading(
+        &mut self,
+        phases: &[usize],
+        times: usize,
+        reads: &mut [(BufferId, &mut [f32])],
+    ) -> Result<()> {
         for (id, out) in reads.iter() {
             self.check(*id, 0, out.len())?;
         }

@@ -103,7 +103,9 @@ impl CpuSession {
                 self.slots[id.0 as usize] = Slot::Shared(memory.clone());
                 Ok(())
             }
-            Slot::Own(_) => Err(GraphError::Plan { kernel: "session", what: "the buffer is not shared".into() }),
+            Slot::Own(_) => {
+                Err(GraphError::Plan { kernel: "session", what: "the buffer is not shared".into() })
+            }
         }
     }
 

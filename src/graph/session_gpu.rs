@@ -2,8 +2,8 @@
 
 use super::{Plan, Result};
 use crate::device::{
-    AdapterKind, BindGroupCache, Binding, Bound, Buffer, Command, CounterSnapshot, DeviceError, Dispatch, Gpu, Readback,
-    Submission,
+    AdapterKind, BindGroupCache, Binding, Bound, Buffer, Command, CounterSnapshot, DeviceError, Dispatch,
+    Gpu, Readback, Submission,
 };
 use crate::kernel::BufferId;
 use std::ops::Range;
@@ -46,7 +46,16 @@ impl GpuSession {
         }
         let (dispatches, _) = resolve(gpu, &plan, &slots)?;
         let pieces = plan.phases.iter().map(|p| cut(gpu, &plan, p.range.clone())).collect();
-        Ok(GpuSession { gpu: gpu.clone(), plan, slots, dispatches, pieces, readback: None, scratch: Vec::new(), last: None })
+        Ok(GpuSession {
+            gpu: gpu.clone(),
+            plan,
+            slots,
+            dispatches,
+            pieces,
+            readback: None,
+            scratch: Vec::new(),
+            last: None,
+        })
     }
 
     pub(super) fn plan(&self) -> &Arc<Plan> {
@@ -67,7 +76,12 @@ impl GpuSession {
     }
 
     /// Replays phases `times` times and reads buffers back, in one submit if it is short enough.
-    pub(super) fn run_reading(&mut self, phases: &[usize], times: usize, reads: &mut [(BufferId, &mut [f32])]) -> Result<()> {
+    pub(super) fn run_reading(
+        &mut self,
+        phases: &[usize],
+        times: usize,
+        reads: &mut [(BufferId, &mut [f32])],
+    ) -> Result<()> {
         let bytes: usize = reads.iter().map(|(_, out)| 4 * out.len()).sum();
         if self.readback.as_ref().is_none_or(|r| (r.capacity() as usize) < bytes) {
             self.readback = Some(self.gpu.readback(bytes as u64)?);
@@ -79,7 +93,12 @@ impl GpuSession {
         }
         self.record(phases, times, &copies[..n])?;
         let (Some(readback), Some(last)) = (&mut self.readback, &self.last) else {
-            return Err(DeviceError::State { what: "session", found: "nothing submitted", needed: "a submission" }.into());
+            return Err(DeviceError::State {
+                what: "session",
+                found: "nothing submitted",
+                needed: "a submission",
+            }
+            .into());
         };
         readback.start(last, bytes as u64)?;
         match reads {
@@ -168,7 +187,13 @@ fn resolve(gpu: &Gpu, plan: &Plan, slots: &[Buffer]) -> Result<(Vec<Dispatch>, B
         let mut bound = vec![Bound::whole(&params)];
         bound.extend(command.args.iter().map(|a| Bound::whole(&slots[a.0 as usize])));
         let bind_group = groups.get(&pipeline, &bound)?;
-        dispatches.push(Dispatch { pipeline, bind_group, uniform_offset: offset, grid: command.grid, indirect: None });
+        dispatches.push(Dispatch {
+            pipeline,
+            bind_group,
+            uniform_offset: offset,
+            grid: command.grid,
+            indirect: None,
+        });
     }
     Ok((dispatches, params))
 }
@@ -181,7 +206,8 @@ fn cut(gpu: &Gpu, plan: &Plan, range: Range<usize>) -> Vec<(Range<usize>, f64)> 
         AdapterKind::Discrete => 2e9,
         _ => 2e8,
     };
-    let mut marks: Vec<usize> = plan.splits.iter().copied().filter(|s| range.contains(s) && *s > range.start).collect();
+    let mut marks: Vec<usize> =
+        plan.splits.iter().copied().filter(|s| range.contains(s) && *s > range.start).collect();
     marks.push(range.end);
     let mut out = Vec::new();
     let mut from = range.start;

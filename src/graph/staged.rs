@@ -61,8 +61,11 @@ impl Staged {
         (layout, params): (&ParamLayout, BufferId),
         staging: bool,
     ) -> Result<Staged> {
-        let (graph, outputs) =
-            if staging { rewrite::stage(graph, &[output], inputs)? } else { rewrite::prune(graph, &[output])? };
+        let (graph, outputs) = if staging {
+            rewrite::stage(graph, &[output], inputs)?
+        } else {
+            rewrite::prune(graph, &[output])?
+        };
         let classes = classify(&graph, inputs, times, staging);
         Ok(Staged {
             output: outputs[0],
@@ -164,9 +167,9 @@ impl Staged {
             if matches!(class, Class::Time | Class::RequestTime)
                 && !matches!(self.graph.node(v).op, Op::RepeatRows(_))
             {
-                // Row block e of the values of all times.
+                // Row block e of the values of all times; a view of repeated rows has fewer rows of memory.
                 let rows = shape.rows();
-                o.view.offset += (e * rows) as u32 * o.view.row_stride;
+                o.view.offset += (e * rows) as u32 / o.view.row_div * o.view.row_stride;
                 o.rows = rows;
             }
             values.insert(v, o);

@@ -92,8 +92,7 @@ fn twin(words: &[u32], args: &mut [Arg<'_>], cx: &TwinCx<'_>) {
         .zip(g.read()[..n].chunks(per))
         .zip(m.write()[..n].chunks_mut(per))
         .zip(v.write()[..n].chunks_mut(per))
-        .zip(ema.write()[..n].chunks_mut(per))
-        .collect();
+        .zip(ema.write()[..n].chunks_mut(per));
     for_each(tasks, |_, ((((p, g), m), v), ema)| update(params, &state, p, g, m, v, ema));
 }
 

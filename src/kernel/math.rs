@@ -1,7 +1,7 @@
 //! Elementary functions and activations: the CPU twins of `shaders/shared/math.wgsl`.
 //!
 //! The functions here are branch-free f32 scalars, always inlined, so that a loop over a slice becomes vector code
-//! at whatever width the enclosing function was compiled for (see [`slice`]). They are built from multiplications,
+//! at whatever width the enclosing function was compiled for (see [`mod@slice`]). They are built from multiplications,
 //! additions, divisions and bit operations alone, with no fused multiply-add: the same input gives the same bits on every
 //! processor, and rounding to an integer works by adding 1.5 * 2^23, which baseline SSE2 can do too.
 //!

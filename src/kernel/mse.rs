@@ -31,7 +31,7 @@ pub static KERNEL: Kernel = Kernel {
 const _: () = assert!(variant::mse::FLAT.params_bytes as usize == size_of::<Params>());
 const _: () = assert!(variant::mse::FLAT.workgroup[0] == 256 && variant::mse::VIEW.workgroup[0] == 256);
 
-/// y[0] = scale * sum of (a - b)^2; a and b are [rows, cols], y is a single element (the offset of its view).
+/// `y[0]` = scale * sum of (a - b)^2; a and b are [rows, cols], y is a single element (the offset of its view).
 pub fn command(
     scale: f32,
     shape: [usize; 2],

@@ -111,9 +111,14 @@ const _: () = assert!(variant::ode_control::ONLY.workgroup[0] == 64);
 
 /// The control records of `rows` samples that start at t0 with a first step of size |h0| towards `t_end`.
 pub fn records(rows: usize, t0: f32, t_end: f32, h0: f32) -> Vec<f32> {
+    record(t0, t_end, h0).repeat(rows)
+}
+
+/// The control record of one such sample.
+pub fn record(t0: f32, t_end: f32, h0: f32) -> [f32; RECORD] {
     let left = t_end - t0;
     let h = h0.abs().min(left.abs()).copysign(left);
-    [t0, h, 1.0, 0.0, 0.0, 0.0, 0.0, 0.0].repeat(rows)
+    [t0, h, 1.0, 0.0, 0.0, 0.0, 0.0, 0.0]
 }
 
 /// The `active` buffer before the first step: counts, then the indirect grids.
@@ -165,6 +170,9 @@ pub fn command(
     Command::new(&KERNEL, &variant::ode_control::ONLY, &params, &args, fold(rows, 1))
 }
 
+/// Columns whose error is held at a time.
+const ERROR_BLOCK: usize = 256;
+
 fn twin(words: &[u32], args: &mut [Arg<'_>], cx: &TwinCx<'_>) {
     let p: &Params = params(words);
     let [x, x_new, k, ctl, active] = args else { unreachable!("ode_control has five bindings") };
@@ -181,10 +189,8 @@ fn twin(words: &[u32], args: &mut [Arg<'_>], cx: &TwinCx<'_>) {
     let tasks = x.write()[..n]
         .chunks_mut(per * cols)
         .zip(first.chunks_mut(per * cols))
-        .zip(ctl.write()[..rows * RECORD].chunks_mut(per * RECORD))
-        .collect();
+        .zip(ctl.write()[..rows * RECORD].chunks_mut(per * RECORD));
     for_each(tasks, |task, ((x, first), ctl): ((&mut [f32], &mut [f32]), &mut [f32])| {
-        let mut error = vec![0.0; cols];
         let samples = x.chunks_mut(cols).zip(first.chunks_mut(cols)).zip(ctl.as_chunks_mut::<RECORD>().0);
         for (r, ((x, first), record)) in samples.enumerate() {
             if record[5].to_bits() != Flag::Active as u32 {
@@ -193,13 +199,21 @@ fn twin(words: &[u32], args: &mut [Arg<'_>], cx: &TwinCx<'_>) {
             let at = (task * per + r) * cols;
             let x_new = &x_new[at..at + cols];
             let stage = |s: usize| &rest[(s - 1) * n + at..][..cols];
-            error.fill(0.0);
-            for (s, c) in p.coefficients[..stages.min(MAX_STAGES)].iter().enumerate() {
-                if *c != 0.0 {
-                    add(record[1] * c, if s == 0 { &*first } else { stage(s) }, &mut error);
+            let mut sum = 0.0;
+            let mut error = [0.0; ERROR_BLOCK];
+            for from in (0..cols).step_by(ERROR_BLOCK) {
+                let span = from..cols.min(from + ERROR_BLOCK);
+                let error = &mut error[..span.len()];
+                error.fill(0.0);
+                for (s, c) in p.coefficients[..stages.min(MAX_STAGES)].iter().enumerate() {
+                    if *c != 0.0 {
+                        let k = if s == 0 { &*first } else { stage(s) };
+                        add(record[1] * c, &k[span.clone()], error);
+                    }
                 }
+                sum = scaled(sum, error, &x[span.clone()], &x_new[span], p.rtol, p.atol);
             }
-            let norm = (scaled(&error, x, x_new, p.rtol, p.atol) / cols as f32).sqrt();
+            let norm = (sum / cols as f32).sqrt();
             let finite = norm.is_finite() && x_new.iter().all(|v| v.is_finite());
             if judge(p, record, norm, finite) {
                 x.copy_from_slice(x_new);
@@ -230,9 +244,8 @@ fn add(factor: f32, k: &[f32], y: &mut [f32]) {
     }
 }
 
-/// The sum of squares of the error over the tolerance.
-fn scaled(error: &[f32], x: &[f32], x_new: &[f32], rtol: f32, atol: f32) -> f32 {
-    let mut sum = 0.0;
+/// `sum` and the squares of the error over the tolerance.
+fn scaled(mut sum: f32, error: &[f32], x: &[f32], x_new: &[f32], rtol: f32, atol: f32) -> f32 {
     for ((e, x), x_new) in error.iter().zip(x).zip(x_new) {
         let q = e / (atol + rtol * x.abs().max(x_new.abs()));
         sum += q * q;

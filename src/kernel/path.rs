@@ -97,8 +97,7 @@ fn twin(words: &[u32], args: &mut [Arg<'_>], cx: &TwinCx<'_>) {
     let per = rows_per_task(cx, rows, 8 * rows * cols);
     let tasks = xt.write()[..rows * cols]
         .chunks_mut(per * cols)
-        .zip(ut.write()[..rows * cols].chunks_mut(per * cols))
-        .collect();
+        .zip(ut.write()[..rows * cols].chunks_mut(per * cols));
     for_each(tasks, |task, (xt, ut): (&mut [f32], &mut [f32])| {
         for (r, (xt, ut)) in xt.chunks_mut(cols).zip(ut.chunks_mut(cols)).enumerate() {
             let i = task * per + r;

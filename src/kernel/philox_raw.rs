@@ -25,7 +25,7 @@ pub static KERNEL: Kernel = Kernel {
 const _: () = assert!(variant::philox_raw::ONLY.params_bytes as usize == size_of::<Params>());
 const _: () = assert!(variant::philox_raw::ONLY.workgroup[0] == 64);
 
-/// y[i] = philox(counter[i], key[i]): counters and results are [n, 4], keys [n, 2], all u32 words.
+/// `y[i] = philox(counter[i], key[i])`: counters and results are [n, 4], keys [n, 2], all u32 words.
 pub fn command(n: usize, counter: BufferId, key: BufferId, y: BufferId) -> Command {
     let params = Params { n: n as u32, pad: [0; 3] };
     Command::new(&KERNEL, &variant::philox_raw::ONLY, &params, &[counter, key, y], fold(n, 64))

@@ -219,10 +219,8 @@ mod tests {
     #[test]
     fn cosine_schedule_follows_the_golden_case() {
         let golden = Golden::read("optim_cosine_schedule");
-        let schedule = Schedule::Cosine {
-            warmup: golden.number("warmup") as u32,
-            total: golden.number("total") as u32,
-        };
+        let schedule =
+            Schedule::Cosine { warmup: golden.number("warmup") as u32, total: golden.number("total") as u32 };
         let steps = golden.i64("in.step");
         let got =
             steps.iter().map(|n| tick_at(&TickParams { schedule, ..TICK }, *n as u64, &[0.0], 0.0).0.lr);
@@ -232,10 +230,7 @@ mod tests {
     #[test]
     fn ema_decay_follows_the_golden_case() {
         let golden = Golden::read("optim_ema_decay");
-        let ema = Ema::Power {
-            power: golden.number("power") as f32,
-            max: golden.number("max") as f32,
-        };
+        let ema = Ema::Power { power: golden.number("power") as f32, max: golden.number("max") as f32 };
         let steps = golden.i64("in.step");
         let got =
             steps.iter().map(|n| tick_at(&TickParams { ema, ..TICK }, *n as u64, &[0.0], 0.0).0.ema_decay);

@@ -141,14 +141,13 @@ fn twin(words: &[u32], args: &mut [Arg<'_>], cx: &TwinCx<'_>) {
     }
     let per = rows_per_task(cx, batch, 4 * batch * (wide + tall));
     let (mut left_obs, mut left_action) = (y_obs.write(), y_action.write());
-    let mut tasks = Vec::new();
-    for from in (0..batch).step_by(per) {
+    let tasks = (0..batch).step_by(per).map(|from| {
         let rows = per.min(batch - from);
-        let (y_obs, rest_obs) = left_obs.split_at_mut(rows * wide);
-        let (y_action, rest_action) = left_action.split_at_mut(rows * tall);
-        tasks.push((rows, y_obs, y_action));
+        let (y_obs, rest_obs) = std::mem::take(&mut left_obs).split_at_mut(rows * wide);
+        let (y_action, rest_action) = std::mem::take(&mut left_action).split_at_mut(rows * tall);
         (left_obs, left_action) = (rest_obs, rest_action);
-    }
+        (rows, y_obs, y_action)
+    });
     for_each(tasks, |task, (rows, y_obs, y_action): (usize, &mut [f32], &mut [f32])| {
         for r in 0..rows {
             let y_obs = &mut y_obs[r * wide..(r + 1) * wide];

@@ -49,7 +49,7 @@ impl<'g> Builder<'g> {
         Ok(value)
     }
 
-    /// PyTorch's Linear: `name.weight` [out, in] and `name.bias` [out], both uniform in +-1/sqrt(in).
+    /// PyTorch's Linear: `name.weight` \[out, in\] and `name.bias` \[out\], both uniform in +-1/sqrt(in).
     pub fn linear(&mut self, name: &str, x: Value, out: usize) -> Result<Value> {
         let cols = self.graph.shape(x).cols();
         let bound = 1.0 / (cols as f32).sqrt();

@@ -145,7 +145,9 @@ impl NetworkSpec {
         };
         match time {
             TimeInput::Raw => Ok(()),
-            TimeInput::Sinusoidal { dim, .. } | TimeInput::Period { dim, .. } => size("network.time.dim", *dim, 1, MOST_COLUMNS),
+            TimeInput::Sinusoidal { dim, .. } | TimeInput::Period { dim, .. } => {
+                size("network.time.dim", *dim, 1, MOST_COLUMNS)
+            }
         }
     }
 

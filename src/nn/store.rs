@@ -57,7 +57,11 @@ pub enum StoreError {
 
 impl StoreError {
     /// A tensor of the file, if it is there, f32, and of this shape.
-    pub(crate) fn check<'a>(file: &SafeTensors<'a>, name: &str, shape: &[usize]) -> Result<TensorView<'a>, StoreError> {
+    pub(crate) fn check<'a>(
+        file: &SafeTensors<'a>,
+        name: &str,
+        shape: &[usize],
+    ) -> Result<TensorView<'a>, StoreError> {
         let tensor = file.tensor(name).map_err(|_| {
             let mut names: Vec<&str> = file.names().into_iter().collect();
             names.sort_unstable();

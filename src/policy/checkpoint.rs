@@ -4,8 +4,8 @@
 use super::{PolicyError, PolicySpec, Result};
 use crate::data::write_aside;
 use crate::nn::{ParamStore, StoreError};
-use safetensors::tensor::{Dtype, TensorView};
 use safetensors::SafeTensors;
+use safetensors::tensor::{Dtype, TensorView};
 use std::collections::HashMap;
 use std::io::Write as _;
 use std::path::Path;
@@ -50,16 +50,21 @@ impl Policy {
     /// As [`Policy::load`], from memory; `path` is named in errors.
     pub fn from_bytes(bytes: &[u8], path: &Path) -> Result<Policy> {
         let format = |reason: String| PolicyError::Format { path: path.into(), reason };
-        let (_, header) = SafeTensors::read_metadata(bytes).map_err(|e| format(format!("not a whole safetensors file ({e})")))?;
-        let file = SafeTensors::deserialize(bytes).map_err(|e| format(format!("not a whole safetensors file ({e})")))?;
+        let (_, header) = SafeTensors::read_metadata(bytes)
+            .map_err(|e| format(format!("not a whole safetensors file ({e})")))?;
+        let file = SafeTensors::deserialize(bytes)
+            .map_err(|e| format(format!("not a whole safetensors file ({e})")))?;
         let metadata = header.metadata().clone().unwrap_or_default();
-        let key = |k: &str| metadata.get(k).ok_or_else(|| format(format!("its metadata lacks the key {k:?}")));
+        let key =
+            |k: &str| metadata.get(k).ok_or_else(|| format(format!("its metadata lacks the key {k:?}")));
         let version = key(FORMAT_KEY)?;
-        let found: u64 = version.parse().map_err(|_| format(format!("{FORMAT_KEY} is {version:?}, not a number")))?;
+        let found: u64 =
+            version.parse().map_err(|_| format(format!("{FORMAT_KEY} is {version:?}, not a number")))?;
         if found != FORMAT_VERSION {
             return Err(PolicyError::Version { path: path.into(), found, needed: FORMAT_VERSION });
         }
-        let spec: PolicySpec = serde_json::from_str(key(SPEC_KEY)?).map_err(|e| format(format!("{SPEC_KEY}: {e}")))?;
+        let spec: PolicySpec =
+            serde_json::from_str(key(SPEC_KEY)?).map_err(|e| format(format!("{SPEC_KEY}: {e}")))?;
         spec.check().map_err(|e| format(format!("{SPEC_KEY}: {e}")))?;
         let specs = spec.params().map_err(|e| format(format!("{SPEC_KEY}: {e}")))?;
         let tensor = |source: StoreError| PolicyError::Tensor { path: path.into(), source };
@@ -89,7 +94,8 @@ impl Policy {
 
     /// The file's bytes.
     pub fn to_bytes(&self) -> Result<Vec<u8>> {
-        let spec = serde_json::to_string(&self.spec).map_err(|e| PolicyError::Format { path: "policy".into(), reason: e.to_string() })?;
+        let spec = serde_json::to_string(&self.spec)
+            .map_err(|e| PolicyError::Format { path: "policy".into(), reason: e.to_string() })?;
         let metadata = HashMap::from([
             (FORMAT_KEY.to_string(), FORMAT_VERSION.to_string()),
             (SPEC_KEY.to_string(), spec),
@@ -107,13 +113,20 @@ impl Policy {
 }
 
 /// Parameter stores as one safetensors file, each under its prefix.
-pub(crate) fn serialize(stores: &[(&str, &ParamStore)], metadata: HashMap<String, String>) -> Result<Vec<u8>> {
-    let bad = |e: safetensors::SafeTensorError| PolicyError::Format { path: "policy".into(), reason: e.to_string() };
+pub(crate) fn serialize(
+    stores: &[(&str, &ParamStore)],
+    metadata: HashMap<String, String>,
+) -> Result<Vec<u8>> {
+    let bad = |e: safetensors::SafeTensorError| PolicyError::Format {
+        path: "policy".into(),
+        reason: e.to_string(),
+    };
     let mut tensors = Vec::new();
     for (prefix, store) in stores {
         for info in store.layout.iter() {
             let data = &store.values[info.offset..info.offset + info.shape.len()];
-            let view = TensorView::new(Dtype::F32, info.shape.dims().to_vec(), bytemuck::cast_slice(data)).map_err(bad)?;
+            let view = TensorView::new(Dtype::F32, info.shape.dims().to_vec(), bytemuck::cast_slice(data))
+                .map_err(bad)?;
             tensors.push((format!("{prefix}{}", info.name), view));
         }
     }

@@ -8,8 +8,8 @@ use crate::flow::integrator::{OUTPUT, STATE, Start};
 use crate::flow::log_prob::{Divergence, LogProb};
 use crate::flow::{Batch, IntegrateOptions, Integrator, Solver};
 use crate::graph::Program;
-use crate::kernel::denormalize::{self, DenormShape};
 use crate::kernel::BufferId;
+use crate::kernel::denormalize::{self, DenormShape};
 
 /// Probe vectors that a log-likelihood integrates at once: more take more memory and no less time.
 const LOG_PROB_ROWS: usize = 1 << 14;
@@ -56,12 +56,23 @@ pub struct Sampler {
 
 impl Policy {
     /// Compiles a sampler of `samples` chunks for each of `observations` observations.
-    pub fn sampler(&self, device: &Device, observations: usize, samples: usize, options: &SamplerOptions) -> Result<Sampler> {
+    pub fn sampler(
+        &self,
+        device: &Device,
+        observations: usize,
+        samples: usize,
+        options: &SamplerOptions,
+    ) -> Result<Sampler> {
         let batch = Batch { requests: observations, samples };
         let field = PolicyField(&self.spec);
         let spec = &self.spec;
-        let finish = |program: &mut Program, batch: Batch, x: BufferId, inputs: &[(&'static str, BufferId)]| {
-            let find = |name: &str| inputs.iter().find(|(n, _)| *n == name).map_or_else(|| program.named(name), |(_, b)| Ok(*b));
+        let finish = |program: &mut Program,
+                      batch: Batch,
+                      x: BufferId,
+                      inputs: &[(&'static str, BufferId)]| {
+            let find = |name: &str| {
+                inputs.iter().find(|(n, _)| *n == name).map_or_else(|| program.named(name), |(_, b)| Ok(*b))
+            };
             let (obs, state) = (find(OBS)?, find(STATE)?);
             let affine = program.constant(&spec.affine())?;
             let output = program.resident(OUTPUT, batch.rows() * spec.chunk())?;
@@ -83,19 +94,26 @@ impl Policy {
             ..IntegrateOptions::default()
         };
         let params = self.params(options.weights);
-        let mut integrator = Integrator::new(device, &field, &params.layout, options.solver, batch, &integrate)?;
+        let mut integrator =
+            Integrator::new(device, &field, &params.layout, options.solver, batch, &integrate)?;
         integrator.set_params(&params.values)?;
         Ok(Sampler { spec: self.spec.clone(), integrator, batch })
     }
 
     /// Natural-log densities of chunks [observations * samples, horizon, action_dim] in physical units, given raw
     /// observations [observations, history, obs_dim]. With `physical` false, densities in the normalised model space.
-    pub fn log_prob(&self, device: &Device, obs: &[f32], chunks: &[f32], options: &LogProbOptions) -> Result<Vec<f64>> {
+    pub fn log_prob(
+        &self,
+        device: &Device,
+        obs: &[f32],
+        chunks: &[f32],
+        options: &LogProbOptions,
+    ) -> Result<Vec<f64>> {
         let spec = &self.spec;
         let rows = chunks.len() / spec.chunk();
         let observations = obs.len() / spec.request();
         expect("observations", obs.len(), spec.request() * observations.max(1))?;
-        if rows == 0 || chunks.len() != rows * spec.chunk() || rows % observations.max(1) != 0 {
+        if rows == 0 || chunks.len() != rows * spec.chunk() || !rows.is_multiple_of(observations.max(1)) {
             let needed = format!("a multiple of {} for each of {observations} observations", spec.chunk());
             return Err(PolicyError::Shape { what: "chunks", found: chunks.len().to_string(), needed });
         }
@@ -130,12 +148,22 @@ impl Policy {
                 Some((size, log_prob)) if size == n => log_prob,
                 _ => {
                     let batch = Batch { requests: n, samples: 1 };
-                    let mut new = LogProb::new(device, &field, &params.layout, options.solver, batch, options.divergence)?;
+                    let mut new = LogProb::new(
+                        device,
+                        &field,
+                        &params.layout,
+                        options.solver,
+                        batch,
+                        options.divergence,
+                    )?;
                     new.set_params(&params.values)?;
                     new
                 }
             };
-            let (chunks, requests) = (&x[first * spec.chunk()..][..n * spec.chunk()], &per_row[first * spec.request()..][..n * spec.request()]);
+            let (chunks, requests) = (
+                &x[first * spec.chunk()..][..n * spec.chunk()],
+                &per_row[first * spec.request()..][..n * spec.request()],
+            );
             values.extend(log_prob.run_from(first, chunks, &[requests])?.0);
             compiled = Some((n, log_prob));
         }
@@ -173,7 +201,12 @@ impl Sampler {
     }
 
     /// As [`Sampler::sample`], with all states in physical units [observations, samples, steps + 1, horizon, action_dim].
-    pub fn sample_trajectory(&mut self, obs: &[f32], noise: Noise<'_>, actions: &mut [f32]) -> Result<Vec<f32>> {
+    pub fn sample_trajectory(
+        &mut self,
+        obs: &[f32],
+        noise: Noise<'_>,
+        actions: &mut [f32],
+    ) -> Result<Vec<f32>> {
         let (rows, chunk, times) = (self.batch.rows(), self.spec.chunk(), self.integrator.steps() + 1);
         let mut raw = vec![0.0f32; times * rows * chunk];
         self.run(obs, noise, actions, Some(&mut raw))?;
@@ -195,7 +228,13 @@ impl Sampler {
         Ok(out)
     }
 
-    fn run(&mut self, obs: &[f32], noise: Noise<'_>, actions: &mut [f32], trajectory: Option<&mut [f32]>) -> Result<()> {
+    fn run(
+        &mut self,
+        obs: &[f32],
+        noise: Noise<'_>,
+        actions: &mut [f32],
+        trajectory: Option<&mut [f32]>,
+    ) -> Result<()> {
         expect("observations", obs.len(), self.batch.requests * self.spec.request())?;
         expect("actions", actions.len(), self.batch.rows() * self.spec.chunk())?;
         finite("observations", obs)?;
@@ -224,7 +263,11 @@ impl Sampler {
 fn expect(what: &'static str, found: usize, needed: usize) -> Result<()> {
     match found == needed {
         true => Ok(()),
-        false => Err(PolicyError::Shape { what, found: format!("{found} values"), needed: format!("{needed} values") }),
+        false => Err(PolicyError::Shape {
+            what,
+            found: format!("{found} values"),
+            needed: format!("{needed} values"),
+        }),
     }
 }
 

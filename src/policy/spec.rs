@@ -87,7 +87,9 @@ pub struct PolicySpec {
 }
 
 /// An optional value whose key must be there all the same.
-fn required<'de, T: Deserialize<'de>, D: Deserializer<'de>>(d: D) -> std::result::Result<Option<T>, D::Error> {
+fn required<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
+    d: D,
+) -> std::result::Result<Option<T>, D::Error> {
     Option::deserialize(d)
 }
 
@@ -98,7 +100,12 @@ impl PolicySpec {
             true => Ok(()),
             false => Err(PolicyError::Shape { what, found: found.to_string(), needed: needed.to_string() }),
         };
-        for (what, n) in [("history", self.history), ("obs_dim", self.obs_dim), ("horizon", self.horizon), ("action_dim", self.action_dim)] {
+        for (what, n) in [
+            ("history", self.history),
+            ("obs_dim", self.obs_dim),
+            ("horizon", self.horizon),
+            ("action_dim", self.action_dim),
+        ] {
             if n == 0 || n > MOST {
                 let needed = format!("1 to {MOST}");
                 return Err(PolicyError::Shape { what, found: n.to_string(), needed });
@@ -106,7 +113,11 @@ impl PolicySpec {
         }
         for (what, n) in [("history x obs_dim", self.request()), ("horizon x action_dim", self.chunk())] {
             if n > MOST {
-                return Err(PolicyError::Shape { what, found: n.to_string(), needed: format!("at most {MOST}") });
+                return Err(PolicyError::Shape {
+                    what,
+                    found: n.to_string(),
+                    needed: format!("at most {MOST}"),
+                });
             }
         }
         self.network.check()?;
@@ -117,7 +128,11 @@ impl PolicySpec {
         let n = self.action_normalizer.offset.len();
         if n != self.action_dim && n != self.chunk() {
             let needed = format!("{} or {}", self.action_dim, self.chunk());
-            return Err(PolicyError::Shape { what: "the action normaliser's offsets", found: n.to_string(), needed });
+            return Err(PolicyError::Shape {
+                what: "the action normaliser's offsets",
+                found: n.to_string(),
+                needed,
+            });
         }
         if let Some(r) = &self.relative_to {
             r.check(self.obs_dim, self.action_dim)?;
@@ -160,7 +175,13 @@ impl PolicySpec {
     }
 
     /// v(a, t, o) of normalised observations [rows, history * obs_dim].
-    pub fn velocity(&self, b: &mut Builder<'_>, a: Value, t: Value, obs: Value) -> crate::graph::Result<Value> {
+    pub fn velocity(
+        &self,
+        b: &mut Builder<'_>,
+        a: Value,
+        t: Value,
+        obs: Value,
+    ) -> crate::graph::Result<Value> {
         let z = self.encoder.encode(b, obs)?;
         self.network.velocity(b, a, t, z)
     }
@@ -192,7 +213,13 @@ impl Field for PolicyField<'_> {
         vec![(OBS, self.0.request())]
     }
 
-    fn velocity(&self, g: &mut Graph, state: Value, time: Value, request: &[Value]) -> crate::graph::Result<Value> {
+    fn velocity(
+        &self,
+        g: &mut Graph,
+        state: Value,
+        time: Value,
+        request: &[Value],
+    ) -> crate::graph::Result<Value> {
         let Some(&obs) = request.first() else {
             return Err(crate::graph::error::shape_error("policy", &[], "an observation"));
         };

@@ -24,8 +24,11 @@ const LOSS_TOLERANCE: f64 = 1e-4;
 /// What a check comes to: whether it held, and the numbers.
 type Verdict = Result<(bool, String), TrainError>;
 
+/// A check: tries something on a device.
+type Try = fn(&Device) -> Verdict;
+
 /// Every check: to add one, add its line.
-static CHECKS: &[(&str, fn(&Device) -> Verdict)] = &[
+static CHECKS: &[(&str, Try)] = &[
     ("philox known answers", known_answers),
     ("noise equals the host's", noise),
     ("sampling twice, bit for bit", sampling_twice),

@@ -39,8 +39,7 @@ impl Table {
             Ok(error) => {
                 row.oracle_error = worse(row.oracle_error, error);
                 let needed = case.tolerance.max(TWIN_TOLERANCE);
-                // Written so that NaN fails.
-                if !(apart <= needed) {
+                if apart.is_nan() || apart > needed {
                     row.fail(format!(
                         "{}: {apart:.2e} from its twin, needed at most {needed:.0e}",
                         case.label

@@ -196,7 +196,11 @@ impl RunConfig {
         }
         if self.steps > u64::from(u32::MAX) || self.batch_size > 1 << 24 {
             let found = format!("{} steps of {}", self.steps, self.batch_size);
-            return Err(TrainError::Setting { what: "steps or batch_size", found, needed: "at most 4e9 steps of 16,777,216 windows" });
+            return Err(TrainError::Setting {
+                what: "steps or batch_size",
+                found,
+                needed: "at most 4e9 steps of 16,777,216 windows",
+            });
         }
         let o = &self.optimizer;
         let ranges: [(&'static str, f64, bool, &'static str); 5] = [
@@ -204,7 +208,12 @@ impl RunConfig {
             ("optimizer.beta1", o.beta1, (0.0..1.0).contains(&o.beta1), "a number in [0, 1)"),
             ("optimizer.beta2", o.beta2, (0.0..1.0).contains(&o.beta2), "a number in [0, 1)"),
             ("optimizer.clip", o.clip.into(), o.clip.is_finite() && o.clip >= 0.0, "a number, at least 0"),
-            ("validation_fraction", self.validation_fraction, (0.0..1.0).contains(&self.validation_fraction), "a number in [0, 1)"),
+            (
+                "validation_fraction",
+                self.validation_fraction,
+                (0.0..1.0).contains(&self.validation_fraction),
+                "a number in [0, 1)",
+            ),
         ];
         for (what, found, ok, needed) in ranges {
             if !ok {
@@ -225,7 +234,12 @@ impl RunConfig {
 
     /// The windows.
     pub fn windows(&self) -> WindowSpec {
-        WindowSpec { history: self.history, horizon: self.horizon, action_offset: self.action_offset, pad_after: self.pad_after }
+        WindowSpec {
+            history: self.history,
+            horizon: self.horizon,
+            action_offset: self.action_offset,
+            pad_after: self.pad_after,
+        }
     }
 
     /// `relative_to` by number.

@@ -29,7 +29,9 @@ pub enum TrainError {
         reason: String,
     },
     /// The loss or the gradient became NaN or infinite.
-    #[error("the loss is not finite at step {step} (loss {loss}, gradient norm {grad_norm}): a lower learning rate or a stronger clip may help")]
+    #[error(
+        "the loss is not finite at step {step} (loss {loss}, gradient norm {grad_norm}): a lower learning rate or a stronger clip may help"
+    )]
     NonFinite {
         /// The first such step.
         step: u64,

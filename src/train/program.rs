@@ -1,9 +1,9 @@
 //! The training step as one plan: draw a batch, gather, interpolate, forward, backward, clip, AdamW, EMA.
 
-use super::config::{EmaSpec, RunConfig, ScheduleSpec};
 use super::Result;
+use super::config::{EmaSpec, RunConfig, ScheduleSpec};
 use crate::graph::lower::lower;
-use crate::graph::{Graph, ParamLayout, Plan, Program, Shape};
+use crate::graph::{Graph, Op, ParamLayout, Plan, Program, Shape, Value};
 use crate::kernel::adamw::{self, AdamWParams};
 use crate::kernel::draw::{self, Law};
 use crate::kernel::tick::{self, Ema, Schedule, TickParams};
@@ -59,7 +59,15 @@ struct Front {
     t: BufferId,
 }
 
-fn front(p: &mut Program, spec: &PolicySpec, config: &RunConfig, layout: &ParamLayout, batch: usize, size: DataSize, draw_index: bool) -> Result<Front> {
+fn front(
+    p: &mut Program,
+    spec: &PolicySpec,
+    config: &RunConfig,
+    layout: &ParamLayout,
+    batch: usize,
+    size: DataSize,
+    draw_index: bool,
+) -> Result<Front> {
     let chunk = spec.chunk();
     let params = p.resident(names::PARAMS, layout.len())?;
     let state = p.resident(names::STATE, state::WORDS)?;
@@ -103,7 +111,7 @@ fn front(p: &mut Program, spec: &PolicySpec, config: &RunConfig, layout: &ParamL
 }
 
 /// The loss graph of the conditional flow-matching objective (Lipman 2022): mean (v(x_t, t, o) - u_t)^2.
-fn loss_graph(spec: &PolicySpec, batch: usize) -> Result<(Graph, crate::graph::Value, Vec<(std::sync::Arc<str>, crate::graph::Value)>)> {
+fn loss_graph(spec: &PolicySpec, batch: usize) -> Result<(Graph, Value)> {
     let mut g = Graph::new();
     let x = g.input("xt", Shape::matrix(batch, spec.chunk()))?;
     let u = g.input("ut", Shape::matrix(batch, spec.chunk()))?;
@@ -111,17 +119,17 @@ fn loss_graph(spec: &PolicySpec, batch: usize) -> Result<(Graph, crate::graph::V
     let o = g.input("obs", Shape::matrix(batch, spec.request()))?;
     let v = spec.velocity(&mut Builder::new(&mut g), x, t, o)?;
     let loss = g.mse(v, u)?;
-    let mut params = Vec::new();
-    for v in g.values() {
-        if let crate::graph::Op::Param(p) = &g.node(v).op {
-            params.push((p.name.clone(), v));
-        }
-    }
-    Ok((g, loss, params))
+    Ok((g, loss))
 }
 
 /// One optimiser step; replaying it is training.
-pub fn training(spec: &PolicySpec, config: &RunConfig, layout: &ParamLayout, size: DataSize, target: Target) -> Result<Plan> {
+pub fn training(
+    spec: &PolicySpec,
+    config: &RunConfig,
+    layout: &ParamLayout,
+    size: DataSize,
+    target: Target,
+) -> Result<Plan> {
     let mut p = Program::new(target);
     p.phase("step");
     let f = front(&mut p, spec, config, layout, config.batch_size, size, true)?;
@@ -132,12 +140,13 @@ pub fn training(spec: &PolicySpec, config: &RunConfig, layout: &ParamLayout, siz
     let ring = p.resident(names::RING, 4 * RING)?;
     let loss_buffer = p.resident(names::LOSS, 4)?;
 
-    let (mut g, loss, params) = loss_graph(spec, config.batch_size)?;
-    let wrt: Vec<_> = params.iter().map(|(_, v)| *v).collect();
-    let gradients = g.grad(loss, &wrt)?;
+    let (mut g, loss) = loss_graph(spec, config.batch_size)?;
+    let params: Vec<Value> = g.values().filter(|v| matches!(g.node(*v).op, Op::Param(_))).collect();
+    let gradients = g.grad(loss, &params)?;
     let mut outputs = vec![(loss, (loss_buffer, View::dense(0, 1)))];
-    for ((name, _), d) in params.iter().zip(&gradients) {
-        let info = layout.get(name)?;
+    for (v, d) in params.iter().zip(&gradients) {
+        let Op::Param(param) = &g.node(*v).op else { continue };
+        let info = layout.get(&param.name)?;
         outputs.push((*d, (grads, View::dense(info.offset, info.shape.cols()))));
     }
     let inputs = [("xt", f.xt), ("ut", f.ut), ("t", f.t), ("obs", f.obs)];
@@ -149,7 +158,9 @@ pub fn training(spec: &PolicySpec, config: &RunConfig, layout: &ParamLayout, siz
     let o = &config.optimizer;
     let schedule = match o.schedule {
         ScheduleSpec::Constant => Schedule::Constant { warmup: o.warmup },
-        ScheduleSpec::Cosine => Schedule::Cosine { warmup: o.warmup.min(config.steps as u32 / 2), total: config.steps as u32 },
+        ScheduleSpec::Cosine => {
+            Schedule::Cosine { warmup: o.warmup.min(config.steps as u32 / 2), total: config.steps as u32 }
+        }
     };
     let tick = TickParams {
         base_lr: o.lr,
@@ -170,12 +181,19 @@ pub fn training(spec: &PolicySpec, config: &RunConfig, layout: &ParamLayout, siz
 }
 
 /// The loss on given windows with given weights; times and noise are drawn from the state's seed and step.
-pub fn validation(spec: &PolicySpec, config: &RunConfig, layout: &ParamLayout, batch: usize, size: DataSize, target: Target) -> Result<Plan> {
+pub fn validation(
+    spec: &PolicySpec,
+    config: &RunConfig,
+    layout: &ParamLayout,
+    batch: usize,
+    size: DataSize,
+    target: Target,
+) -> Result<Plan> {
     let mut p = Program::new(target);
     p.phase("loss");
     let f = front(&mut p, spec, config, layout, batch, size, false)?;
     let loss_buffer = p.resident(names::LOSS, 4)?;
-    let (g, loss, _) = loss_graph(spec, batch)?;
+    let (g, loss) = loss_graph(spec, batch)?;
     let inputs = [("xt", f.xt), ("ut", f.ut), ("t", f.t), ("obs", f.obs)];
     lower(&mut p, &g, (layout, f.params), &inputs, &[(loss, (loss_buffer, View::dense(0, 1)))])?;
     Ok(p.finish()?)

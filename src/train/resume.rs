@@ -54,7 +54,8 @@ impl Trainer {
     pub fn save(&mut self, checkpoint: &Path, data: &str) -> Result<()> {
         let policy = self.policy()?;
         let [first, second] = self.moments()?;
-        let bad = |e: serde_json::Error| TrainError::Resume { path: checkpoint.into(), reason: e.to_string() };
+        let bad =
+            |e: serde_json::Error| TrainError::Resume { path: checkpoint.into(), reason: e.to_string() };
         let config = serde_json::to_string(self.config()).map_err(bad)?;
         let pending = serde_json::to_string(&self.pending()).map_err(bad)?;
         let metadata = HashMap::from([
@@ -81,11 +82,13 @@ impl Trainer {
             return Err(bad("the demonstrations are not those of the stopped run".into()));
         }
         let step: u64 = state.key(STEP)?.parse().map_err(|_| bad(format!("{STEP} is not a number")))?;
-        let pending = serde_json::from_str(state.key(PENDING)?).map_err(|e| bad(format!("{PENDING}: {e}")))?;
+        let pending =
+            serde_json::from_str(state.key(PENDING)?).map_err(|e| bad(format!("{PENDING}: {e}")))?;
         let file = SafeTensors::deserialize(&state.bytes).map_err(|e| bad(e.to_string()))?;
         let mut policy = self.policy()?;
         let mut moments = self.moments()?;
-        let load = |store: &mut ParamStore, prefix: &str| store.load(&file, prefix).map_err(|e| bad(e.to_string()));
+        let load =
+            |store: &mut ParamStore, prefix: &str| store.load(&file, prefix).map_err(|e| bad(e.to_string()));
         load(&mut policy.weights, WEIGHTS)?;
         load(&mut policy.ema, EMA)?;
         load(&mut moments[0], FIRST)?;
@@ -122,12 +125,18 @@ impl TrainFile {
     }
 
     fn key(&self, key: &str) -> Result<&str> {
-        let missing = || TrainError::Resume { path: self.path.clone(), reason: format!("its metadata lacks the key {key:?}") };
+        let missing = || TrainError::Resume {
+            path: self.path.clone(),
+            reason: format!("its metadata lacks the key {key:?}"),
+        };
         self.metadata.get(key).map(String::as_str).ok_or_else(missing)
     }
 
     fn config(&self) -> Result<RunConfig> {
-        let bad = |e: serde_json::Error| TrainError::Resume { path: self.path.clone(), reason: format!("{CONFIG}: {e}") };
+        let bad = |e: serde_json::Error| TrainError::Resume {
+            path: self.path.clone(),
+            reason: format!("{CONFIG}: {e}"),
+        };
         serde_json::from_str(self.key(CONFIG)?).map_err(bad)
     }
 }

@@ -73,10 +73,21 @@ impl Outcome {
 /// # Errors
 /// [`TrainError`](super::TrainError): a non-finite loss, a failing device, a file that cannot be written. The last
 /// checkpoint stays as it was.
-pub fn run(trainer: &mut Trainer, mut options: RunOptions<'_>, observer: &mut dyn FnMut(Event)) -> Result<Outcome> {
+pub fn run(
+    trainer: &mut Trainer,
+    mut options: RunOptions<'_>,
+    observer: &mut dyn FnMut(Event),
+) -> Result<Outcome> {
     let config = trainer.config().clone();
     let (first, total) = (trainer.step(), config.steps);
-    let mut outcome = Outcome { stopped: false, step: first, taken: 0, training: Duration::ZERO, last: None, val_loss: None };
+    let mut outcome = Outcome {
+        stopped: false,
+        step: first,
+        taken: 0,
+        training: Duration::ZERO,
+        last: None,
+        val_loss: None,
+    };
     let mut since_line = (0, Duration::ZERO);
     let mut group = 1;
     let mut saved = first;

@@ -85,7 +85,12 @@ impl Trainer {
             action_dim: episodes.action_dim(),
             action_offset: config.action_offset,
             obs_normalizer: Normalizer::fit_obs(config.obs_normalizer, episodes, &split.train)?,
-            action_normalizer: Normalizer::fit_actions(config.action_normalizer, config.action_scope, &windows, relative.as_ref())?,
+            action_normalizer: Normalizer::fit_actions(
+                config.action_normalizer,
+                config.action_scope,
+                &windows,
+                relative.as_ref(),
+            )?,
             relative_to: relative,
             obs_names: episodes.obs_names().map(<[String]>::to_vec),
             action_names: episodes.action_names().map(<[String]>::to_vec),
@@ -123,7 +128,16 @@ impl Trainer {
             true => None,
             false => Some(Validation::new(device, episodes, &split.validation, config, &spec, &layout)?),
         };
-        Ok(Trainer { config: config.clone(), spec, layout, session, buffers, step: 0, pending: Pending::default(), validation })
+        Ok(Trainer {
+            config: config.clone(),
+            spec,
+            layout,
+            session,
+            buffers,
+            step: 0,
+            pending: Pending::default(),
+            validation,
+        })
     }
 
     /// The run's configuration.
@@ -182,7 +196,11 @@ impl Trainer {
             self.pending.steps += 1;
         }
         if state.non_finite > 0 {
-            return Err(TrainError::NonFinite { step: self.step + steps, loss: state.loss, grad_norm: state.norm });
+            return Err(TrainError::NonFinite {
+                step: self.step + steps,
+                loss: state.loss,
+                grad_norm: state.norm,
+            });
         }
         self.step += steps;
         Ok(Progress { step: self.step, loss: sum / steps as f64, lr: last[1], grad_norm: last[2] })
@@ -231,7 +249,13 @@ impl Trainer {
     }
 
     /// Puts the run where another stood.
-    pub(super) fn restore(&mut self, step: u64, pending: Pending, policy: &Policy, moments: &[ParamStore; 2]) -> Result<()> {
+    pub(super) fn restore(
+        &mut self,
+        step: u64,
+        pending: Pending,
+        policy: &Policy,
+        moments: &[ParamStore; 2],
+    ) -> Result<()> {
         self.session.write(self.buffers.params, &policy.weights.values)?;
         self.session.write(self.buffers.ema, &policy.ema.values)?;
         self.session.write(self.buffers.first, &moments[0].values)?;
@@ -243,11 +267,19 @@ impl Trainer {
 }
 
 impl Validation {
-    fn new(device: &Device, episodes: &Episodes, ids: &[usize], config: &RunConfig, spec: &PolicySpec, layout: &ParamStore) -> Result<Validation> {
+    fn new(
+        device: &Device,
+        episodes: &Episodes,
+        ids: &[usize],
+        config: &RunConfig,
+        spec: &PolicySpec,
+        layout: &ParamStore,
+    ) -> Result<Validation> {
         let windows = Windows::new(episodes, ids, &config.windows())?;
         let batch = windows.count().min(VALIDATION_WINDOWS);
         let size = DataSize { rows: episodes.steps(), windows: windows.count() };
-        let plan = Arc::new(program::validation(spec, config, &layout.layout, batch, size, Target::of(device))?);
+        let plan =
+            Arc::new(program::validation(spec, config, &layout.layout, batch, size, Target::of(device))?);
         let mut session = Session::new(device, plan.clone())?;
         let id = |name: &str| plan.buffer(name);
         session.write(id(names::OBS)?, episodes.obs())?;
@@ -255,6 +287,11 @@ impl Validation {
         session.write_u32(id(names::TABLE)?, windows.table().as_flattened())?;
         let index: Vec<u32> = (0..batch).map(|i| (i * windows.count() / batch) as u32).collect();
         session.write_u32(id(names::INDEX)?, &index)?;
-        Ok(Validation { params: id(names::PARAMS)?, state: id(names::STATE)?, loss: id(names::LOSS)?, session })
+        Ok(Validation {
+            params: id(names::PARAMS)?,
+            state: id(names::STATE)?,
+            loss: id(names::LOSS)?,
+            session,
+        })
     }
 }

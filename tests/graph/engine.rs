@@ -6,6 +6,12 @@ use advect::graph::lower::lower;
 use advect::graph::{Graph, Op, ParamLayout, Plan, Program, Session, Shape, Value};
 use advect::kernel::{Target, View, philox};
 
+/// At least `n` random cases; PROPTEST_CASES asks for more.
+pub fn cases(n: u32) -> proptest::prelude::ProptestConfig {
+    let default = proptest::prelude::ProptestConfig::default();
+    proptest::prelude::ProptestConfig { cases: default.cases.max(n), failure_persistence: None, ..default }
+}
+
 pub fn cpu() -> Device {
     Device::Cpu(Cpu::with_threads(2).unwrap())
 }

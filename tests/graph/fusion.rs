@@ -99,6 +99,11 @@ const CHAINS: &[(&str, usize, Build)] = &[
         let y = g.matmul_nt(x, v)?;
         g.rms_norm(y, Some(w), 1e-6)
     }),
+    ("a norm of columns stretched by its weight", 2, |g, x| {
+        let (w, b) = (g.param("w", m(1, 8))?, g.param("b", m(1, 8))?);
+        let column = g.slice(x, 1, 1)?;
+        g.layer_norm(column, Some(w), Some(b), 0.1)
+    }),
     ("the weight before the norm", 2, |g, x| {
         let w = g.param("w", m(1, 8))?;
         let y = g.layer_norm(x, None, None, 1e-5)?;
@@ -222,7 +227,7 @@ fn random_graph(steps: &[Step]) -> Graph {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(super::engine::cases(400))]
 
     /// Any graph, with any outputs: the oracle's values, fused or not.
     #[test]

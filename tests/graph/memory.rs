@@ -42,7 +42,7 @@ fn programs() -> impl Strategy<Value = (Vec<BufferInfo>, Vec<Command>, Vec<Phase
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 2000, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(super::engine::cases(2000))]
 
     #[test]
     fn live_buffers_never_share(program in programs()) {

@@ -193,12 +193,11 @@ fn is_row(graph: &Graph, v: Value, user: Value, classes: Option<&[Class]>) -> bo
         None => {
             matches!(graph.node(source).op, Op::Param(_) | Op::Constant(_)) || graph.shape(user).rows() > 1
         }
-        Some(c) => match (c[source.index()], c[user.index()]) {
-            (Class::Fixed, _) => true,
-            // At a step there is one time, so what has one row has it for all.
-            (Class::Time | Class::Request | Class::RequestTime, Class::State) => true,
-            _ => false,
-        },
+        // At a step there is one time, so what has one row has it for all.
+        Some(c) => matches!(
+            (c[source.index()], c[user.index()]),
+            (Class::Fixed, _) | (Class::Time | Class::Request | Class::RequestTime, Class::State)
+        ),
     }
 }
 
@@ -209,7 +208,12 @@ fn follow_norm(
 ) -> Option<(Chain, Vec<Value>)> {
     let user = single(head)?;
     let node = graph.node(user);
-    let vector = |v: Value| matches!(graph.node(v).op, Op::Param(_)) && graph.shape(v).rows() == 1;
+    // One element for each column: a single one, or one column stretched by a row, is not the kernel's business.
+    let cols = graph.shape(head).cols();
+    let vector = |v: Value| {
+        let shape = graph.shape(v);
+        matches!(graph.node(v).op, Op::Param(_)) && shape.rows() == 1 && shape.cols() == cols
+    };
     match (&node.op, node.inputs.as_slice()) {
         (Op::Fma(_), [x, w, b]) if *x == head && vector(*w) && vector(*b) => {
             Some((Chain::Norm { head, weight: *w, bias: Some(*b) }, vec![user]))

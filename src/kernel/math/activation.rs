@@ -1,6 +1,6 @@
 //! The activations, their names and codes, and their first two derivatives.
 //!
-//! Each activation is a type with three always-inlined functions; [`with_activation`] turns a value of [`Activation`]
+//! Each activation is a type with three always-inlined functions; `with_activation` turns a value of [`Activation`]
 //! into that type once, outside the loop. A new activation is one line in the table, one `impl`, and its cases in
 //! `shaders/shared/math.wgsl`. Semantics are PyTorch's: gelu is the erf form, relu'(0) = abs'(0) = 0, softplus is
 //! linear above 20.

@@ -1,0 +1,340 @@
+//! What a request costs besides arithmetic: dispatches, submits, uploads, allocations. And that the same request
+//! gives the same actions: twice on one device, on another device, and in other company.
+//!
+//! Tests that need an adapter say NOT RUN where there is none; with ADVECT_REQUIRE_GPU=1 they fail instead.
+
+use advect::device::{CounterSnapshot, Device, DeviceChoice};
+use advect::flow::integrator::Start;
+use advect::flow::{Batch, Field, IntegrateOptions, Integrator};
+use advect::graph::{Graph, Result, Shape, Value};
+use advect::kernel::math::Activation;
+use advect::nn::{Builder, Conditioning, NetworkSpec, ParamStore, TimeInput, mlp};
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::backtrace::Backtrace;
+use std::cell::Cell;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// Counts every allocation of this binary that the gemm crate does not make (it packs operands into fresh memory at
+/// every call, which its interface cannot avoid), whichever thread makes it.
+struct Counting;
+
+static COUNT: AtomicBool = AtomicBool::new(false);
+static OWN: AtomicU64 = AtomicU64::new(0);
+static GEMM: AtomicU64 = AtomicU64::new(0);
+/// Where one of the counted allocations came from.
+static CULPRIT: Mutex<Option<String>> = Mutex::new(None);
+
+thread_local! {
+    /// Set while a backtrace is taken, which allocates.
+    static LOOKING: Cell<bool> = const { Cell::new(false) };
+}
+
+impl Counting {
+    fn count() {
+        if !COUNT.load(Relaxed) || LOOKING.replace(true) {
+            return;
+        }
+        let trace = Backtrace::force_capture().to_string();
+        match trace.contains("gemm_") {
+            true => GEMM.fetch_add(1, Relaxed),
+            false => {
+                *CULPRIT.lock().unwrap_or_else(PoisonError::into_inner) = Some(trace);
+                OWN.fetch_add(1, Relaxed)
+            }
+        };
+        LOOKING.set(false);
+    }
+}
+
+// SAFETY: forwards to the system's allocator, which keeps the contract; counting touches no memory of it.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        Counting::count();
+        // SAFETY: the caller's promise, passed on.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, at: *mut u8, layout: Layout) {
+        // SAFETY: the caller's promise, passed on.
+        unsafe { System.dealloc(at, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+/// One test at a time: allocations are counted for the whole process.
+fn alone() -> MutexGuard<'static, ()> {
+    static ONE: Mutex<()> = Mutex::new(());
+    ONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+const DIM: usize = 32;
+const OBS: usize = 20;
+
+/// The velocity network of `advect bench --workload mlp256`, with random weights.
+struct Mlp256(NetworkSpec);
+
+impl Mlp256 {
+    fn new() -> Mlp256 {
+        Mlp256(NetworkSpec::Mlp(mlp::Mlp {
+            hidden: vec![256; 3],
+            activation: Activation::Silu,
+            time: TimeInput::Sinusoidal { dim: 64, scale: 99.0, max_period: 1e4 },
+            conditioning: Conditioning::Concat,
+        }))
+    }
+
+    fn params(&self) -> ParamStore {
+        let mut g = Graph::new();
+        let a = g.input("a", Shape::matrix(1, DIM)).unwrap();
+        let t = g.input("t", Shape::matrix(1, 1)).unwrap();
+        let z = g.input("z", Shape::matrix(1, OBS)).unwrap();
+        let mut b = Builder::new(&mut g);
+        self.0.velocity(&mut b, a, t, z).unwrap();
+        ParamStore::init(&b.params, 0)
+    }
+}
+
+impl Field for Mlp256 {
+    fn dim(&self) -> usize {
+        DIM
+    }
+
+    fn request(&self) -> Vec<(&'static str, usize)> {
+        vec![("obs", OBS)]
+    }
+
+    fn velocity(&self, g: &mut Graph, state: Value, time: Value, request: &[Value]) -> Result<Value> {
+        self.0.velocity(&mut Builder::new(g), state, time, request[0])
+    }
+}
+
+/// A compiled mlp256 with its weights and one observation per request.
+struct Policy {
+    integrator: Integrator,
+    obs: Vec<f32>,
+    out: Vec<f32>,
+    trajectory: Option<Vec<f32>>,
+}
+
+impl Policy {
+    fn new(device: &Device, solver: &str, requests: usize) -> Policy {
+        Policy::with(device, solver, Batch { requests, samples: 1 }, false)
+    }
+
+    fn with(device: &Device, solver: &str, batch: Batch, trajectory: bool) -> Policy {
+        let (field, options) = (Mlp256::new(), IntegrateOptions { trajectory, ..Default::default() });
+        let store = field.params();
+        let solver = solver.parse().unwrap();
+        let mut integrator = Integrator::new(device, &field, &store.layout, solver, batch, &options).unwrap();
+        integrator.set_params(&store.values).unwrap();
+        let obs = (0..batch.requests * OBS).map(|i| (i * 37 % 101) as f32 / 50.0 - 1.0).collect();
+        let trajectory = trajectory.then(|| vec![0.0; (integrator.steps() + 1) * batch.rows() * DIM]);
+        Policy { integrator, obs, out: vec![0.0; batch.rows() * DIM], trajectory }
+    }
+
+    fn sample(&mut self, seed: u64) -> &[f32] {
+        let start = Start::Noise { seed, request: 0 };
+        self.integrator.run(start, &[&self.obs], &mut self.out, self.trajectory.as_deref_mut()).unwrap();
+        assert!(self.out.iter().all(|v| v.is_finite()), "the samples are finite");
+        &self.out
+    }
+
+    /// What one run in steady state costs.
+    fn cost(&mut self) -> CounterSnapshot {
+        self.sample(1);
+        self.sample(2);
+        let before = self.integrator.counters();
+        self.sample(3);
+        self.integrator.counters().since(&before)
+    }
+}
+
+fn cpu() -> Device {
+    Device::open(&DeviceChoice::Cpu).expect("the CPU executor opens")
+}
+
+/// The adapter that `gpu` means here (ADVECT_DEVICE may name another), or None, said loudly.
+fn gpu(test: &str) -> Option<Device> {
+    let choice = match std::env::var("ADVECT_DEVICE").as_deref() {
+        Err(_) | Ok("" | "auto" | "cpu") => DeviceChoice::Gpu,
+        Ok(name) => name.parse().unwrap(),
+    };
+    match Device::open(&choice) {
+        Ok(device) => {
+            println!("{test}: on {}", device.describe());
+            Some(device)
+        }
+        Err(e) => {
+            let required = std::env::var_os("ADVECT_REQUIRE_GPU").is_some_and(|v| v == "1");
+            assert!(!required, "{test}: ADVECT_REQUIRE_GPU=1, but no adapter opens: {e}");
+            println!("NOT RUN: {test}: no adapter opens: {e}");
+            None
+        }
+    }
+}
+
+/// The largest difference of two equally long slices.
+fn apart(a: &[f32], b: &[f32]) -> f32 {
+    assert_eq!(a.len(), b.len());
+    a.iter().zip(b).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max)
+}
+
+fn bits(values: &[f32]) -> Vec<u32> {
+    values.iter().map(|v| v.to_bits()).collect()
+}
+
+#[test]
+fn an_euler_step_takes_at_most_five_dispatches() {
+    let _alone = alone();
+    let Some(device) = gpu("dispatches per step") else { return };
+    for requests in [1, 64] {
+        let [few, many] = ["euler:4", "euler:10"].map(|s| Policy::new(&device, s, requests).cost());
+        let per_step = (many.dispatches - few.dispatches) as f64 / 6.0;
+        println!("batch {requests}: {per_step} dispatches per Euler step, {} in all for 10", many.dispatches);
+        assert!(per_step <= 5.0, "batch {requests}: found {per_step} dispatches per step, needed at most 5");
+        let beside = many.dispatches as f64 - 10.0 * per_step;
+        assert!(
+            beside <= 5.0,
+            "batch {requests}: found {beside} dispatches outside the steps, needed at most 5"
+        );
+    }
+}
+
+#[test]
+fn a_sampling_pass_is_one_submit() {
+    let _alone = alone();
+    let Some(device) = gpu("submits per pass") else { return };
+    for requests in [1, 64] {
+        let cost = Policy::new(&device, "euler:10", requests).cost();
+        assert_eq!(
+            cost.submits, 1,
+            "batch {requests}: noise, solver steps and read-back share one submit: {cost:?}"
+        );
+    }
+}
+
+#[test]
+fn steady_state_creates_nothing_and_uploads_only_inputs() {
+    let _alone = alone();
+    let Some(device) = gpu("steady state") else { return };
+    for (solver, requests) in [("euler:10", 1), ("euler:10", 64), ("rk4:4", 7)] {
+        let cost = Policy::new(&device, solver, requests).cost();
+        let made =
+            cost.buffers_created + cost.pipelines_created + cost.bind_groups_created + cost.bytes_allocated;
+        assert_eq!(made, 0, "{solver}, batch {requests}: a run in steady state creates nothing: {cost:?}");
+        // The observations, and 16 words that name the noise.
+        let inputs = 4 * (requests * OBS + 16) as u64;
+        assert!(
+            cost.bytes_uploaded <= inputs,
+            "{solver}, batch {requests}: needed at most {inputs} bytes up: {cost:?}"
+        );
+        let result = 4 * (requests * DIM) as u64;
+        assert_eq!(
+            cost.bytes_read_back, result,
+            "{solver}, batch {requests}: only the actions come back: {cost:?}"
+        );
+    }
+}
+
+/// Fewest allocations in one of several runs, the gemm crate's apart. The fewest, because the test harness and the thread
+/// pool's queues (one block per some dozens of jobs) allocate now and then on their own account.
+fn allocations(mut run: impl FnMut()) -> (u64, u64) {
+    run();
+    run();
+    let once = |_| {
+        let (own, gemm) = (OWN.load(Relaxed), GEMM.load(Relaxed));
+        COUNT.store(true, Relaxed);
+        run();
+        COUNT.store(false, Relaxed);
+        (OWN.load(Relaxed) - own, GEMM.load(Relaxed) - gemm)
+    };
+    (0..6).map(once).min().unwrap_or((0, 0))
+}
+
+// Elsewhere a release build has no symbols that a backtrace could name the gemm crate by.
+#[cfg(target_os = "linux")]
+#[test]
+fn the_cpu_allocates_nothing_in_steady_state() {
+    let _alone = alone();
+    let device = cpu();
+    println!("on {}", device.describe());
+    let mut failures = Vec::new();
+    for (solver, requests) in [
+        ("euler:10", 1),
+        ("euler:10", 7),
+        ("euler:10", 64),
+        ("rk4:4", 300),
+        ("dopri5:1e-3", 1),
+        ("dopri5:1e-3", 40),
+    ] {
+        let mut policy = Policy::new(&device, solver, requests);
+        let (own, gemm) = allocations(|| {
+            policy.sample(1);
+        });
+        println!("{solver}, batch {requests}: {own} allocations per run, and {gemm} inside gemm");
+        if own > 0 {
+            let culprit = CULPRIT.lock().unwrap_or_else(PoisonError::into_inner).take().unwrap_or_default();
+            failures.push(format!(
+                "{solver}, batch {requests}: {own} allocations in steady state, one of them:\n{culprit}"
+            ));
+        }
+    }
+    assert!(failures.is_empty(), "{}", failures.join("\n"));
+}
+
+#[test]
+fn the_same_seed_gives_the_same_bits() {
+    let _alone = alone();
+    let devices = [Some(cpu()), gpu("same seed twice")];
+    for device in devices.iter().flatten() {
+        for requests in [1, 7, 200] {
+            let mut policy = Policy::new(device, "euler:10", requests);
+            let first = bits(policy.sample(5));
+            let other = bits(policy.sample(6));
+            assert_eq!(
+                first,
+                bits(policy.sample(5)),
+                "{}: batch {requests}, same session",
+                device.describe()
+            );
+            assert_ne!(first, other, "{}: another seed is other noise", device.describe());
+            let again = bits(Policy::new(device, "euler:10", requests).sample(5));
+            assert_eq!(first, again, "{}: batch {requests}, a new session", device.describe());
+        }
+    }
+}
+
+#[test]
+fn cpu_and_gpu_agree_on_noise_and_samples() {
+    let _alone = alone();
+    let Some(device) = gpu("CPU against GPU") else { return };
+    for batch in [
+        Batch { requests: 1, samples: 1 },
+        Batch { requests: 3, samples: 5 },
+        Batch { requests: 130, samples: 1 },
+    ] {
+        let [mut a, mut b] = [&cpu(), &device].map(|d| Policy::with(d, "euler:10", batch, true));
+        let away = apart(a.sample(9), b.sample(9));
+        let [a, b] = [&a, &b].map(|p| &p.trajectory.as_ref().expect("compiled in")[..batch.rows() * DIM]);
+        let noise = apart(a, b);
+        println!("{batch:?}: noise {noise:.1e} apart, samples {away:.1e}");
+        assert!(noise <= 2e-6, "{batch:?}: found noise {noise:.2e} apart, needed at most 2e-6");
+        assert!(away <= 1e-4, "{batch:?}: found samples {away:.2e} apart, needed at most 1e-4");
+    }
+}
+
+#[test]
+fn a_sample_does_not_depend_on_its_company() {
+    let _alone = alone();
+    let device = cpu();
+    let all = Policy::new(&device, "euler:10", 300).sample(4).to_vec();
+    // Row r has noise r and observation r in every batch that holds it.
+    for requests in [1, 2, 3, 15, 16, 17, 64, 129, 257] {
+        let away = apart(Policy::new(&device, "euler:10", requests).sample(4), &all[..requests * DIM]);
+        println!("first {requests} of 300: {away:.1e} apart");
+        assert!(away <= 1e-5, "batch {requests}: found {away:.2e} apart from batch 300, needed at most 1e-5");
+    }
+}
