@@ -24,7 +24,6 @@ fn main() -> anyhow::Result<()> {
     let episodes = demonstrations()?;
 
     let config = RunConfig {
-        steps: 1000,
         history: 1,
         horizon: HORIZON,
         pad_after: 0,
@@ -35,7 +34,8 @@ fn main() -> anyhow::Result<()> {
             conditioning: Conditioning::Concat,
         }),
         ..RunConfig::default()
-    };
+    }
+    .in_steps(1000);
     let mut trainer = Trainer::new(&device, &episodes, &config)?;
     while trainer.step() < config.steps {
         let progress = trainer.advance(200)?;

@@ -103,7 +103,7 @@ impl Run for Demo {
                 pace.steps
             }
         };
-        pace::scale(&mut config, steps);
+        config = training::schedule(config, steps);
         if self.steps.is_none() {
             parts.end("timing a few steps");
         }
@@ -115,7 +115,7 @@ impl Run for Demo {
             count(steps as usize, "step"),
             config.batch_size
         ));
-        let record = training::run(&mut trainer, interrupt)?;
+        let record = training::train(&mut trainer, interrupt)?;
         let policy = trainer.policy()?;
         let parameters = trainer.parameters();
         drop(trainer);

@@ -170,6 +170,17 @@ impl RunConfig {
         RunConfig { relative_to: vec![DimRef::Index(0), DimRef::Index(1)], ..RunConfig::default() }
     }
 
+    /// The same run in `steps` steps. A schedule made for 20,000 would not get under way in a few hundred, so the warm-up
+    /// is at most a tenth of the steps, and so is the span of a constant moving average.
+    pub fn in_steps(mut self, steps: u64) -> RunConfig {
+        self.steps = steps;
+        self.optimizer.warmup = self.optimizer.warmup.min(u32::try_from(steps / 10).unwrap_or(u32::MAX));
+        if let EmaSpec::Constant { decay } = &mut self.optimizer.ema {
+            *decay = decay.min(1.0 - 10.0 / steps.max(20) as f32);
+        }
+        self
+    }
+
     /// Reads a TOML file.
     pub fn load(path: &std::path::Path) -> Result<RunConfig> {
         let bad = |reason: String| TrainError::Config { path: path.into(), reason };
@@ -265,5 +276,19 @@ impl RunConfig {
         let relative = RelativeTo(dims);
         relative.check(episodes.obs_dim(), episodes.action_dim())?;
         Ok(Some(relative))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn short_runs_have_short_schedules() {
+        let config = RunConfig::push_t().in_steps(100);
+        assert_eq!((config.steps, config.optimizer.warmup), (100, 10));
+        assert_eq!(config.optimizer.ema, EmaSpec::Constant { decay: 0.9 });
+        assert_eq!(RunConfig::push_t().in_steps(20_000), RunConfig::push_t());
+        assert!(RunConfig::push_t().in_steps(1).check().is_ok());
     }
 }

@@ -6,7 +6,7 @@
 
 use advect::data::Episodes;
 use advect::device::Device;
-use advect::train::{EmaSpec, RunConfig, Trainer};
+use advect::train::{RunConfig, Trainer};
 use std::time::{Duration, Instant};
 
 /// The most steps that a demo takes: beyond, the pictures no longer change.
@@ -52,16 +52,6 @@ fn fit(steps: f64) -> u64 {
     }
 }
 
-/// A schedule for `steps` steps: what is made for 20,000 would not get under way in a few hundred. Warm-up is a tenth of the
-/// run (at most as configured), the moving average spans a tenth (at most as configured).
-pub fn scale(config: &mut RunConfig, steps: u64) {
-    config.steps = steps;
-    config.optimizer.warmup = config.optimizer.warmup.min((steps / 10) as u32);
-    if let EmaSpec::Constant { decay } = &mut config.optimizer.ema {
-        *decay = decay.min(1.0 - 10.0 / (steps.max(20) as f32));
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -73,16 +63,5 @@ mod tests {
         {
             assert_eq!(fit(found), steps);
         }
-    }
-
-    #[test]
-    fn short_runs_have_short_schedules() {
-        let mut config = RunConfig::push_t();
-        scale(&mut config, 100);
-        assert_eq!((config.steps, config.optimizer.warmup), (100, 10));
-        assert_eq!(config.optimizer.ema, EmaSpec::Constant { decay: 0.9 });
-        let mut config = RunConfig::push_t();
-        scale(&mut config, 20_000);
-        assert_eq!(config, RunConfig::push_t());
     }
 }

@@ -3,7 +3,7 @@
 use crate::cli::common::{Interrupt, note_line, progress};
 use crate::cli::errors::Interrupted;
 use crate::cli::output::{grouped, short};
-use advect::train::{MetricsLine, Trainer};
+use advect::train::{Event, MetricsLine, RunConfig, RunOptions, Trainer, run};
 use std::io::IsTerminal;
 use std::time::{Duration, Instant};
 
@@ -38,51 +38,50 @@ impl Record {
     }
 }
 
+/// The configuration of a run of `steps` steps, with as many lines and validations as a chart needs.
+pub fn schedule(config: RunConfig, steps: u64) -> RunConfig {
+    let config = config.in_steps(steps);
+    RunConfig {
+        log_every: steps.div_ceil(LINES),
+        validate_every: steps.div_ceil(VALIDATIONS).max(10),
+        ..config
+    }
+}
+
 /// Takes all steps of a run.
-pub fn run(trainer: &mut Trainer, interrupt: Interrupt) -> anyhow::Result<Record> {
+pub fn train(trainer: &mut Trainer, interrupt: Interrupt) -> anyhow::Result<Record> {
     let steps = trainer.config().steps;
-    let every = steps.div_ceil(LINES).clamp(1, 1024);
-    let validate_every = steps.div_ceil(VALIDATIONS).max(10);
     let bar = progress(steps);
     let quiet = !std::io::stderr().is_terminal();
-    let (mut lines, mut held_out, mut validated, mut told) = (Vec::new(), None, 0, 0);
+    let (mut lines, mut held_out, mut told) = (Vec::new(), String::new(), 0);
+    let options = RunOptions { stop: &|| interrupt.pressed(), ..RunOptions::default() };
     let start = Instant::now();
-    while trainer.step() < steps {
-        let before = Instant::now();
-        let now = trainer.advance(every.min(steps - trainer.step()))?;
-        let rate =
-            (now.step - (now.step - 1) / every * every) as f64 / before.elapsed().as_secs_f64().max(1e-9);
-        let due = now.step == steps || now.step - validated >= validate_every;
-        let val_loss = if due { trainer.validate()? } else { None };
-        if due {
-            (held_out, validated) = (val_loss, now.step);
+    let outcome = run(trainer, options, &mut |event| match event {
+        Event::Steps { step, loss, steps_per_s } => {
+            bar.set_position(step);
+            bar.set_message(format!("loss {}{held_out}  {} steps/s", short(loss), short(steps_per_s)));
         }
-        let held_out = held_out.map_or(String::new(), |v: f64| format!("  held out {}", short(v)));
-        let message = format!("loss {}{held_out}  {} steps/s", short(now.loss), short(rate));
-        bar.set_position(now.step);
-        bar.set_message(message.clone());
-        // Where no bar is drawn, a line now and then.
-        if quiet && due && now.step - told >= steps / 5 {
-            note_line(&format!(
-                "  step {:>5} of {}  {message}",
-                grouped(now.step as i64),
-                grouped(steps as i64)
-            ));
-            told = now.step;
+        Event::Line(line) => {
+            if let Some(loss) = line.val_loss {
+                held_out = format!("  held out {}", short(loss));
+            }
+            // Where no bar is drawn, a line now and then.
+            if quiet && line.val_loss.is_some() && line.step - told >= steps / 5 {
+                let (step, of) = (grouped(line.step as i64), grouped(steps as i64));
+                let rate = short(line.steps_per_s);
+                note_line(&format!(
+                    "  step {step:>5} of {of}  loss {}{held_out}  {rate} steps/s",
+                    short(line.loss)
+                ));
+                told = line.step;
+            }
+            lines.push(line);
         }
-        lines.push(MetricsLine {
-            step: now.step,
-            loss: now.loss,
-            val_loss,
-            lr: now.lr.into(),
-            grad_norm: now.grad_norm.into(),
-            steps_per_s: rate,
-        });
-        if interrupt.pressed() {
-            bar.finish_and_clear();
-            return Err(Interrupted.into());
-        }
-    }
+        Event::Saved(_) => {}
+    });
     bar.finish_and_clear();
+    if outcome?.stopped {
+        return Err(Interrupted.into());
+    }
     Ok(Record { lines, elapsed: start.elapsed() })
 }
