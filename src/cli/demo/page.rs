@@ -78,7 +78,7 @@ impl Story<'_> {
         let text = "Sampling starts from noise around the agent (t = 0) and follows the learned velocity field to actions \
                     (t = 1). Each panel shows the same chunks at one time, in the scene of the first picture above.";
         page = page.section(Section::new("From noise to action").text(text).figure_row(flow));
-        page = page.section(quality(self.quality, &self.chunks, self.observations));
+        page = page.section(quality(self.quality, self.chunks, self.observations));
         let mut timing = timing_section(
             "Device and time",
             &devices(self.device),
