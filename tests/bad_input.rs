@@ -67,7 +67,8 @@ impl Bench {
     }
 
     fn train_fails(&self, more: &[&str], code: i32, words: &[&str]) {
-        let given = ["--data", "demos.npz", "--config", "run.toml", "--out", "out/p.safetensors", "--device", "cpu"];
+        let given =
+            ["--data", "demos.npz", "--config", "run.toml", "--out", "out/p.safetensors", "--device", "cpu"];
         self.fails(&with("train", &[], &given, more), code, words);
     }
 
@@ -109,12 +110,26 @@ fn the_settings_are_what_they_seem() {
     let config: RunConfig = toml::from_str(RUN).expect("settings");
     assert!(matches!(config.network, NetworkSpec::Residual(Residual { width: 8, time: TimeInput::Raw, .. })));
     let bench = Bench::new();
-    let args = ["train", "--data", "demos.npz", "--config", "run.toml", "--out", "out/p.safetensors", "--device", "cpu", "--json"];
+    let args = [
+        "train",
+        "--data",
+        "demos.npz",
+        "--config",
+        "run.toml",
+        "--out",
+        "out/p.safetensors",
+        "--device",
+        "cpu",
+        "--json",
+    ];
     let output = bench.command(&args).output().expect("the command starts");
     assert_eq!(output.status.code(), Some(0), "{output:?}");
     let summary: Value = serde_json::from_slice(&output.stdout).expect("JSON");
     assert_eq!((&summary["steps"], &summary["stopped"]), (&4.into(), &false.into()));
-    let mut files: Vec<_> = std::fs::read_dir(bench.path("out")).expect("a folder").map(|e| e.expect("one").file_name()).collect();
+    let mut files: Vec<_> = std::fs::read_dir(bench.path("out"))
+        .expect("a folder")
+        .map(|e| e.expect("one").file_name())
+        .collect();
     files.sort();
     assert_eq!(files, ["metrics.jsonl", "p.safetensors", "p.safetensors.train"]);
 }
@@ -158,7 +173,13 @@ impl Demos {
         let mut npz = NpzWriter::create(path).expect("a file");
         macro_rules! add {
             ($name:literal, $shape:expr, $values:expr) => {
-                let mut writer = npz.array($name, Default::default()).expect("an array").default_dtype().shape($shape).begin_nd().expect("a header");
+                let mut writer = npz
+                    .array($name, Default::default())
+                    .expect("an array")
+                    .default_dtype()
+                    .shape($shape)
+                    .begin_nd()
+                    .expect("a header");
                 writer.extend($values.iter().copied()).expect("values");
                 writer.finish().expect("an end");
             };
@@ -269,8 +290,14 @@ fn settings() {
         ("optimizer = { lr = nan }", &["optimizer.lr", "NaN"]),
         ("data = { obs = \"state\" }", &["demos.npz", "no array 'state'"]),
         ("data = { fps = 0.0 }", &["fps", "0"]),
-        ("network = { kind = \"residual\", width = 0, blocks = 1, activation = \"silu\", time = { kind = \"raw\" }, conditioning = \"concat\" }", &["width", "0"]),
-        ("network = { kind = \"mlp\", hidden = [9000000000], activation = \"silu\", time = { kind = \"raw\" }, conditioning = \"concat\" }", &["network.hidden", "9000000000"]),
+        (
+            "network = { kind = \"residual\", width = 0, blocks = 1, activation = \"silu\", time = { kind = \"raw\" }, conditioning = \"concat\" }",
+            &["width", "0"],
+        ),
+        (
+            "network = { kind = \"mlp\", hidden = [9000000000], activation = \"silu\", time = { kind = \"raw\" }, conditioning = \"concat\" }",
+            &["network.hidden", "9000000000"],
+        ),
         ("network = { kind = \"transformer\" }", &["bad.toml", "transformer"]),
     ] {
         std::fs::write(&toml, text).expect("written");
@@ -300,11 +327,19 @@ fn train_options() {
 fn a_batch_that_memory_does_not_hold() {
     let bench = Bench::new().with_policy();
     std::fs::write(bench.path("wide.toml"), RUN.replace("width = 8", "width = 65536")).expect("written");
-    bench.train_fails(&["--config", "wide.toml", "--batch-size", "16777216"], 1, &["32-bit index", "smaller batch"]);
+    bench.train_fails(
+        &["--config", "wide.toml", "--batch-size", "16777216"],
+        1,
+        &["32-bit index", "smaller batch"],
+    );
     std::fs::write(bench.path("wide.toml"), RUN.replace("width = 8", "width = 200")).expect("written");
     bench.train_fails(&["--config", "wide.toml", "--batch-size", "16777216"], 1, &["out of memory", "bytes"]);
     bench.sample_fails(&["--batch", "4000000000"], 1, &["out of memory", "--batch 4000000000"]);
-    bench.sample_fails(&["--batch", "18446744073709551615"], 1, &["out of memory", "--batch 18446744073709551615"]);
+    bench.sample_fails(
+        &["--batch", "18446744073709551615"],
+        1,
+        &["out of memory", "--batch 18446744073709551615"],
+    );
 }
 
 #[cfg(unix)]
@@ -312,7 +347,9 @@ fn a_batch_that_memory_does_not_hold() {
 fn an_unwritable_folder() {
     use std::os::unix::fs::PermissionsExt;
     let bench = Bench::new().with_policy();
-    let mode = |mode| std::fs::set_permissions(bench.path("out"), std::fs::Permissions::from_mode(mode)).expect("a mode");
+    let mode = |mode| {
+        std::fs::set_permissions(bench.path("out"), std::fs::Permissions::from_mode(mode)).expect("a mode")
+    };
     mode(0o555);
     if std::fs::write(bench.path("out/probe"), b"").is_ok() {
         std::fs::remove_file(bench.path("out/probe")).expect("removed");
@@ -367,9 +404,17 @@ fn sample_options() {
         bench.sample_fails(&["--times", times], 2, &["--times", "rising times from 0 to 1"]);
     }
     bench.sample_fails(&["--times", "0,x,1"], 2, &["--times", "x"]);
-    bench.sample_fails(&["--solver", "dopri5:1e-4", "--trajectory", "t.npy"], 2, &["--trajectory", "fixed steps"]);
+    bench.sample_fails(
+        &["--solver", "dopri5:1e-4", "--trajectory", "t.npy"],
+        2,
+        &["--trajectory", "fixed steps"],
+    );
     bench.sample_fails(&["--trajectory", "out/a.npy"], 2, &["out/a.npy", "two outputs"]);
-    bench.sample_fails(&["--log-prob", "lp.npy", "--log-prob-divergence", "hutchinson:0"], 2, &["divergence", "from 1"]);
+    bench.sample_fails(
+        &["--log-prob", "lp.npy", "--log-prob-divergence", "hutchinson:0"],
+        2,
+        &["divergence", "from 1"],
+    );
     bench.sample_fails(&["--model-space-log-prob"], 2, &["--log-prob"]);
     bench.sample_fails(&["--device", "quantum"], 2, &["quantum", "this machine has: auto, cpu"]);
     bench.sample_fails(&["--weights", "best"], 2, &["best"]);
@@ -387,10 +432,15 @@ fn rewrite(path: &Path, to: &Path, change: impl FnOnce(&mut HashMap<String, Stri
     let (_, header) = SafeTensors::read_metadata(&bytes).expect("a header");
     let file = SafeTensors::deserialize(&bytes).expect("safetensors");
     let mut metadata = header.metadata().clone().expect("metadata");
-    let mut tensors: Tensors = file.tensors().into_iter().map(|(n, t)| (n, t.shape().to_vec(), t.data().to_vec())).collect();
+    let mut tensors: Tensors =
+        file.tensors().into_iter().map(|(n, t)| (n, t.shape().to_vec(), t.data().to_vec())).collect();
     change(&mut metadata, &mut tensors);
     let views = tensors.iter().map(|(n, s, d)| {
-        let dtype = if s.iter().product::<usize>() * 4 == d.len() { safetensors::Dtype::F32 } else { safetensors::Dtype::F16 };
+        let dtype = if s.iter().product::<usize>() * 4 == d.len() {
+            safetensors::Dtype::F32
+        } else {
+            safetensors::Dtype::F16
+        };
         (n.as_str(), TensorView::new(dtype, s.clone(), d).expect("a tensor"))
     });
     std::fs::write(to, safetensors::serialize(views, Some(metadata)).expect("bytes")).expect("written");
@@ -430,7 +480,8 @@ fn checkpoints() {
     bench.sample_fails(&[], 1, &["p.safetensors", name, "found shape [1, ", "needed ["]);
     rewrite(&good, &path, |_, t| {
         let i = at(t);
-        t[i].2.truncate(t[i].2.len() / 2);
+        let half = t[i].2.len() / 2;
+        t[i].2.truncate(half);
     });
     bench.sample_fails(&[], 1, &["p.safetensors", name, "F16", "needed F32"]);
     rewrite(&good, &path, |_, t| {
@@ -446,7 +497,8 @@ fn every_key_of_a_checkpoint_is_needed() {
     let (good, path) = (bench.path("good.safetensors"), bench.path("p.safetensors"));
     std::fs::rename(&path, &good).expect("renamed");
     let mut keys = Vec::new();
-    let spec = |m: &HashMap<String, String>| -> Value { serde_json::from_str(&m["advect.spec"]).expect("JSON") };
+    let spec =
+        |m: &HashMap<String, String>| -> Value { serde_json::from_str(&m["advect.spec"]).expect("JSON") };
     rewrite(&good, &path, |m, _| keys = spec(m).as_object().expect("an object").keys().cloned().collect());
     assert!(keys.len() > 15, "{keys:?}");
     let with = |change: &dyn Fn(&mut Value)| {
@@ -483,12 +535,24 @@ fn runs_that_cannot_be_resumed() {
     let bench = Bench::new().with_policy();
     let train = bench.path("p.safetensors.train");
     let out = ["--out", "p.safetensors", "--resume"];
-    bench.train_fails(&[&out[..], &["--batch-size", "16"]].concat(), 1, &["p.safetensors.train", "batch_size was 8", "found 16"]);
-    bench.train_fails(&[&out[..], &["--steps", "9"]].concat(), 1, &["p.safetensors.train", "steps was 4", "found 9"]);
+    bench.train_fails(
+        &[&out[..], &["--batch-size", "16"]].concat(),
+        1,
+        &["p.safetensors.train", "batch_size was 8", "found 16"],
+    );
+    bench.train_fails(
+        &[&out[..], &["--steps", "9"]].concat(),
+        1,
+        &["p.safetensors.train", "steps was 4", "found 9"],
+    );
     let mut demos = Demos::default();
     demos.obs[0] += 1.0;
     demos.write(&bench.path("other.npz"));
-    bench.train_fails(&[&out[..], &["--data", "other.npz"]].concat(), 1, &["p.safetensors.train", "demonstrations"]);
+    bench.train_fails(
+        &[&out[..], &["--data", "other.npz"]].concat(),
+        1,
+        &["p.safetensors.train", "demonstrations"],
+    );
     let good = bench.path("good");
     std::fs::copy(&train, &good).expect("copied");
     cut(&train, 10);
@@ -505,8 +569,13 @@ fn runs_that_cannot_be_resumed() {
 #[test]
 fn a_learning_rate_that_explodes() {
     let bench = Bench::new();
-    std::fs::write(bench.path("wild.toml"), format!("{RUN}optimizer = {{ lr = 1e30, warmup = 0 }}\n")).expect("written");
-    bench.train_fails(&["--config", "wild.toml"], 1, &["the loss is not finite at step", "before the first checkpoint"]);
+    std::fs::write(bench.path("wild.toml"), format!("{RUN}optimizer = {{ lr = 1e30, warmup = 0 }}\n"))
+        .expect("written");
+    bench.train_fails(
+        &["--config", "wild.toml"],
+        1,
+        &["the loss is not finite at step", "before the first checkpoint"],
+    );
 }
 
 #[test]
@@ -532,7 +601,8 @@ fn no_adapter() {
 #[test]
 fn interrupted_training() {
     let bench = Bench::new();
-    std::fs::write(bench.path("long.toml"), RUN.replace("steps = 4", "steps = 20000\nlog_every = 10")).expect("written");
+    std::fs::write(bench.path("long.toml"), RUN.replace("steps = 4", "steps = 20000\nlog_every = 10"))
+        .expect("written");
     let start = |out: &str, more: &[&str]| {
         let args = ["train", "--data", "demos.npz", "--out", out, "--device", "cpu", "--threads", "1"];
         let mut command = bench.command(&args);
@@ -555,7 +625,10 @@ fn interrupted_training() {
     assert_eq!(output.status.code(), Some(130), "{err}");
     assert!(err.contains("stopped at step") && err.contains("--resume"), "{err}");
     assert_eq!(err.lines().filter(|l| l.starts_with("error: ")).collect::<Vec<_>>(), ["error: interrupted"]);
-    let mut files: Vec<_> = std::fs::read_dir(bench.path("out")).expect("a folder").map(|e| e.expect("one").file_name()).collect();
+    let mut files: Vec<_> = std::fs::read_dir(bench.path("out"))
+        .expect("a folder")
+        .map(|e| e.expect("one").file_name())
+        .collect();
     files.sort();
     assert_eq!(files, ["metrics.jsonl", "p.safetensors", "p.safetensors.train"]);
 
@@ -569,7 +642,11 @@ fn interrupted_training() {
         let read = |folder: &str| {
             let bytes = std::fs::read(bench.path(folder).join(file)).expect("a file");
             let tensors = SafeTensors::deserialize(&bytes).expect("safetensors");
-            let mut tensors: Tensors = tensors.tensors().into_iter().map(|(n, t)| (n, t.shape().to_vec(), t.data().to_vec())).collect();
+            let mut tensors: Tensors = tensors
+                .tensors()
+                .into_iter()
+                .map(|(n, t)| (n, t.shape().to_vec(), t.data().to_vec()))
+                .collect();
             tensors.sort();
             tensors
         };

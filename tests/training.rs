@@ -8,7 +8,9 @@ use advect::nn::mlp::Mlp;
 use advect::nn::residual::Residual;
 use advect::nn::{Conditioning, EncoderSpec, NetworkSpec, TimeInput};
 use advect::policy::{Noise, Policy, SamplerOptions};
-use advect::train::{DimRef, Event, MetricsLine, MetricsWriter, RunConfig, RunOptions, TrainError, Trainer, resume, run};
+use advect::train::{
+    DimRef, Event, MetricsLine, MetricsWriter, RunConfig, RunOptions, TrainError, Trainer, resume, run,
+};
 use std::cell::Cell;
 use std::path::Path;
 
@@ -25,7 +27,14 @@ fn toy() -> Episodes {
             action.extend_from_slice(&x);
         }
     }
-    let arrays = EpisodeArrays { obs, action, obs_dim: 3, action_dim: 2, lengths: vec![length; episodes], ..Default::default() };
+    let arrays = EpisodeArrays {
+        obs,
+        action,
+        obs_dim: 3,
+        action_dim: 2,
+        lengths: vec![length; episodes],
+        ..Default::default()
+    };
     Episodes::from_arrays(arrays).expect("the toy is sound")
 }
 
@@ -131,10 +140,12 @@ fn session(device: &Device, folder: &Path, stop_at: u64, resuming: bool) -> Vec<
         trainer.resume(&checkpoint, &data).expect("a stopped run");
     }
     let first = trainer.step();
-    let metrics = MetricsWriter::open(&folder.join("metrics.jsonl"), resuming.then_some(first)).expect("metrics");
+    let metrics =
+        MetricsWriter::open(&folder.join("metrics.jsonl"), resuming.then_some(first)).expect("metrics");
     let done = Cell::new(first);
     let stop = || done.get() >= stop_at;
-    let options = RunOptions { checkpoint: Some(&checkpoint), metrics: Some(metrics), data: &data, stop: &stop };
+    let options =
+        RunOptions { checkpoint: Some(&checkpoint), metrics: Some(metrics), data: &data, stop: &stop };
     let mut events = Vec::new();
     let outcome = run(&mut trainer, options, &mut |event| {
         if let Event::Steps { step, .. } = event {
@@ -160,7 +171,8 @@ fn a_resumed_run_equals_one_never_stopped() {
         session(&device, parts.path(), 3, false);
         session(&device, parts.path(), 13, true);
         session(&device, parts.path(), u64::MAX, true);
-        let [a, b] = [&whole, &parts].map(|f| Policy::load(f.path().join("policy.safetensors")).expect("a policy"));
+        let [a, b] =
+            [&whole, &parts].map(|f| Policy::load(f.path().join("policy.safetensors")).expect("a policy"));
         assert_eq!(a.spec, b.spec);
         assert_eq!(bits(&a.weights.values), bits(&b.weights.values), "{}", device.describe());
         assert_eq!(bits(&a.ema.values), bits(&b.ema.values), "{}", device.describe());
@@ -270,7 +282,8 @@ fn a_checkpoint_is_the_whole_policy() {
         ("layers.2.bias", vec![chunk]),
     ] {
         for prefix in ["", "ema."] {
-            let tensor = file.tensor(&format!("{prefix}{name}")).unwrap_or_else(|e| panic!("{prefix}{name}: {e}"));
+            let tensor =
+                file.tensor(&format!("{prefix}{name}")).unwrap_or_else(|e| panic!("{prefix}{name}: {e}"));
             assert_eq!(tensor.shape(), shape, "{prefix}{name}");
         }
     }
