@@ -348,6 +348,13 @@ fn a_batch_that_memory_does_not_hold() {
 fn an_unwritable_folder() {
     use std::os::unix::fs::PermissionsExt;
     let bench = Bench::new().with_policy();
+    // A file where a folder should be refuses every user, root too.
+    bench.train_fails(
+        &["--out", "demos.npz/p.safetensors"],
+        1,
+        &["demos.npz/p.safetensors", "not a directory"],
+    );
+    bench.sample_fails(&["--out", "demos.npz/a.npy"], 1, &["demos.npz/a.npy", "not a directory"]);
     let mode = |mode| {
         std::fs::set_permissions(bench.path("out"), std::fs::Permissions::from_mode(mode)).expect("a mode")
     };
