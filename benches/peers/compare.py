@@ -18,7 +18,7 @@ PEER = Path(__file__).with_name("bench_torch.py")
 def run(command, threads=None):
     """The JSON that a benchmark prints, with the load average found just before it ran."""
     load = os.getloadavg()[0]
-    environment = {**os.environ, "RAYON_NUM_THREADS": str(threads)} if threads else None
+    environment = {**os.environ, "ADVECT_THREADS": str(threads)} if threads else None
     done = subprocess.run(command, stdout=subprocess.PIPE, env=environment, text=True)
     if done.returncode:
         sys.exit(f"{' '.join(command)} failed with status {done.returncode}")

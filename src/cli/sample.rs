@@ -156,7 +156,8 @@ impl Run for Sample {
             trajectory: self.trajectory.is_some(),
             weights,
         };
-        let mut sampler = policy.sampler(&device, m, self.batch, &options)?;
+        let compiled = policy.sampler(&device, m, self.batch, &options);
+        let mut sampler = compiled.with_context(|| format!("--batch {}", self.batch))?;
         let start = match &noise {
             Some(values) => Noise::Given(values),
             None => Noise::Seed { seed: self.seed, request: 0 },

@@ -1,6 +1,6 @@
 //! The GPU executor: a plan's pipelines, bind groups and parameters resolved once, then replayed.
 
-use super::{Plan, Result};
+use super::{GraphError, Plan, Result};
 use crate::device::{
     AdapterKind, BindGroupCache, Binding, Bound, Buffer, Command, CounterSnapshot, DeviceError, Dispatch,
     Gpu, Readback, Submission,
@@ -14,6 +14,8 @@ use std::time::Duration;
 const SUBMIT_MS: f64 = 100.0;
 /// Parts of one submit.
 const PARTS: usize = 64;
+/// Buffers that one replay can read back.
+const READS: usize = 4;
 /// How long a read waits for the device.
 const TIMEOUT: Duration = Duration::from_secs(120);
 
@@ -82,11 +84,15 @@ impl GpuSession {
         times: usize,
         reads: &mut [(BufferId, &mut [f32])],
     ) -> Result<()> {
+        if reads.len() > READS {
+            let what = format!("{} buffers to read at once, at most {READS} are", reads.len());
+            return Err(GraphError::Plan { kernel: "session", what });
+        }
         let bytes: usize = reads.iter().map(|(_, out)| 4 * out.len()).sum();
         if self.readback.as_ref().is_none_or(|r| (r.capacity() as usize) < bytes) {
             self.readback = Some(self.gpu.readback(bytes as u64)?);
         }
-        let mut copies = [(BufferId(0), 0usize); 4];
+        let mut copies = [(BufferId(0), 0usize); READS];
         let n = reads.len().min(copies.len());
         for (copy, (id, out)) in copies.iter_mut().zip(reads.iter()) {
             *copy = (*id, out.len());

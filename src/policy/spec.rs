@@ -42,6 +42,9 @@ pub struct Provenance {
 /// Most values of an observation history or of a chunk.
 const MOST: usize = 1 << 20;
 
+/// Most parameters of a network: 2 GiB.
+const MOST_PARAMETERS: usize = 1 << 29;
+
 /// A policy without its weights.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -194,6 +197,16 @@ impl PolicySpec {
         let o = g.input("o", Shape::matrix(1, self.request()))?;
         let mut b = Builder::new(&mut g);
         self.velocity(&mut b, a, t, o)?;
+        // Memory is taken for them next, several times over.
+        let count: usize = b.params.iter().map(|p| p.shape.len()).sum();
+        if count > MOST_PARAMETERS {
+            let needed = format!("at most {MOST_PARAMETERS}");
+            return Err(PolicyError::Shape {
+                what: "parameters of the network",
+                found: count.to_string(),
+                needed,
+            });
+        }
         Ok(b.params)
     }
 }
