@@ -67,7 +67,14 @@ fn keys(value: &Value) -> Vec<&str> {
 
 #[test]
 fn help_has_examples() {
-    for args in [&["--help"][..], &["devices", "--help"], &["bench", "--help"], &["selftest", "--help"]] {
+    for args in [
+        &["--help"][..],
+        &["devices", "--help"],
+        &["bench", "--help"],
+        &["selftest", "--help"],
+        &["train", "--help"],
+        &["sample", "--help"],
+    ] {
         let help = advect(args);
         assert_eq!(help.code, 0, "{}", help.args);
         for word in ["Usage: advect", "Examples:", "--device", "--threads"] {
