@@ -142,7 +142,10 @@ impl Run for Sample {
         };
         self.outputs().try_for_each(|path| match path.is_dir() {
             true => bail!("cannot write {}: it is a folder", path.display()),
-            false => Ok(drop(Aside::create(path)?)),
+            false => {
+                drop(Aside::create(path)?);
+                Ok(())
+            }
         })?;
 
         let device = cx.open()?;

@@ -53,7 +53,9 @@ pub fn measure(
     rate: f64,
 ) -> anyhow::Result<Quality> {
     let affordable = (SAMPLING_S * rate / DRAWS as f64) as usize;
-    let observations = affordable.clamp(64, MOST).min(held_out.count() / 2).max(1);
+    // A power of two, so that runs on devices of about the same speed compare as many.
+    let affordable = 1 << affordable.clamp(64, MOST).ilog2();
+    let observations = affordable.min(held_out.count() / 2).max(1);
     let picked = held_out.spread(observations)?;
     let spec = &policy.spec;
     let (dim, obs_dim) = (spec.chunk(), spec.obs_dim);
