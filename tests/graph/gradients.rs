@@ -13,10 +13,13 @@ use advect::kernel::time_embed::TimeEmbedding;
 const ROWS: usize = 6;
 const COLS: usize = 8;
 
+/// Adds an operation to a graph.
+type Build = Box<dyn Fn(&mut Graph, Value) -> Result<Value>>;
+
 /// An operation on the first layer's output h [6, 8]; it may add inputs of its own.
 struct Case {
     name: String,
-    op: Box<dyn Fn(&mut Graph, Value) -> Result<Value>>,
+    op: Build,
     /// Whether gradients of gradients exist.
     second: bool,
 }
