@@ -52,7 +52,7 @@ pub fn draw(
                 );
                 (LineColour::Category(found.of.clone()), text)
             }
-            false => (LineColour::Along, format!("one way, spread {:.0} px", found.spread)),
+            false => (LineColour::Along, format!("samples spread by {:.0} px", found.spread)),
         };
         let truth = &shown.chunks[i * dim..][..dim];
         let (truth, samples) = (truth.as_chunks::<2>().0, of(i).as_chunks::<2>().0);
