@@ -3,17 +3,19 @@
 //! On a GPU one plan covers the whole batch. On the CPU a plan covers a block of rows that fits the caches, and every
 //! thread replays it over its share of the blocks: all layers and solver steps of a block run without a hand-off.
 
-use super::adaptive::{self, FIRST_STEP, adaptive_names};
+use super::adaptive;
 use super::fixed::{self, FixedSpec, names};
 use super::solver::{check_times, even_times};
 use super::{Field, FlowError, Result, Solver};
 use crate::device::{CounterSnapshot, Cpu, Device};
 use crate::graph::{GraphError, ParamLayout, Plan, Program, Session};
-use crate::kernel::ode_control::{ControlParams, record};
-use crate::kernel::state::{State, WORDS};
-use crate::kernel::{BufferId, Target, draw, philox};
+use crate::kernel::ode_control::ControlParams;
+use crate::kernel::{BufferId, Target, draw};
 use rayon::prelude::*;
 use std::sync::Arc;
+
+mod lane;
+use lane::{Lane, Shared};
 
 /// Requests (observations) and samples for each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,9 +77,6 @@ pub const NOISE_STREAM: u32 = 1;
 
 /// Rows of a block on the CPU: activations of a 256-wide network stay in a core's second-level cache.
 const BLOCK: usize = 64;
-/// Adaptive steps between two looks at how many samples still move.
-const STEPS_PER_LOOK: usize = 8;
-
 /// A compiled integration.
 pub struct Integrator {
     solver: Solver,
@@ -90,35 +89,6 @@ pub struct Integrator {
     lanes: Vec<Lane>,
     block: Batch,
     cpu: Option<Cpu>,
-}
-
-/// One resident plan and where its buffers are.
-struct Lane {
-    session: Session,
-    params: BufferId,
-    start: BufferId,
-    state: BufferId,
-    output: BufferId,
-    output_cols: usize,
-    trajectory: Option<BufferId>,
-    non_finite: bool,
-    requests: Vec<(BufferId, usize)>,
-    control: Option<[BufferId; 2]>,
-    phases: Phases,
-    scratch: Vec<f32>,
-}
-
-/// The phases of a plan by what they are replayed for.
-struct Phases {
-    load: usize,
-    /// What a run replays: everything, or for an adaptive solver all up to the first step.
-    all: Vec<usize>,
-    /// The same after drawing the noise.
-    with_noise: Vec<usize>,
-    /// One step of an adaptive solver.
-    step: Option<usize>,
-    /// What follows an adaptive solver's last step.
-    finish: Option<usize>,
 }
 
 impl Integrator {
@@ -332,188 +302,6 @@ impl Integrator {
             length("trajectory", t.len(), (self.steps + 1) * rows * self.dim)?;
         }
         Ok(())
-    }
-}
-
-/// What every lane of a run reads.
-struct Shared<'a> {
-    requests: &'a [&'a [f32]],
-    start: Start<'a>,
-    batch: Batch,
-    block: Batch,
-    dim: usize,
-    solver: Solver,
-    t0: f64,
-    t1: f64,
-    max_steps: usize,
-}
-
-impl Shared<'_> {
-    /// Runs the blocks of rows `first .. first + rows` on one lane.
-    fn lane(
-        &self,
-        lane: &mut Lane,
-        first: usize,
-        rows: usize,
-        out: &mut [f32],
-        kept: &mut [f32],
-    ) -> Result<()> {
-        let block = self.block.rows();
-        let per_row = kept.len().checked_div(rows).unwrap_or(0);
-        for at in (0..rows).step_by(block) {
-            let n = block.min(rows - at);
-            let cols = lane.output_cols;
-            let noise = self.write(lane, first + at, n)?;
-            let mut state = [0.0f32; WORDS];
-            self.integrate(lane, n, noise, &mut out[at * cols..(at + n) * cols], &mut state)?;
-            let count = State::from_words(&state).non_finite as usize;
-            if lane.non_finite && count > 0 {
-                return Err(FlowError::NonFinite { count, total: n * cols });
-            }
-            if let (Some(t), true) = (lane.trajectory, per_row > 0) {
-                // Rows beyond n are padding of the last block: read per time.
-                let times = per_row / self.dim;
-                for s in 0..times {
-                    let to = at * per_row + s * n * self.dim;
-                    lane.session.read_at(t, s * block * self.dim, &mut kept[to..to + n * self.dim])?;
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// Writes the inputs of rows `first .. first + n`; the rest of the block repeats the last row. Whether the noise is still
-    /// to be drawn on the device.
-    fn write(&self, lane: &mut Lane, first: usize, n: usize) -> Result<bool> {
-        let whole = self.block == self.batch;
-        let block = self.block.rows();
-        for (data, &(id, cols)) in self.requests.iter().zip(&lane.requests) {
-            if whole || self.batch.requests == 1 {
-                lane.session.write(id, data)?;
-                continue;
-            }
-            lane.scratch.clear();
-            for r in 0..block {
-                let request = (first + r.min(n - 1)) / self.batch.samples;
-                lane.scratch.extend_from_slice(&data[request * cols..(request + 1) * cols]);
-            }
-            lane.session.write(id, &lane.scratch)?;
-        }
-        match self.start {
-            Start::Given(x) => {
-                lane.session.write(lane.start, &x[first * self.dim..(first + n) * self.dim])?;
-                if lane.non_finite {
-                    lane.session.write(lane.state, bytemuck::cast_slice(&[State::new(0, 0)]))?;
-                }
-                Ok(false)
-            }
-            Start::Noise { seed, request } if whole => {
-                lane.session.write(lane.state, bytemuck::cast_slice(&[State::new(seed, request)]))?;
-                Ok(true)
-            }
-            Start::Noise { seed, request } => {
-                lane.scratch.clear();
-                lane.scratch.resize(n * self.dim, 0.0);
-                philox::fill_normal(
-                    seed,
-                    NOISE_STREAM,
-                    request,
-                    (first * self.dim) as u64,
-                    &mut lane.scratch,
-                );
-                lane.session.write(lane.start, &lane.scratch)?;
-                lane.session.write(lane.state, bytemuck::cast_slice(&[State::new(seed, request)]))?;
-                Ok(false)
-            }
-        }
-    }
-
-    /// Integrates and reads the result and the state words.
-    fn integrate(
-        &self,
-        lane: &mut Lane,
-        n: usize,
-        noise: bool,
-        out: &mut [f32],
-        state: &mut [f32; WORDS],
-    ) -> Result<()> {
-        let Lane { session, phases, output, state: state_id, control, non_finite, scratch, .. } = lane;
-        let all = if noise { &phases.with_noise } else { &phases.all };
-        let words = if *non_finite { WORDS } else { 0 };
-        let Some([control, active]) = *control else {
-            session.run_reading(all, &mut [(*output, out), (*state_id, &mut state[..words])])?;
-            return Ok(());
-        };
-        let block = self.block.rows();
-        let interval = (self.t1 - self.t0) as f32;
-        let begin = record(self.t0 as f32, self.t1 as f32, FIRST_STEP * interval);
-        scratch.clear();
-        (0..block).for_each(|_| scratch.extend(begin));
-        session.write(control, scratch)?;
-        session.write_u32(active, &[block as u32, 0])?;
-        session.run_serial(all)?;
-        let mut counts = [0u32; 2];
-        let mut done = 0;
-        while done < self.max_steps {
-            let now = STEPS_PER_LOOK.min(self.max_steps - done);
-            let steps = [phases.step.unwrap_or_default(); STEPS_PER_LOOK];
-            session.run_reading(&steps[..now], &mut [(active, bytemuck::cast_slice_mut(&mut counts))])?;
-            done += now;
-            if counts[0] == 0 {
-                break;
-            }
-        }
-        let unfinished = (counts[0] + counts[1]) as usize;
-        if unfinished > 0 {
-            return Err(FlowError::Unfinished {
-                solver: self.solver.to_string(),
-                unfinished,
-                rows: n,
-                steps: done,
-            });
-        }
-        let finish = phases.finish;
-        session.run_reading(finish.as_slice(), &mut [(*output, out), (*state_id, &mut state[..words])])?;
-        Ok(())
-    }
-}
-
-impl Lane {
-    fn new(session: Session, field: &dyn Field, finish: bool, block: Batch) -> Result<Lane> {
-        let plan = session.plan();
-        let control = match plan.phase("step") {
-            Ok(_) => Some([plan.buffer(adaptive_names::CONTROL)?, plan.buffer(adaptive_names::ACTIVE)?]),
-            Err(_) => None,
-        };
-        let finish_phase = if finish { Some(plan.phase("finish")?) } else { None };
-        let mut all =
-            vec![plan.phase("request")?, plan.phase(if control.is_some() { "start" } else { "steps" })?];
-        if control.is_none() {
-            all.extend(finish_phase);
-        }
-        let with_noise = [vec![plan.phase("noise")?], all.clone()].concat();
-        let step = plan.phase("step").ok();
-        let phases = Phases { load: plan.phase("load")?, all, with_noise, step, finish: finish_phase };
-        let output = plan.buffer(if finish { OUTPUT } else { names::RESULT })?;
-        let requests = field
-            .request()
-            .iter()
-            .map(|(name, cols)| Ok((plan.buffer(name)?, *cols)))
-            .collect::<Result<Vec<_>>>()?;
-        Ok(Lane {
-            params: plan.buffer(names::PARAMS)?,
-            start: plan.buffer(names::START)?,
-            state: plan.buffer(STATE)?,
-            output,
-            output_cols: plan.slots[output.0 as usize].elements / block.rows(),
-            trajectory: plan.buffer(names::TRAJECTORY).ok(),
-            non_finite: finish,
-            requests,
-            control,
-            phases,
-            scratch: Vec::new(),
-            session,
-        })
     }
 }
 
