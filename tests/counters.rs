@@ -8,7 +8,7 @@ use advect::flow::integrator::Start;
 use advect::flow::{Batch, Field, IntegrateOptions, Integrator};
 use advect::graph::{Graph, Result, Shape, Value};
 use advect::kernel::math::Activation;
-use advect::nn::{Builder, Conditioning, NetworkSpec, ParamStore, TimeInput, mlp};
+use advect::nn::{Builder, Conditioning, Inputs, NetworkSpec, ParamStore, TimeInput, mlp};
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::backtrace::Backtrace;
 use std::cell::Cell;
@@ -91,8 +91,9 @@ impl Mlp256 {
         let a = g.input("a", Shape::matrix(1, DIM)).unwrap();
         let t = g.input("t", Shape::matrix(1, 1)).unwrap();
         let z = g.input("z", Shape::matrix(1, OBS)).unwrap();
+        let inputs = Inputs::flat(&g, a, t, z);
         let mut b = Builder::new(&mut g);
-        self.0.velocity(&mut b, a, t, z).unwrap();
+        self.0.velocity(&mut b, &inputs).unwrap();
         ParamStore::init(&b.params, 0)
     }
 }
@@ -107,7 +108,8 @@ impl Field for Mlp256 {
     }
 
     fn velocity(&self, g: &mut Graph, state: Value, time: Value, request: &[Value]) -> Result<Value> {
-        self.0.velocity(&mut Builder::new(g), state, time, request[0])
+        let inputs = Inputs::flat(g, state, time, request[0]);
+        self.0.velocity(&mut Builder::new(g), &inputs)
     }
 }
 

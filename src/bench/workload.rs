@@ -5,7 +5,7 @@ use crate::flow::{Field, Solver};
 use crate::graph::{Graph, Result, Shape, Value};
 use crate::kernel::math::Activation;
 use crate::nn::mlp::Mlp;
-use crate::nn::{Builder, Conditioning, NetworkSpec, ParamStore, TimeInput};
+use crate::nn::{Builder, Conditioning, Inputs, NetworkSpec, ParamStore, TimeInput};
 use std::str::FromStr;
 
 /// Actions in a chunk.
@@ -60,7 +60,7 @@ impl Workload {
         let t = graph.input("t", Shape::matrix(1, 1))?;
         let z = graph.input("z", Shape::matrix(1, OBS_DIM))?;
         let mut builder = Builder::new(&mut graph);
-        self.network().velocity(&mut builder, a, t, z)?;
+        self.network().velocity(&mut builder, &inputs(a, t, z))?;
         Ok(ParamStore::init(&builder.params, seed))
     }
 
@@ -80,6 +80,11 @@ impl Workload {
     pub fn training_operations(self, batch: usize) -> Result<f64> {
         Ok(3.0 * 2.0 * self.matrix_parameters()? as f64 * batch as f64)
     }
+}
+
+/// A chunk and its observation, of one step.
+fn inputs(a: Value, t: Value, z: Value) -> Inputs {
+    Inputs { a, t, z, horizon: HORIZON, action_dim: ACTION_DIM, history: 1 }
 }
 
 impl FromStr for Workload {
@@ -103,7 +108,7 @@ impl Field for Workload {
     }
 
     fn velocity(&self, g: &mut Graph, state: Value, time: Value, request: &[Value]) -> Result<Value> {
-        self.network().velocity(&mut Builder::new(g), state, time, request[0])
+        self.network().velocity(&mut Builder::new(g), &inputs(state, time, request[0]))
     }
 }
 

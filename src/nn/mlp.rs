@@ -1,6 +1,6 @@
 //! The plain velocity MLP: linear layers `layers.0`, `layers.1`, ... with an activation between.
 
-use super::{Builder, Conditioning, TimeInput};
+use super::{Builder, Conditioning, Inputs, TimeInput};
 use crate::graph::{Result, Value};
 use crate::kernel::math::Activation;
 use serde::{Deserialize, Serialize};
@@ -21,7 +21,7 @@ pub struct Mlp {
 
 impl Mlp {
     /// v(a, t, z); shapes as [`super::NetworkSpec::velocity`].
-    pub fn velocity(&self, b: &mut Builder<'_>, a: Value, t: Value, z: Value) -> Result<Value> {
+    pub fn velocity(&self, b: &mut Builder<'_>, &Inputs { a, t, z, .. }: &Inputs) -> Result<Value> {
         let out = b.graph.shape(a).cols();
         let t = self.time.apply(b, t)?;
         let (mut h, condition) = match self.conditioning {

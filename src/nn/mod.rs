@@ -12,7 +12,7 @@ pub use encoder::EncoderSpec;
 pub use layers::{Builder, Init, ParamSpec};
 pub use store::{ParamStore, StoreError};
 
-use crate::graph::{Result, Value};
+use crate::graph::{Graph, Result, Value};
 use crate::kernel::time_embed::TimeEmbedding;
 use serde::{Deserialize, Serialize};
 
@@ -107,6 +107,30 @@ fn layers(what: &'static str, widths: &[usize]) -> std::result::Result<(), SizeE
     widths.iter().try_for_each(|w| size(what, *w, 1, MOST_COLUMNS))
 }
 
+/// What a velocity network reads.
+#[derive(Clone, Copy, Debug)]
+pub struct Inputs {
+    /// The chunk, [rows, horizon * action_dim].
+    pub a: Value,
+    /// Its time: [1, 1], [rows, 1], or [rows, horizon] where every action has a time of its own.
+    pub t: Value,
+    /// The encoded observation [rows, history * Z] (or fewer rows, which are repeated), the newest step last.
+    pub z: Value,
+    /// Actions in a chunk.
+    pub horizon: usize,
+    /// Values of an action.
+    pub action_dim: usize,
+    /// Steps that z is made of: tokens for networks that attend to the observation.
+    pub history: usize,
+}
+
+impl Inputs {
+    /// A chunk of one action and an observation of one step: all that networks without tokens look at.
+    pub fn flat(g: &Graph, a: Value, t: Value, z: Value) -> Inputs {
+        Inputs { a, t, z, horizon: 1, action_dim: g.shape(a).cols(), history: 1 }
+    }
+}
+
 /// A velocity network v(a, t, z).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
@@ -118,12 +142,11 @@ pub enum NetworkSpec {
 }
 
 impl NetworkSpec {
-    /// The velocity [rows, action columns] of the flat chunk a [rows, A] at times t ([1, 1] or [rows, 1]) given z
-    /// ([rows, Z] or fewer, repeated rows).
-    pub fn velocity(&self, b: &mut Builder<'_>, a: Value, t: Value, z: Value) -> Result<Value> {
+    /// The velocity, shaped like the chunk.
+    pub fn velocity(&self, b: &mut Builder<'_>, x: &Inputs) -> Result<Value> {
         match self {
-            NetworkSpec::Mlp(n) => n.velocity(b, a, t, z),
-            NetworkSpec::Residual(n) => n.velocity(b, a, t, z),
+            NetworkSpec::Mlp(n) => n.velocity(b, x),
+            NetworkSpec::Residual(n) => n.velocity(b, x),
         }
     }
 

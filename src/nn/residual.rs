@@ -1,6 +1,6 @@
 //! The residual velocity network: h = W_in [a; t; z]; per block h += W_down act(W_up norm(h)); out = W_out act(h).
 
-use super::{Builder, Conditioning, TimeInput};
+use super::{Builder, Conditioning, Inputs, TimeInput};
 use crate::graph::{Result, Value};
 use crate::kernel::math::Activation;
 use serde::{Deserialize, Serialize};
@@ -23,7 +23,7 @@ pub struct Residual {
 
 impl Residual {
     /// v(a, t, z); shapes as [`super::NetworkSpec::velocity`].
-    pub fn velocity(&self, b: &mut Builder<'_>, a: Value, t: Value, z: Value) -> Result<Value> {
+    pub fn velocity(&self, b: &mut Builder<'_>, &Inputs { a, t, z, .. }: &Inputs) -> Result<Value> {
         let out = b.graph.shape(a).cols();
         let t = self.time.apply(b, t)?;
         let (input, condition) = match self.conditioning {

@@ -4,7 +4,7 @@ use super::{Normalizer, PolicyError, RelativeTo, Result};
 use crate::flow::{Field, Path};
 use crate::graph::{Graph, Shape, Value};
 use crate::kernel::window;
-use crate::nn::{Builder, EncoderSpec, NetworkSpec, ParamSpec};
+use crate::nn::{Builder, EncoderSpec, Inputs, NetworkSpec, ParamSpec};
 use serde::{Deserialize, Deserializer, Serialize};
 
 /// Which way the time runs.
@@ -186,7 +186,8 @@ impl PolicySpec {
         obs: Value,
     ) -> crate::graph::Result<Value> {
         let z = self.encoder.encode(b, obs)?;
-        self.network.velocity(b, a, t, z)
+        let (horizon, action_dim, history) = (self.horizon, self.action_dim, self.history);
+        self.network.velocity(b, &Inputs { a, t, z, horizon, action_dim, history })
     }
 
     /// The network's parameters, in order of first use.

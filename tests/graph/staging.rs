@@ -9,7 +9,7 @@ use advect::kernel::math::Activation;
 use advect::kernel::time_embed::TimeEmbedding;
 use advect::nn::mlp::Mlp;
 use advect::nn::residual::Residual;
-use advect::nn::{Builder, Conditioning, NetworkSpec, TimeInput};
+use advect::nn::{Builder, Conditioning, Inputs, NetworkSpec, TimeInput};
 use proptest::prelude::*;
 
 const INPUTS: FieldInputs<'static> = FieldInputs { state: "state", time: "time", time_per_sample: false };
@@ -31,7 +31,8 @@ fn network(spec: &NetworkSpec, requests: usize, samples: usize) -> FieldGraph {
     let t = graph.input("time", m(1, 1)).unwrap();
     let z = graph.input("z", m(requests, 3)).unwrap();
     let z = graph.repeat_rows(z, samples).unwrap();
-    let v = spec.velocity(&mut Builder::new(&mut graph), a, t, z).unwrap();
+    let inputs = Inputs::flat(&graph, a, t, z);
+    let v = spec.velocity(&mut Builder::new(&mut graph), &inputs).unwrap();
     FieldGraph { graph, v }
 }
 

@@ -8,7 +8,7 @@ use crate::kernel::math::Activation;
 use crate::kernel::path::{self, PathKind};
 use crate::kernel::{Target, View};
 use crate::nn::mlp::Mlp;
-use crate::nn::{Builder, Conditioning, NetworkSpec, ParamSpec, ParamStore, TimeInput};
+use crate::nn::{Builder, Conditioning, Inputs, NetworkSpec, ParamSpec, ParamStore, TimeInput};
 
 /// The network of a file: linear layers `layers.N` with SiLU between, over [a; t; z].
 pub(super) fn network(file: &GoldenFile) -> Result<NetworkSpec> {
@@ -44,8 +44,9 @@ pub(super) fn cfm(file: &GoldenFile, device: &Device, score: &mut Score) -> Resu
     let ut = g.input("ut", a)?;
     let t = g.input("in.t", Shape::matrix(rows, 1))?;
     let z = g.input("in.z", z)?;
+    let inputs = Inputs::flat(&g, xt, t, z);
     let mut builder = Builder::new(&mut g);
-    let v = network(file)?.velocity(&mut builder, xt, t, z)?;
+    let v = network(file)?.velocity(&mut builder, &inputs)?;
     let specs = builder.params;
     let loss = g.mse(v, ut)?;
     let store = weights(file, &specs)?;

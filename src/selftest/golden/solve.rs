@@ -7,7 +7,7 @@ use crate::flow::integrator::Start;
 use crate::flow::log_prob::{Divergence, LogProb};
 use crate::flow::{Batch, Field, IntegrateOptions, Integrator, Solver};
 use crate::graph::{Graph, Shape, Value};
-use crate::nn::{Builder, NetworkSpec, ParamStore};
+use crate::nn::{Builder, Inputs, NetworkSpec, ParamStore};
 
 /// v(a, t, z) of a network.
 struct Network {
@@ -25,8 +25,9 @@ impl Network {
         let a = g.input("a", Shape::matrix(1, field.dim))?;
         let t = g.input("t", Shape::matrix(1, 1))?;
         let z = g.input("z", Shape::matrix(1, field.z))?;
+        let inputs = Inputs::flat(&g, a, t, z);
         let mut builder = Builder::new(&mut g);
-        field.spec.velocity(&mut builder, a, t, z)?;
+        field.spec.velocity(&mut builder, &inputs)?;
         let store = weights(file, &builder.params)?;
         Ok((field, store))
     }
@@ -42,7 +43,8 @@ impl Field for Network {
     }
 
     fn velocity(&self, g: &mut Graph, a: Value, t: Value, request: &[Value]) -> crate::graph::Result<Value> {
-        self.spec.velocity(&mut Builder::new(g), a, t, request[0])
+        let inputs = Inputs::flat(g, a, t, request[0]);
+        self.spec.velocity(&mut Builder::new(g), &inputs)
     }
 }
 
