@@ -2,11 +2,14 @@
 //!
 //! To add a network, add its file and its line in [`NetworkSpec`].
 
+pub mod act;
+pub mod attention;
 pub mod encoder;
 pub mod layers;
 pub mod mlp;
 pub mod residual;
 pub mod store;
+pub mod transformer;
 
 pub use encoder::EncoderSpec;
 pub use layers::{Builder, Init, ParamSpec};
@@ -139,6 +142,8 @@ pub enum NetworkSpec {
     Mlp(mlp::Mlp),
     /// Residual blocks with layer norm.
     Residual(residual::Residual),
+    /// A diffusion transformer over action tokens.
+    Transformer(transformer::Transformer),
 }
 
 impl NetworkSpec {
@@ -147,6 +152,7 @@ impl NetworkSpec {
         match self {
             NetworkSpec::Mlp(n) => n.velocity(b, x),
             NetworkSpec::Residual(n) => n.velocity(b, x),
+            NetworkSpec::Transformer(n) => n.velocity(b, x),
         }
     }
 
@@ -163,6 +169,10 @@ impl NetworkSpec {
             NetworkSpec::Residual(n) => {
                 layers("network.width", &[n.width])?;
                 size("network.blocks", n.blocks, 0, MOST_LAYERS)?;
+                &n.time
+            }
+            NetworkSpec::Transformer(n) => {
+                n.check()?;
                 &n.time
             }
         };

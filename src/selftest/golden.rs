@@ -3,6 +3,7 @@
 //!
 //! To add a case, add its function to the file of its family and its line in [`CASES`] (and take it off [`TO_COME`]).
 
+mod attention;
 pub mod file;
 mod graph_case;
 mod loss;
@@ -122,6 +123,8 @@ pub static CASES: &[(&str, Run)] = &[
     ("layer_norm", ops::layer_norm),
     ("rms_norm", ops::rms_norm),
     ("softmax", ops::softmax),
+    ("attention", attention::attention),
+    ("act", attention::act),
     ("film", ops::film),
     ("concat", ops::concat),
     ("mse", ops::mse),
@@ -147,7 +150,6 @@ pub static TO_COME: &[&str] = &[
     "conv_transpose1d",
     "conv2d",
     "max_pool2d",
-    "attention",
     "coupling_exact",
     "coupling_sinkhorn",
     "loss/mean_flow",
@@ -158,7 +160,6 @@ pub static TO_COME: &[&str] = &[
     "loss/ddpm_epsilon",
     "rtc_guided_velocity",
     "unet1d",
-    "act",
     "sample_ddim",
     "sample_flow",
 ];

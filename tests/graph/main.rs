@@ -6,3 +6,4 @@ mod gradients;
 mod memory;
 mod oracle;
 mod staging;
+mod transformer;

@@ -2,6 +2,7 @@
 //!
 //! To add an operation, add its file and its line in the table at the end.
 
+pub mod attention;
 pub mod binary;
 pub mod fma;
 pub mod layout;
@@ -11,6 +12,7 @@ pub mod matmul;
 pub mod mse;
 pub mod norm;
 pub mod reduce;
+pub mod rope;
 pub mod softmax;
 pub mod time_embed;
 
@@ -90,6 +92,10 @@ ops! {
     NormGrad(norm::NormGrad),
     Softmax(softmax::Softmax),
     SoftmaxGrad(softmax::SoftmaxGrad),
+    Attention(attention::Attention),
+    AttentionGrad(attention::AttentionGrad),
+    AttentionJvp(attention::AttentionJvp),
+    Rope(rope::Rope),
     Concat(layout::Concat),
     Slice(layout::Slice),
     Pad(layout::Pad),

@@ -11,11 +11,18 @@ pub(super) struct GraphCase<'a> {
     pub(super) graph: Graph,
     file: &'a GoldenFile,
     inputs: Vec<(String, Vec<f32>)>,
+    /// What the parameters' names begin with in the file.
+    prefix: &'static str,
 }
 
 impl<'a> GraphCase<'a> {
     pub(super) fn new(file: &'a GoldenFile) -> GraphCase<'a> {
-        GraphCase { graph: Graph::new(), file, inputs: Vec::new() }
+        GraphCase { graph: Graph::new(), file, inputs: Vec::new(), prefix: "" }
+    }
+
+    /// A case whose parameters are named as in the reference, and `prefix` + that in the file.
+    pub(super) fn with_prefix(file: &'a GoldenFile, prefix: &'static str) -> GraphCase<'a> {
+        GraphCase { prefix, ..GraphCase::new(file) }
     }
 
     /// The tensor `name` as an input.
@@ -51,8 +58,23 @@ impl<'a> GraphCase<'a> {
         self.check(device, &outputs, score)
     }
 
+    /// The given data, laid out unlike the file's, as an input.
+    pub(super) fn input_of(&mut self, name: &str, shape: Shape, data: Vec<f32>) -> Result<Value> {
+        self.inputs.push((name.into(), data));
+        Ok(self.graph.input(name, shape)?)
+    }
+
     /// Runs the graph and compares each value with the tensor of its name.
     pub(super) fn check(self, device: &Device, outputs: &[(String, Value)], score: &mut Score) -> Result<()> {
+        let file = self.file;
+        for ((name, _), got) in outputs.iter().zip(self.run(device, outputs)?) {
+            score.close(file, name, &got)?;
+        }
+        Ok(())
+    }
+
+    /// Runs the graph; the values of `outputs`.
+    pub(super) fn run(self, device: &Device, outputs: &[(String, Value)]) -> Result<Vec<Vec<f32>>> {
         let layout = ParamLayout::of(&self.graph);
         let mut program = Program::new(Target::of(device));
         let params = program.resident("params", layout.len().max(1))?;
@@ -73,15 +95,20 @@ impl<'a> GraphCase<'a> {
         }
         let params = session.plan().buffer("params")?;
         for info in layout.iter() {
-            session.write_at(params, info.offset, &self.file.f32(&info.name)?)?;
+            session.write_at(
+                params,
+                info.offset,
+                &self.file.f32(&format!("{}{}", self.prefix, info.name))?,
+            )?;
         }
         session.run(&[0])?;
+        let mut all = Vec::new();
         for (name, value) in outputs {
             let id = session.plan().buffer(name)?;
             let mut got = vec![0.0; self.graph.shape(*value).len()];
             session.read(id, &mut got)?;
-            score.close(self.file, name, &got)?;
+            all.push(got);
         }
-        Ok(())
+        Ok(all)
     }
 }
