@@ -468,7 +468,7 @@ fn checkpoints() {
     bench.sample_fails(&[], 1, &["p.safetensors", "not a whole safetensors file"]);
 
     let name = "blocks.0.up.weight";
-    rewrite(&good, &path, |m, _| drop(m.insert("advect.format".into(), "2".into())));
+    rewrite(&good, &path, |m, _| drop(m.insert("advect.format".into(), "1".into())));
     bench.sample_fails(&[], 1, &["p.safetensors", "version 2, needed 1"]);
     rewrite(&good, &path, |m, _| drop(m.remove("advect.format")));
     bench.sample_fails(&[], 1, &["p.safetensors", "advect.format"]);
