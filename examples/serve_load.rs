@@ -9,13 +9,9 @@
 //! process, so that the clients share its cores. A latency counts from the time at which the request was due, so a server that
 //! falls behind cannot hide it.
 
-use advect::bench::{ACTION_DIM, HORIZON, OBS_DIM, Workload};
-use advect::nn::{EncoderSpec, ParamStore};
-use advect::policy::{
-    NoiseLaw, NormKind, Normalizer, Policy, PolicySpec, Provenance, Scope, TimeConvention,
-};
+use advect::bench::{self, Workload};
 use advect::serve::{ClientOptions, Observation, PolicyClient, ServeConfig, Server};
-use advect::{Cpu, Device};
+use advect::{Cpu, Device, Policy, Trainer};
 use anyhow::{Context, bail};
 use clap::Parser;
 use std::time::{Duration, Instant};
@@ -71,7 +67,8 @@ fn main() -> anyhow::Result<()> {
                 batch_wait: Duration::from_secs_f64(1e-3 * args.batch_wait_ms.clamp(0.0, 1e3)),
                 ..ServeConfig::default()
             };
-            Some(Server::start(mlp256()?, &Device::Cpu(Cpu::new()?), config)?)
+            let device = Device::Cpu(Cpu::new()?);
+            Some(Server::start(mlp256(&device)?, &device, config)?)
         }
     };
     let url = match (&server, &args.url) {
@@ -86,7 +83,8 @@ fn main() -> anyhow::Result<()> {
     let entry = |key: &str| clients[0].metadata_of(key).map(ToString::to_string).unwrap_or_default();
     let [policy, device, solver] = ["policy", "device", "solver"].map(|key| entry(key).replace('"', ""));
     let dim = clients[0].metadata_of("obs_dim").and_then(|v| v.as_u64()).context("obs_dim")? as usize;
-    let key = clients[0].metadata_of("observation_keys").and_then(|v| v[0].as_str()).context("a key")?.to_string();
+    let key =
+        clients[0].metadata_of("observation_keys").and_then(|v| v[0].as_str()).context("a key")?.to_string();
 
     let period = Duration::from_secs_f64(1.0 / args.hz);
     let requests = (args.seconds * args.hz).ceil() as u32;
@@ -128,7 +126,10 @@ fn main() -> anyhow::Result<()> {
         println!("{}", serde_json::to_string_pretty(&report)?);
     } else {
         println!("{policy} by {solver} on {device}: {} clients at {} Hz", args.clients, args.hz);
-        println!("{} replies, {rate:.0} of {asked:.0} a second, {shared:.1} requests in a pass", latencies.len());
+        println!(
+            "{} replies, {rate:.0} of {asked:.0} a second, {shared:.1} requests in a pass",
+            latencies.len()
+        );
         println!(
             "latency: p50 {:.2} ms, p90 {:.2}, p99 {:.2}, p99.9 {:.2}, max {:.2}",
             at(0.5),
@@ -176,33 +177,9 @@ fn ask(
     seen
 }
 
-/// The benchmark's network as a policy.
-fn mlp256() -> anyhow::Result<Policy> {
-    let identity = |n: usize| Normalizer {
-        kind: NormKind::Identity,
-        scope: Scope::PerDim,
-        offset: vec![0.0; n],
-        scale: vec![1.0; n],
-    };
-    let spec = PolicySpec {
-        network: Workload::Mlp256.network(),
-        encoder: EncoderSpec::Identity,
-        path: Default::default(),
-        time: TimeConvention::NoiseToAction,
-        noise: NoiseLaw::StandardNormal,
-        history: 1,
-        obs_dim: OBS_DIM,
-        horizon: HORIZON,
-        action_dim: ACTION_DIM,
-        action_offset: 0,
-        obs_normalizer: identity(OBS_DIM),
-        action_normalizer: identity(ACTION_DIM),
-        relative_to: None,
-        obs_names: None,
-        action_names: None,
-        rate_hz: Some(20.0),
-        provenance: Provenance { steps: 0, batch_size: 1, seed: 0, split_seed: 0, validation_episodes: vec![] },
-    };
-    let weights = ParamStore::init(&spec.params()?, 0);
-    Ok(Policy { spec, ema: weights.clone(), weights })
+/// The benchmark's network as a policy, untrained.
+fn mlp256(device: &Device) -> anyhow::Result<Policy> {
+    let config = bench::run_config(Workload::Mlp256, 32, 0);
+    let demonstrations = bench::demonstrations(4, 64, 0)?;
+    Ok(Trainer::new(device, &demonstrations, &config)?.policy()?)
 }

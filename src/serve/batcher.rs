@@ -4,10 +4,8 @@ use super::error::{RequestError, ServeError};
 use super::metrics::Metrics;
 use crate::device::Device;
 use crate::flow::FlowError;
-use crate::flow::integrator::NOISE_STREAM;
 use crate::graph::GraphError;
-use crate::kernel::philox;
-use crate::policy::{Noise, Policy, PolicyError, Sampler, SamplerOptions};
+use crate::policy::{Noise, NoiseKey, Policy, PolicyError, Sampler, SamplerOptions};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -15,15 +13,6 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
-
-/// Names the noise of a chunk: the same on every device, whoever shares the batch.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct NoiseKey {
-    /// Seed.
-    pub seed: u64,
-    /// Number of the request.
-    pub request: u64,
-}
 
 /// A request on its way to the device.
 pub(super) struct Job {
@@ -120,7 +109,7 @@ impl Batcher {
 struct Engine {
     samplers: Vec<(usize, Sampler)>,
     obs: Vec<f32>,
-    noise: Vec<f32>,
+    noise: Vec<NoiseKey>,
     actions: Vec<f32>,
 }
 
@@ -155,16 +144,14 @@ impl Engine {
         let (size, sampler) = &mut self.samplers[at];
         let chunk = sampler.spec().chunk();
         self.obs.clear();
+        self.noise.clear();
         // What the batch has beyond the requests repeats the last one, and nobody reads it.
-        for (obs, _) in rows.iter().chain(std::iter::repeat_n(&rows[n - 1], *size - n)) {
+        for (obs, key) in rows.iter().chain(std::iter::repeat_n(&rows[n - 1], *size - n)) {
             self.obs.extend_from_slice(obs);
-        }
-        self.noise.resize(*size * chunk, 0.0);
-        for (noise, (_, key)) in self.noise.chunks_exact_mut(chunk).zip(rows) {
-            philox::fill_normal(key.seed, NOISE_STREAM, key.request, 0, noise);
+            self.noise.push(*key);
         }
         self.actions.resize(*size * chunk, 0.0);
-        sampler.sample(&self.obs, Noise::Given(&self.noise), &mut self.actions)?;
+        sampler.sample(&self.obs, Noise::PerObservation(&self.noise), &mut self.actions)?;
         Ok(&self.actions[..n * chunk])
     }
 }

@@ -1,9 +1,9 @@
 //! One robot's connection: metadata, then requests and replies in turn.
 
-use super::batcher::{Chunk, Job, NoiseKey};
+use super::batcher::{Chunk, Job};
 use super::error::RequestError;
 use super::server::{Shared, stopped};
-use super::{array, robot_seed, wire};
+use super::{NoiseKey, array, robot_seed, wire};
 use axum::body::Bytes;
 use axum::extract::ws::{CloseFrame, Message, WebSocket, close_code};
 use rmpv::Value;

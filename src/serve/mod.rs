@@ -7,8 +7,7 @@
 //! with `actions`, an f32 array [horizon, action_dim] in physical units, and plain numbers. What cannot be answered gets a text
 //! frame with the reason, and the connection goes on; only a message longer than the limit ends it.
 //!
-//! Noise. The chunk of a request is decided by the observation and a noise key: a seed and a request number, as
-//! [`Noise::Seed`](crate::policy::Noise) has them with one observation and one sample. The seed is [`robot_seed`] of the server's
+//! Noise. The chunk of a request is decided by the observation and a [`NoiseKey`], a seed and a request number. The seed is [`robot_seed`] of the server's
 //! seed and the connection's number, the request number counts the connection's answered requests from 0. A request may name
 //! its own with the plain integers `seed` and `request`; every reply says what it used, so it can be had again. Who
 //! shares the batch changes a chunk by rounding at most.
@@ -33,7 +32,6 @@ mod server;
 pub mod wire;
 
 pub use array::{Array, ndarray, numbers};
-pub use batcher::NoiseKey;
 pub use client::{ClientOptions, Observation, PolicyClient, Reply};
 pub use error::{ClientError, ErrorKind, RequestError, ServeError};
 pub use key::Key;
@@ -41,6 +39,7 @@ pub use metrics::{Metrics, Refusal};
 pub use observation::{ObservationReader, Request, STATE};
 pub use server::Server;
 
+pub use crate::policy::NoiseKey;
 use crate::policy::SamplerOptions;
 use std::time::Duration;
 

@@ -60,7 +60,8 @@ fn garbage_harms_nobody() {
         }
         // A frame header that claims 2^62 bytes, an unmasked frame, a reserved opcode, a fragment that never ends.
         let huge = [0x82, 0xff, 0x40, 0, 0, 0, 0, 0, 0, 0, 1, 2, 3, 4];
-        for bytes in [&huge[..], &[0x82, 0x01, 0x00], &[0x83, 0x80, 0, 0, 0, 0], &[0x02, 0x81, 0, 0, 0, 0, 9]] {
+        for bytes in [&huge[..], &[0x82, 0x01, 0x00], &[0x83, 0x80, 0, 0, 0, 0], &[0x02, 0x81, 0, 0, 0, 0, 9]]
+        {
             let _ = websocket(address).get_mut().write_all(bytes);
         }
     });

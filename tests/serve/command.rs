@@ -25,7 +25,10 @@ fn start(folder: &std::path::Path, args: &[&str]) -> Serving {
     for name in ["ADVECT_DEVICE", "ADVECT_THREADS", "RUST_LOG"] {
         command.env_remove(name);
     }
-    command.current_dir(folder).args(["serve", "toy.safetensors", "--port", "0", "--device", "cpu"]).args(args);
+    command
+        .current_dir(folder)
+        .args(["serve", "toy.safetensors", "--port", "0", "--device", "cpu"])
+        .args(args);
     command.env("ROBOT_KEY", "s3cret").stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().expect("the command starts");
     let mut out = BufReader::new(child.stdout.take().expect("stdout"));
@@ -38,7 +41,8 @@ fn start(folder: &std::path::Path, args: &[&str]) -> Serving {
 #[test]
 fn the_command_serves_until_it_is_told_to_stop() {
     let folder = tempfile::tempdir().expect("a folder");
-    let mut serving = start(folder.path(), &["--max-batch", "4", "--solver", "euler:2", "--deadline-ms", "50"]);
+    let mut serving =
+        start(folder.path(), &["--max-batch", "4", "--solver", "euler:2", "--deadline-ms", "50"]);
     let mut client = PolicyClient::connect(&serving.url, &ClientOptions::default()).expect("a connection");
     assert_eq!(client.metadata_of("policy"), Some(&"toy".into()));
     assert_eq!(client.metadata_of("solver"), Some(&"euler:2".into()));

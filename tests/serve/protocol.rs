@@ -106,7 +106,8 @@ fn a_bad_request_gets_its_reason_and_the_stream_goes_on() {
     let server = serve(|_| ());
     let mut client = connect(&server);
     let obs = observation(0);
-    let good = |client: &mut advect::serve::PolicyClient| client.infer(&[state(&obs)], None).expect("a reply");
+    let good =
+        |client: &mut advect::serve::PolicyClient| client.infer(&[state(&obs)], None).expect("a reply");
     good(&mut client);
     let other = |key: &'static str, shape: &'static [usize], data: &'static [f32]| {
         vec![Observation { key, shape, data }]
