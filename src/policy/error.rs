@@ -69,6 +69,14 @@ pub enum PolicyError {
     /// The observation's named inputs do not add up.
     #[error(transparent)]
     Inputs(#[from] DataError),
+    /// The policy's objective has not what is asked for.
+    #[error("{what} needs a policy with a flow, and this one was trained by {objective}")]
+    Objective {
+        /// What was asked for.
+        what: &'static str,
+        /// What the policy was trained by.
+        objective: &'static str,
+    },
     /// A network or an encoder of a size that is out of range.
     #[error(transparent)]
     Size(#[from] SizeError),

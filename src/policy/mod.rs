@@ -3,6 +3,7 @@
 pub mod checkpoint;
 pub mod error;
 pub mod normalizer;
+pub mod objective;
 pub mod relative;
 pub mod sampler;
 pub mod spec;
@@ -10,6 +11,7 @@ pub mod spec;
 pub use checkpoint::{Policy, Weights};
 pub use error::{PolicyError, Result};
 pub use normalizer::{NormError, NormKind, Normalizer, Scope};
+pub use objective::Objective;
 pub use relative::RelativeTo;
 pub use sampler::{LogProbOptions, Noise, Sampler, SamplerOptions};
 pub use spec::{NoiseLaw, PolicySpec, Provenance, TimeConvention};

@@ -17,7 +17,7 @@ const LOG_PROB_ROWS: usize = 1 << 14;
 /// What a sampler is compiled for.
 #[derive(Clone, Debug)]
 pub struct SamplerOptions {
-    /// How the flow is integrated.
+    /// How the flow is integrated ([`Objective`](super::Objective) says which policies have none).
     pub solver: Solver,
     /// A time grid in place of equal steps.
     pub times: Option<Vec<f64>>,
@@ -52,6 +52,9 @@ pub struct Sampler {
     spec: PolicySpec,
     integrator: Integrator,
     batch: Batch,
+    solver: Solver,
+    /// Where chunks start that do not start from noise.
+    zeros: Vec<f32>,
 }
 
 impl Policy {
@@ -93,11 +96,18 @@ impl Policy {
             finish: Some(&finish),
             ..IntegrateOptions::default()
         };
+        if options.times.is_some() || options.trajectory {
+            spec.objective.needs_flow("a time grid or a trajectory")?;
+        }
         let params = self.params(options.weights);
-        let mut integrator =
-            Integrator::new(device, &field, &params.layout, options.solver, batch, &integrate)?;
+        let solver = spec.objective.solver(options.solver);
+        let mut integrator = Integrator::new(device, &field, &params.layout, solver, batch, &integrate)?;
         integrator.set_params(&params.values)?;
-        Ok(Sampler { spec: self.spec.clone(), integrator, batch })
+        let zeros = match spec.objective.starts_from_noise() {
+            true => Vec::new(),
+            false => vec![0.0; batch.rows() * spec.chunk()],
+        };
+        Ok(Sampler { spec: self.spec.clone(), integrator, batch, solver, zeros })
     }
 
     /// Natural-log densities of chunks [observations * samples, horizon, action_dim] in physical units, given raw
@@ -110,6 +120,7 @@ impl Policy {
         options: &LogProbOptions,
     ) -> Result<Vec<f64>> {
         let spec = &self.spec;
+        spec.objective.needs_flow("a log-likelihood")?;
         let rows = chunks.len() / spec.chunk();
         let observations = obs.len() / spec.request();
         expect("observations", obs.len(), spec.request() * observations.max(1))?;
@@ -239,6 +250,7 @@ impl Sampler {
         expect("actions", actions.len(), self.batch.rows() * self.spec.chunk())?;
         finite("observations", obs)?;
         let start = match noise {
+            _ if !self.zeros.is_empty() => Start::Given(&self.zeros),
             Noise::Seed { seed, request } => Start::Noise { seed, request },
             Noise::Given(x) => {
                 expect("noise", x.len(), self.batch.rows() * self.spec.chunk())?;
@@ -247,6 +259,11 @@ impl Sampler {
             }
         };
         Ok(self.integrator.run(start, &[obs], actions, trajectory)?)
+    }
+
+    /// The solver in use: a regression is evaluated once, whatever was asked for.
+    pub fn solver(&self) -> Solver {
+        self.solver
     }
 
     /// The compiled integration.

@@ -1,6 +1,6 @@
 //! What a checkpoint means: everything that is needed to sample from its weights. No key has a default.
 
-use super::{Normalizer, PolicyError, RelativeTo, Result};
+use super::{Normalizer, Objective, PolicyError, RelativeTo, Result};
 use crate::data::ObsInput;
 use crate::flow::{Field, Path};
 use crate::graph::{Graph, Shape, Value};
@@ -22,6 +22,8 @@ pub enum TimeConvention {
 pub enum NoiseLaw {
     /// Independent standard normals.
     StandardNormal,
+    /// Nothing but zeros: a regression has no noise.
+    Zero,
 }
 
 /// How the weights were made.
@@ -50,6 +52,8 @@ const MOST_PARAMETERS: usize = 1 << 29;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PolicySpec {
+    /// What the weights were trained to do.
+    pub objective: Objective,
     /// The velocity network.
     pub network: NetworkSpec,
     /// The observation encoder.
@@ -127,6 +131,17 @@ impl PolicySpec {
             }
         }
         ObsInput::check(&self.obs_inputs, self.obs_dim)?;
+        let noise = match self.objective.starts_from_noise() {
+            true => NoiseLaw::StandardNormal,
+            false => NoiseLaw::Zero,
+        };
+        if self.noise != noise {
+            return Err(PolicyError::Shape {
+                what: "the noise law",
+                found: format!("{:?}", self.noise),
+                needed: format!("{noise:?} for {}", self.objective.name()),
+            });
+        }
         self.network.check()?;
         self.encoder.check()?;
         self.obs_normalizer.check()?;
