@@ -1,6 +1,7 @@
 //! Batched sampling of action chunks, and their log-likelihood.
 
 use super::checkpoint::{Policy, Weights};
+use super::source::{ChunkSource, Previous};
 use super::spec::{OBS, PolicyField, PolicySpec};
 use super::{PolicyError, Result};
 use crate::device::{CounterSnapshot, Device};
@@ -10,6 +11,8 @@ use crate::flow::{Batch, IntegrateOptions, Integrator, Solver};
 use crate::graph::Program;
 use crate::kernel::BufferId;
 use crate::kernel::denormalize::{self, DenormShape};
+
+pub use crate::flow::integrator::NoiseKey;
 
 /// Probe vectors that a log-likelihood integrates at once: more take more memory and no less time.
 const LOG_PROB_ROWS: usize = 1 << 14;
@@ -43,6 +46,9 @@ pub enum Noise<'a> {
         /// Number of the request.
         request: u64,
     },
+    /// Drawn on the device, one key for each observation: what an observation's samples start from depends on its key alone,
+    /// not on the other observations of the batch. Element e counts from 0 over [samples, horizon, action_dim].
+    PerObservation(&'a [NoiseKey]),
     /// Given in model space, [observations, samples, horizon, action_dim].
     Given(&'a [f32]),
 }
@@ -252,6 +258,10 @@ impl Sampler {
         let start = match noise {
             _ if !self.zeros.is_empty() => Start::Given(&self.zeros),
             Noise::Seed { seed, request } => Start::Noise { seed, request },
+            Noise::PerObservation(keys) => {
+                count("noise keys", keys.len(), self.batch.requests)?;
+                Start::Keys(keys)
+            }
             Noise::Given(x) => {
                 expect("noise", x.len(), self.batch.rows() * self.spec.chunk())?;
                 finite("noise", x)?;
@@ -266,6 +276,11 @@ impl Sampler {
         self.solver
     }
 
+    /// Observations and samples for each.
+    pub fn batch(&self) -> Batch {
+        self.batch
+    }
+
     /// The compiled integration.
     pub fn integrator(&self) -> &Integrator {
         &self.integrator
@@ -277,7 +292,29 @@ impl Sampler {
     }
 }
 
-fn expect(what: &'static str, found: usize, needed: usize) -> Result<()> {
+/// Free sampling: the previous chunk is not looked at.
+impl ChunkSource for Sampler {
+    fn spec(&self) -> &PolicySpec {
+        &self.spec
+    }
+
+    fn robots(&self) -> usize {
+        self.batch.requests
+    }
+
+    fn sample(
+        &mut self,
+        obs: &[f32],
+        noise: &[NoiseKey],
+        _: Option<&Previous<'_>>,
+        chunks: &mut [f32],
+    ) -> Result<()> {
+        count("samples for each observation of a chunk source", self.batch.samples, 1)?;
+        self.run(obs, Noise::PerObservation(noise), chunks, None)
+    }
+}
+
+pub(super) fn expect(what: &'static str, found: usize, needed: usize) -> Result<()> {
     match found == needed {
         true => Ok(()),
         false => Err(PolicyError::Shape {
@@ -288,7 +325,14 @@ fn expect(what: &'static str, found: usize, needed: usize) -> Result<()> {
     }
 }
 
-fn finite(what: &'static str, data: &[f32]) -> Result<()> {
+pub(super) fn count(what: &'static str, found: usize, needed: usize) -> Result<()> {
+    match found == needed {
+        true => Ok(()),
+        false => Err(PolicyError::Shape { what, found: found.to_string(), needed: needed.to_string() }),
+    }
+}
+
+pub(super) fn finite(what: &'static str, data: &[f32]) -> Result<()> {
     match data.iter().position(|v| !v.is_finite()) {
         Some(element) => Err(PolicyError::NonFinite { what, value: data[element], element }),
         None => Ok(()),
