@@ -2,7 +2,7 @@
 
 The policy is driven by openpi-client as PyPI has it: WebsocketClientPolicy asks the server for a chunk of actions,
 ActionChunkBroker hands them out one at a time and asks again after `execute` of them. What is added here is the history:
-the server takes the last `history` observations, oldest first.
+the server takes the last `history` observations, oldest first. The noise of each request is named too.
 """
 import argparse
 import collections
@@ -51,8 +51,9 @@ class RobotClient:
         self.broker = ActionChunkBroker(self.timed, execute)
         self.history = collections.deque(maxlen=self.metadata["history"])
 
-    def reset(self):
-        """Forgets the episode: history, what is left of the chunk, and the times."""
+    def reset(self, seed):
+        """Forgets the episode: history, what is left of the chunk, and the times. `seed` names the next one's noise."""
+        self.seed = seed
         self.history.clear()
         self.broker.reset()
         self.timed.times = []
@@ -63,7 +64,9 @@ class RobotClient:
         if not self.history:  # before the first step there is nothing: as in training, the first one is repeated
             self.history.extend([observation] * self.history.maxlen)
         self.history.append(observation)
-        return np.array(self.broker.infer({OBSERVATION: np.stack(self.history)})["actions"])
+        # seed and request name the noise, so that an episode does not depend on which worker runs it, and when
+        request = {OBSERVATION: np.stack(self.history), "seed": self.seed, "request": len(self.timed.times)}
+        return np.array(self.broker.infer(request)["actions"])
 
 
 def check_metadata(metadata, execute, obs_dim, action_dim):

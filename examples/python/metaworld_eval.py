@@ -44,7 +44,7 @@ class Runner:
     def run(self, index, record):
         env = self.environment(index, record)
         observation, _ = env.reset()
-        self.robot.reset()
+        self.robot.reset(self.args.seed0 + index)
         rewards, images, success = [], [], False
         while len(rewards) < self.args.max_steps and (self.args.to_the_end or not success):
             if record:

@@ -34,7 +34,7 @@ class Runner:
     def run(self, index, record):
         seed = self.args.seed0 + index
         state, _ = self.env.reset(seed=seed)
-        self.robot.reset()
+        self.robot.reset(seed)
         coverages, images, ended = [], [], False
         while not ended:
             if record:
