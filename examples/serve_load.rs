@@ -54,7 +54,8 @@ struct Seen {
 
 fn main() -> anyhow::Result<()> {
     let args = Args::parse();
-    if args.clients == 0 || !(args.hz > 0.0) || !(args.seconds > 0.0) {
+    let positive = |v: f64| v.is_finite() && v > 0.0;
+    if args.clients == 0 || !positive(args.hz) || !positive(args.seconds) {
         bail!("--clients, --hz and --seconds must be above 0");
     }
     let server = match &args.url {
