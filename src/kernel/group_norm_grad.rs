@@ -100,15 +100,15 @@ fn sums(x: Row<'_>, d: Row<'_>, mean: f32, width: usize) -> [f32; 2] {
         x,
         width,
         super::rowwise::forms!(d, width, {
-            let mut lanes = [[0.0f32; LANES]; 2];
+            let mut lanes = [[0.0f32; 2]; LANES];
             for j in (0..width).step_by(LANES) {
-                for l in 0..LANES.min(width - j) {
+                for (l, [sum, inner]) in lanes.iter_mut().enumerate().take(width - j) {
                     let g = d(j + l);
-                    lanes[0][l] += g;
-                    lanes[1][l] += g * (x(j + l) - mean);
+                    *sum += g;
+                    *inner += g * (x(j + l) - mean);
                 }
             }
-            lanes.map(|l| l.iter().sum())
+            lanes.into_iter().fold([0.0; 2], |[a, b], [sum, inner]| [a + sum, b + inner])
         })
     )
 }
