@@ -4,12 +4,14 @@
 
 pub mod act;
 pub mod attention;
+mod conv;
 pub mod encoder;
 pub mod layers;
 pub mod mlp;
 pub mod residual;
 pub mod store;
 pub mod transformer;
+pub mod unet1d;
 
 pub use encoder::EncoderSpec;
 pub use layers::{Builder, Init, ParamSpec};
@@ -144,6 +146,8 @@ pub enum NetworkSpec {
     Residual(residual::Residual),
     /// A diffusion transformer over action tokens.
     Transformer(transformer::Transformer),
+    /// Diffusion policy's U-Net over the chunk's steps.
+    Unet1d(unet1d::Unet1d),
 }
 
 impl NetworkSpec {
@@ -153,6 +157,7 @@ impl NetworkSpec {
             NetworkSpec::Mlp(n) => n.velocity(b, x),
             NetworkSpec::Residual(n) => n.velocity(b, x),
             NetworkSpec::Transformer(n) => n.velocity(b, x),
+            NetworkSpec::Unet1d(n) => n.velocity(b, x),
         }
     }
 
@@ -172,6 +177,10 @@ impl NetworkSpec {
                 &n.time
             }
             NetworkSpec::Transformer(n) => {
+                n.check()?;
+                &n.time
+            }
+            NetworkSpec::Unet1d(n) => {
                 n.check()?;
                 &n.time
             }
