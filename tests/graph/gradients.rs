@@ -466,7 +466,8 @@ fn second_derivatives() {
 
 #[test]
 fn what_has_no_second_derivative_says_so() {
-    for name in ["layer_norm", "rms_norm", "group_norm", "attention to itself", "causal attention of slices"] {
+    for name in ["layer_norm", "rms_norm", "group_norm", "attention to itself", "causal attention of slices"]
+    {
         let case = cases().into_iter().find(|c| c.name == name).unwrap();
         let mut c = between_layers(&case).unwrap();
         let x = c.wrt[0].1;
