@@ -39,7 +39,9 @@ impl Sizes {
     }
 
     fn lse(&self, x: &Operands<'_>, i: usize, h: usize) -> f64 {
-        self.keys(i).map(|j| (self.scale() * self.dot(x, (0, i), (1, j), h)).exp()).sum::<f64>().ln()
+        let scores: Vec<f64> = self.keys(i).map(|j| self.scale() * self.dot(x, (0, i), (1, j), h)).collect();
+        let top = scores.iter().copied().fold(f64::MIN, f64::max);
+        top + scores.iter().map(|s| (s - top).exp()).sum::<f64>().ln()
     }
 
     fn weight(&self, x: &Operands<'_>, i: usize, j: usize, h: usize) -> f64 {
