@@ -17,7 +17,9 @@ pub fn episodes() -> Episodes {
         let mut x = [0.1 * (e / 2) as f32, 0.0];
         for t in 0..length {
             obs.extend_from_slice(&[x[0], x[1], t as f32 / length as f32]);
-            x = [x[0] + 0.05 * side, x[1] + 0.1];
+            // Uneven steps: a dimension that never changed would have no scale to speak of.
+            let uneven = 0.02 * (1.7 * e as f32 + 0.9 * t as f32).sin();
+            x = [x[0] + 0.05 * side + 0.5 * uneven, x[1] + 0.1 + uneven];
             action.extend_from_slice(&x);
         }
     }
@@ -35,7 +37,7 @@ pub fn episodes() -> Episodes {
 /// Chunks of 8 actions relative to the newest of two observations.
 pub fn config() -> RunConfig {
     let mut config = RunConfig {
-        steps: 300,
+        steps: 1500,
         batch_size: 32,
         seed: 7,
         horizon: 8,
@@ -50,15 +52,15 @@ pub fn config() -> RunConfig {
         }),
         ..RunConfig::default()
     };
-    config.optimizer.warmup = 30;
+    config.optimizer.warmup = 50;
     config
 }
 
 /// The policy of a configuration after `steps` steps on the CPU.
 pub fn policy(config: &RunConfig, steps: u64) -> Policy {
     let mut trainer = Trainer::new(&cpu(), &episodes(), config).expect("a trainer");
-    if steps > 0 {
-        trainer.advance(steps).expect("training");
+    while trainer.step() < steps {
+        trainer.advance((steps - trainer.step()).min(Trainer::MOST_STEPS)).expect("training");
     }
     trainer.policy().expect("a policy")
 }
