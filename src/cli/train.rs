@@ -31,7 +31,7 @@ A run.toml has any of these keys; what it lacks has its default:
   horizon = 16                    # actions per chunk
   relative_to = [0, 1]            # observation dimensions that the actions are relative to
   optimizer = { lr = 1e-3, warmup = 500, clip = 1.0 }
-  data = { obs = \"state\", fps = 10 }
+  data = { obs = \"state\", fps = 10 }  # several arrays are named inputs: obs = [\"state\", \"goal\"]
 
 Beside policy.safetensors lie policy.safetensors.train (what --resume needs) and metrics.jsonl: a line each log_every steps,
 {step, loss, val_loss or null, lr, grad_norm, steps_per_s}.")]

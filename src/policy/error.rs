@@ -1,7 +1,7 @@
 //! What can be wrong with a policy, its file, or a request to it.
 
 use super::NormError;
-use crate::data::WriteError;
+use crate::data::{DataError, WriteError};
 use crate::device::DeviceError;
 use crate::flow::FlowError;
 use crate::graph::GraphError;
@@ -66,6 +66,9 @@ pub enum PolicyError {
         /// What is wrong with it.
         source: StoreError,
     },
+    /// The observation's named inputs do not add up.
+    #[error(transparent)]
+    Inputs(#[from] DataError),
     /// The policy's objective has not what is asked for.
     #[error("{what} needs a policy with a flow, and this one was trained by {objective}")]
     Objective {

@@ -1,6 +1,7 @@
 //! What a checkpoint means: everything that is needed to sample from its weights. No key has a default.
 
 use super::{Normalizer, Objective, PolicyError, PrefixSpec, RelativeTo, Result};
+use crate::data::ObsInput;
 use crate::flow::{Field, Path};
 use crate::graph::{Graph, Shape, Value};
 use crate::kernel::window;
@@ -67,6 +68,8 @@ pub struct PolicySpec {
     pub history: usize,
     /// Values of an observation.
     pub obs_dim: usize,
+    /// The named inputs that an observation is put together from, in the order of its values; their dims sum to obs_dim.
+    pub obs_inputs: Vec<ObsInput>,
     /// Actions in a chunk.
     pub horizon: usize,
     /// Values of an action.
@@ -130,6 +133,7 @@ impl PolicySpec {
                 });
             }
         }
+        ObsInput::check(&self.obs_inputs, self.obs_dim)?;
         let noise = match self.objective.starts_from_noise() {
             true => NoiseLaw::StandardNormal,
             false => NoiseLaw::Zero,

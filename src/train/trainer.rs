@@ -85,6 +85,7 @@ impl Trainer {
             },
             history: config.history,
             obs_dim: episodes.obs_dim(),
+            obs_inputs: episodes.obs_inputs().to_vec(),
             horizon: config.horizon,
             action_dim: episodes.action_dim(),
             action_offset: config.action_offset,
