@@ -13,6 +13,9 @@ pub mod copy;
 pub mod denormalize;
 pub mod draw;
 pub mod fma;
+pub mod fold1d;
+pub mod group_norm;
+pub mod group_norm_grad;
 pub mod map;
 pub mod map_mul;
 pub mod math;
@@ -36,6 +39,7 @@ pub mod sumsq;
 pub mod target;
 pub mod tick;
 pub mod time_embed;
+pub mod unfold1d;
 pub mod variant;
 pub mod view;
 pub mod window;
@@ -96,4 +100,8 @@ pub static KERNELS: &[&Kernel] = &[
     &adamw::KERNEL,
     &time_embed::KERNEL,
     &philox_raw::KERNEL,
+    &unfold1d::KERNEL,
+    &fold1d::KERNEL,
+    &group_norm::KERNEL,
+    &group_norm_grad::KERNEL,
 ];

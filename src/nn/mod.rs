@@ -2,11 +2,13 @@
 //!
 //! To add a network, add its file and its line in [`NetworkSpec`].
 
+mod conv;
 pub mod encoder;
 pub mod layers;
 pub mod mlp;
 pub mod residual;
 pub mod store;
+pub mod unet1d;
 
 pub use encoder::EncoderSpec;
 pub use layers::{Builder, Init, ParamSpec};
@@ -139,6 +141,8 @@ pub enum NetworkSpec {
     Mlp(mlp::Mlp),
     /// Residual blocks with layer norm.
     Residual(residual::Residual),
+    /// Diffusion policy's U-Net over the chunk's steps.
+    Unet1d(unet1d::Unet1d),
 }
 
 impl NetworkSpec {
@@ -147,6 +151,7 @@ impl NetworkSpec {
         match self {
             NetworkSpec::Mlp(n) => n.velocity(b, x),
             NetworkSpec::Residual(n) => n.velocity(b, x),
+            NetworkSpec::Unet1d(n) => n.velocity(b, x),
         }
     }
 
@@ -155,6 +160,7 @@ impl NetworkSpec {
         match self {
             NetworkSpec::Mlp(_) => "mlp",
             NetworkSpec::Residual(_) => "residual",
+            NetworkSpec::Unet1d(_) => "unet1d",
         }
     }
 
@@ -162,6 +168,8 @@ impl NetworkSpec {
     pub fn time_per_action(&self) -> bool {
         match self {
             NetworkSpec::Mlp(_) | NetworkSpec::Residual(_) => true,
+            // One embedding of the time conditions the whole chunk.
+            NetworkSpec::Unet1d(_) => false,
         }
     }
 
@@ -178,6 +186,10 @@ impl NetworkSpec {
             NetworkSpec::Residual(n) => {
                 layers("network.width", &[n.width])?;
                 size("network.blocks", n.blocks, 0, MOST_LAYERS)?;
+                &n.time
+            }
+            NetworkSpec::Unet1d(n) => {
+                n.check()?;
                 &n.time
             }
         };
