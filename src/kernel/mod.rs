@@ -33,6 +33,7 @@ pub mod parallel;
 pub mod path;
 pub mod philox;
 pub mod philox_raw;
+pub mod prefix;
 pub mod rope;
 pub mod row_sum;
 mod rowwise;
@@ -100,6 +101,7 @@ pub static KERNELS: &[&Kernel] = &[
     &draw::KERNEL,
     &window::KERNEL,
     &path::KERNEL,
+    &prefix::KERNEL,
     &ode_combine::KERNEL,
     &ode_control::KERNEL,
     &denormalize::KERNEL,

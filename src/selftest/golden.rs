@@ -11,6 +11,7 @@ mod loss;
 mod ops;
 mod optim;
 mod raw;
+mod rtc;
 mod score;
 mod solve;
 mod unet;
@@ -139,6 +140,7 @@ pub static CASES: &[(&str, Run)] = &[
     ("solver_adaptive", solve::adaptive),
     ("solver_adaptive_analytic", solve::relaxation),
     ("log_prob", solve::log_prob),
+    ("rtc_guided_velocity", rtc::guided_velocity),
     ("adamw", optim::adamw),
     ("clip_grad_norm", optim::clip),
     ("cosine_schedule", optim::schedule),
@@ -162,7 +164,6 @@ pub static TO_COME: &[&str] = &[
     "loss/streaming",
     "loss/consistency",
     "loss/ddpm_epsilon",
-    "rtc_guided_velocity",
     "sample_ddim",
 ];
 
