@@ -154,6 +154,6 @@ fn placed(b: &mut Builder<'_>, x: Value, positions: Positions) -> Result<Value> 
 /// Sines (even columns) and cosines of position / 10000^(2 (c / 2) / width) (Vaswani 2017).
 fn sinusoids(tokens: usize, width: usize) -> Vec<f32> {
     let angle = |i: usize, c: usize| i as f64 / 1e4f64.powf((c - c % 2) as f64 / width as f64);
-    let value = |i: usize, c: usize| if c % 2 == 0 { angle(i, c).sin() } else { angle(i, c).cos() };
+    let value = |i: usize, c: usize| if c.is_multiple_of(2) { angle(i, c).sin() } else { angle(i, c).cos() };
     (0..tokens * width).map(|e| value(e / width, e % width) as f32).collect()
 }

@@ -166,6 +166,7 @@ impl NetworkSpec {
         match self {
             NetworkSpec::Mlp(_) => "mlp",
             NetworkSpec::Residual(_) => "residual",
+            NetworkSpec::Transformer(_) => "transformer",
             NetworkSpec::Unet1d(_) => "unet1d",
         }
     }
@@ -173,7 +174,7 @@ impl NetworkSpec {
     /// Whether it takes a time for every action ([`Inputs::t`]), as a prefix of decided actions needs.
     pub fn time_per_action(&self) -> bool {
         match self {
-            NetworkSpec::Mlp(_) | NetworkSpec::Residual(_) => true,
+            NetworkSpec::Mlp(_) | NetworkSpec::Residual(_) | NetworkSpec::Transformer(_) => true,
             // One embedding of the time conditions the whole chunk.
             NetworkSpec::Unet1d(_) => false,
         }
