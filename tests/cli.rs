@@ -74,6 +74,7 @@ fn help_has_examples() {
         &["selftest", "--help"],
         &["train", "--help"],
         &["sample", "--help"],
+        &["serve", "--help"],
     ] {
         let help = advect(args);
         assert_eq!(help.code, 0, "{}", help.args);
