@@ -114,6 +114,26 @@ fn usage_errors_are_one_line() {
 }
 
 #[test]
+fn a_server_that_cannot_start_says_why() {
+    fails(&["serve", "no-such.safetensors"], 1, &["no-such.safetensors"]);
+    for (option, value, needed) in [
+        ("--port", "70000", "--port"),
+        ("--max-batch", "0", "whole number from 1"),
+        ("--max-connections", "many", "whole number from 1"),
+        ("--max-message-mb", "0", "whole number from 1"),
+        ("--deadline-ms", "-1", "number of milliseconds"),
+        ("--batch-wait-ms", "nan", "number of milliseconds"),
+        ("--idle-timeout-s", "0", "number of seconds"),
+        ("--solver", "euler", "needed euler:N"),
+    ] {
+        fails(&["serve", "policy.safetensors", &format!("{option}={value}")], 2, &[option, needed]);
+    }
+    fails(&["serve", "p.safetensors", "--key-env", "ADVECT_NO_SUCH_KEY"], 2, &["ADVECT_NO_SUCH_KEY"]);
+    fails(&["serve", "p.safetensors", "--key-file", "no/such/key"], 1, &["no/such/key"]);
+    fails(&["serve", "p.safetensors", "--key-env", "A", "--key-file", "b"], 2, &["--key-file"]);
+}
+
+#[test]
 fn an_unknown_device_lists_what_there_is() {
     for device in ["no such device", "4000000"] {
         fails(&["bench", "--device", device], 2, &[device, "this machine has: auto, cpu"]);
