@@ -2,11 +2,13 @@
 //!
 //! To add a network, add its file and its line in [`NetworkSpec`].
 
+mod conv;
 pub mod encoder;
 pub mod layers;
 pub mod mlp;
 pub mod residual;
 pub mod store;
+pub mod unet1d;
 
 pub use encoder::EncoderSpec;
 pub use layers::{Builder, Init, ParamSpec};
@@ -139,6 +141,8 @@ pub enum NetworkSpec {
     Mlp(mlp::Mlp),
     /// Residual blocks with layer norm.
     Residual(residual::Residual),
+    /// Diffusion policy's U-Net over the chunk's steps.
+    Unet1d(unet1d::Unet1d),
 }
 
 impl NetworkSpec {
@@ -147,6 +151,7 @@ impl NetworkSpec {
         match self {
             NetworkSpec::Mlp(n) => n.velocity(b, x),
             NetworkSpec::Residual(n) => n.velocity(b, x),
+            NetworkSpec::Unet1d(n) => n.velocity(b, x),
         }
     }
 
@@ -163,6 +168,10 @@ impl NetworkSpec {
             NetworkSpec::Residual(n) => {
                 layers("network.width", &[n.width])?;
                 size("network.blocks", n.blocks, 0, MOST_LAYERS)?;
+                &n.time
+            }
+            NetworkSpec::Unet1d(n) => {
+                n.check()?;
                 &n.time
             }
         };
