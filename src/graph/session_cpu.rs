@@ -110,7 +110,7 @@ impl CpuSession {
         let (found, needed) =
             (other.plan.slots[theirs.0 as usize].elements, self.plan.slots[id.0 as usize].elements);
         if found != needed {
-            let name = self.plan.slots[id.0 as usize].name.clone().unwrap_or_else(|| "a buffer".into());
+            let name = self.plan.slots[id.0 as usize].name.as_deref().unwrap_or("a buffer").to_string();
             return Err(GraphError::Length { name, found, needed });
         }
         self.slots[id.0 as usize] = Slot::Shared(other.shared(theirs));
