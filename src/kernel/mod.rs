@@ -29,6 +29,7 @@ pub mod parallel;
 pub mod path;
 pub mod philox;
 pub mod philox_raw;
+pub mod prefix;
 pub mod row_sum;
 mod rowwise;
 pub mod softmax;
@@ -90,6 +91,7 @@ pub static KERNELS: &[&Kernel] = &[
     &draw::KERNEL,
     &window::KERNEL,
     &path::KERNEL,
+    &prefix::KERNEL,
     &ode_combine::KERNEL,
     &ode_control::KERNEL,
     &denormalize::KERNEL,

@@ -58,7 +58,7 @@ impl TimeInput {
         }
     }
 
-    /// The time's columns for t [rows, 1].
+    /// The time's columns for t [rows, n]: [rows, n] or [rows, n * dim], one time after the other.
     pub fn apply(&self, b: &mut Builder<'_>, t: Value) -> Result<Value> {
         match self.embedding() {
             None => Ok(t),
@@ -152,6 +152,24 @@ impl NetworkSpec {
             NetworkSpec::Mlp(n) => n.velocity(b, x),
             NetworkSpec::Residual(n) => n.velocity(b, x),
             NetworkSpec::Unet1d(n) => n.velocity(b, x),
+        }
+    }
+
+    /// Its name in files.
+    pub fn name(&self) -> &'static str {
+        match self {
+            NetworkSpec::Mlp(_) => "mlp",
+            NetworkSpec::Residual(_) => "residual",
+            NetworkSpec::Unet1d(_) => "unet1d",
+        }
+    }
+
+    /// Whether it takes a time for every action ([`Inputs::t`]), as a prefix of decided actions needs.
+    pub fn time_per_action(&self) -> bool {
+        match self {
+            NetworkSpec::Mlp(_) | NetworkSpec::Residual(_) => true,
+            // One embedding of the time conditions the whole chunk.
+            NetworkSpec::Unet1d(_) => false,
         }
     }
 

@@ -10,6 +10,7 @@ mod loss;
 mod ops;
 mod optim;
 mod raw;
+mod rtc;
 mod score;
 mod solve;
 mod unet;
@@ -136,6 +137,7 @@ pub static CASES: &[(&str, Run)] = &[
     ("solver_adaptive", solve::adaptive),
     ("solver_adaptive_analytic", solve::relaxation),
     ("log_prob", solve::log_prob),
+    ("rtc_guided_velocity", rtc::guided_velocity),
     ("adamw", optim::adamw),
     ("clip_grad_norm", optim::clip),
     ("cosine_schedule", optim::schedule),
@@ -160,7 +162,6 @@ pub static TO_COME: &[&str] = &[
     "loss/streaming",
     "loss/consistency",
     "loss/ddpm_epsilon",
-    "rtc_guided_velocity",
     "act",
     "sample_ddim",
 ];

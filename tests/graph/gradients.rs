@@ -211,6 +211,10 @@ fn cases() -> Vec<Case> {
             let t = g.slice(h, 3, 1)?;
             g.time_embedding(&kind, t)
         }));
+        all.push(case("time_embed of several times", move |g, h| {
+            let t = g.slice(h, 2, 3)?;
+            g.time_embedding(&kind, t)
+        }));
     }
     for act in Activation::ALL.iter().copied() {
         // Where the function has no derivative or no value, it gets arguments away from there.

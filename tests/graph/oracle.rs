@@ -116,10 +116,12 @@ fn node_value(op: &Op, shape: Shape, x: &[(&[f64], Shape)], leaves: &Leaves) -> 
         Op::RepeatRows(r) => each(&|i, j| at2(x, 0, i / r.times, j)),
         Op::TimeEmbed(e) => {
             let freq = frequencies(e.kind);
+            let dim = 2 * freq.len();
             each(&|i, j| {
+                let (n, j) = (j / dim, j % dim);
                 let f = f64::from(freq[j % freq.len()]);
                 let quarter = std::f64::consts::FRAC_PI_2 * f64::from(e.order);
-                let angle = at2(x, 0, i, 0) * f + quarter;
+                let angle = at2(x, 0, i, n) * f + quarter;
                 f.powi(e.order as i32) * if j < freq.len() { angle.sin() } else { angle.cos() }
             })
         }

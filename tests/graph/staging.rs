@@ -13,13 +13,13 @@ use advect::nn::unet1d::Unet1d;
 use advect::nn::{Builder, Conditioning, Inputs, NetworkSpec, TimeInput};
 use proptest::prelude::*;
 
-const INPUTS: FieldInputs<'static> = FieldInputs { state: "state", time: "time", time_per_sample: false };
-const TIMES: [f32; 3] = [0.1, 0.4, 0.85];
+pub const INPUTS: FieldInputs<'static> = FieldInputs { state: "state", time: "time", time_per_sample: false };
+pub const TIMES: [f32; 3] = [0.1, 0.4, 0.85];
 
 /// A field's graph over `requests` observations with `samples` states each.
-struct FieldGraph {
-    graph: Graph,
-    v: Value,
+pub struct FieldGraph {
+    pub graph: Graph,
+    pub v: Value,
 }
 
 fn m(rows: usize, cols: usize) -> Shape {
@@ -42,7 +42,7 @@ fn unet(time: TimeInput, film_scale: bool) -> NetworkSpec {
 }
 
 /// The field at every time of the grid, [time][element], staged or not; and the census.
-fn staged(
+pub fn staged(
     f: &FieldGraph,
     leaves: &Leaves,
     staging: bool,
@@ -107,7 +107,7 @@ fn plain(f: &FieldGraph, leaves: &Leaves, t: f32) -> Vec<f64> {
     evaluate(&f.graph, &leaves).swap_remove(index(f.v))
 }
 
-fn off(got: &[f32], want: &[f64]) -> f64 {
+pub fn off(got: &[f32], want: &[f64]) -> f64 {
     super::engine::distance(got, want)
 }
 

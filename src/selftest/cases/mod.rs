@@ -24,6 +24,7 @@ pub mod ode_control;
 pub mod oracle;
 pub mod path;
 pub mod philox_raw;
+pub mod prefix;
 pub mod row_sum;
 pub mod softmax;
 pub mod softmax_grad;
@@ -56,6 +57,7 @@ pub static CASES: &[(&str, Cases)] = &[
     ("matmul", matmul::cases),
     ("window", window::cases),
     ("path", path::cases),
+    ("prefix", prefix::cases),
     ("ode_combine", ode_combine::cases),
     ("ode_control", ode_control::cases),
     ("denormalize", denormalize::cases),
