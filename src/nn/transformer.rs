@@ -198,3 +198,66 @@ impl Adaptive {
         b.graph.fma(y, gate, h)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::graph::{Graph, GraphError};
+    use crate::nn::NetworkSpec;
+
+    #[test]
+    fn sizes_that_do_not_fit_are_refused_by_name() {
+        let check = |t: Transformer| NetworkSpec::Transformer(t).check().map_err(|e| e.to_string());
+        assert_eq!(check(Transformer::default()), Ok(()));
+        let refused = [
+            (Transformer { width: 0, ..Default::default() }, "network.width: found 0"),
+            (Transformer { heads: 0, ..Default::default() }, "network.heads: found 0"),
+            (Transformer { heads: 7, ..Default::default() }, "an even multiple of network.heads: found 512"),
+            (Transformer { heads: 256, width: 256, ..Default::default() }, "network.heads: found 256"),
+            (Transformer { mlp_ratio: 0, ..Default::default() }, "network.mlp_ratio: found 0"),
+            (
+                Transformer {
+                    time: TimeInput::Period { dim: 0, min_period: 1.0, max_period: 2.0 },
+                    ..Default::default()
+                },
+                "network.time.dim: found 0",
+            ),
+        ];
+        for (spec, needed) in refused {
+            let found = check(spec).unwrap_err();
+            assert!(found.contains(needed), "{found} has no {needed:?}");
+        }
+    }
+
+    #[test]
+    fn files_state_every_setting() {
+        let spec = NetworkSpec::Transformer(Transformer::default());
+        let text = serde_json::to_string(&spec).unwrap();
+        assert!(text.contains(r#""kind":"transformer""#) && text.contains(r#""observation":"conditioning""#));
+        assert_eq!(serde_json::from_str::<NetworkSpec>(&text).unwrap(), spec);
+        let missing = text.replace(r#","rope_base":10000.0"#, "");
+        assert!(serde_json::from_str::<NetworkSpec>(&missing).unwrap_err().to_string().contains("rope_base"));
+        let unknown = text.replace("rope_base", "rope_bass");
+        assert!(serde_json::from_str::<NetworkSpec>(&unknown).unwrap_err().to_string().contains("rope_bass"));
+    }
+
+    #[test]
+    fn times_are_one_for_all_one_for_each_chunk_or_one_for_each_action() {
+        let velocity = |rows: usize, cols: usize| {
+            let mut g = Graph::new();
+            let a = g.input("a", Shape::matrix(6, 8)).unwrap();
+            let t = g.input("t", Shape::matrix(rows, cols)).unwrap();
+            let z = g.input("z", Shape::matrix(3, 5)).unwrap();
+            let small = Transformer { width: 8, layers: 1, heads: 2, ..Default::default() };
+            let inputs = Inputs { a, t, z, horizon: 4, action_dim: 2, history: 1 };
+            let v = small.velocity(&mut Builder::new(&mut g), &inputs)?;
+            Ok::<_, GraphError>(g.shape(v))
+        };
+        for [rows, cols] in [[1, 1], [6, 1], [6, 4]] {
+            assert_eq!(velocity(rows, cols).unwrap(), Shape::matrix(6, 8), "{rows} x {cols}");
+        }
+        for [rows, cols] in [[2, 1], [6, 3], [1, 4]] {
+            assert!(matches!(velocity(rows, cols), Err(GraphError::Shape { .. })), "{rows} x {cols}");
+        }
+    }
+}
