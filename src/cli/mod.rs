@@ -8,6 +8,7 @@ mod common;
 mod demo;
 mod devices;
 mod errors;
+mod import;
 mod output;
 mod sample;
 mod selftest;
@@ -43,6 +44,7 @@ commands! {
     Devices(devices::Devices),
     Train(train::Train),
     Sample(sample::Sample),
+    Import(import::Import),
     Serve(serve::Serve),
     Bench(bench::Bench),
     Selftest(selftest::Selftest),

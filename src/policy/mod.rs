@@ -1,7 +1,9 @@
 //! Policies: what a checkpoint means, its normalisers, sampling and log-likelihood.
 
 pub mod checkpoint;
+pub mod denoising;
 pub mod error;
+mod lerobot;
 pub mod normalizer;
 pub mod objective;
 pub mod relative;

@@ -75,6 +75,7 @@ impl Policy {
         let batch = Batch { requests: observations, samples };
         let field = PolicyField(&self.spec);
         let spec = &self.spec;
+        spec.objective.can_be_sampled()?;
         let finish = |program: &mut Program,
                       batch: Batch,
                       x: BufferId,
