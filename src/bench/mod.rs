@@ -1,7 +1,7 @@
 //! Measuring how fast a device samples (and trains) networks of known size: what `advect bench` prints.
 //!
-//! GFLOP/s are nominal: two operations for each element of each weight matrix, for each sample and each evaluation of
-//! the velocity, the whole network every time. Work that the engine saves (what depends on the time or the observation
+//! GFLOP/s are nominal: two operations for each element of each weight matrix (and each step that a convolution multiplies it
+//! with), for each sample and each evaluation of the velocity, the whole network every time. Work that the engine saves (what depends on the time or the observation
 //! alone is computed once, not at each step) counts as done, so numbers of different engines compare; activations,
 //! biases, embeddings and the solver's own arithmetic count as nothing.
 

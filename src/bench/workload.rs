@@ -2,9 +2,12 @@
 
 use super::BenchError;
 use crate::flow::{Field, Solver};
-use crate::graph::{Graph, Result, Shape, Value};
+use crate::graph::lower::lower;
+use crate::graph::{Graph, ParamLayout, Program, Result, Shape, Value};
 use crate::kernel::math::Activation;
+use crate::kernel::{Target, View};
 use crate::nn::mlp::Mlp;
+use crate::nn::unet1d::Unet1d;
 use crate::nn::{Builder, Conditioning, Inputs, NetworkSpec, ParamStore, TimeInput};
 use std::str::FromStr;
 
@@ -17,26 +20,42 @@ pub const STATE_DIM: usize = HORIZON * ACTION_DIM;
 /// Numbers in an observation.
 pub const OBS_DIM: usize = 20;
 
-/// A network to measure: a velocity MLP with three hidden layers, SiLU and a time embedding of 64, over
-/// [chunk 32; time 64; observation 20].
+/// A network to measure. The MLPs are velocity networks with three hidden layers, SiLU and a time embedding of 64, over
+/// [chunk 32; time 64; observation 20]; the U-Net is diffusion policy's for low-dimensional Push-T, with two observations.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Workload {
     /// Hidden layers of 256.
     Mlp256,
     /// Hidden layers of 512.
     Mlp512,
+    /// Channels of 256, 512 and 1024, kernel 5, step embedding of 128.
+    Unet1d,
 }
 
 impl Workload {
     /// All of them: to add one, add it here and in `name` and `network`.
-    pub const ALL: &'static [Workload] = &[Workload::Mlp256, Workload::Mlp512];
+    pub const ALL: &'static [Workload] = &[Workload::Mlp256, Workload::Mlp512, Workload::Unet1d];
 
     /// Its name on the command line.
     pub fn name(self) -> &'static str {
         match self {
             Workload::Mlp256 => "mlp256",
             Workload::Mlp512 => "mlp512",
+            Workload::Unet1d => "unet1d",
         }
+    }
+
+    /// Observations that it is conditioned on.
+    pub fn history(self) -> usize {
+        match self {
+            Workload::Mlp256 | Workload::Mlp512 => 1,
+            Workload::Unet1d => 2,
+        }
+    }
+
+    /// Numbers in a request: its observations side by side.
+    pub fn request_dim(self) -> usize {
+        self.history() * OBS_DIM
     }
 
     /// Its network.
@@ -44,6 +63,16 @@ impl Workload {
         let width = match self {
             Workload::Mlp256 => 256,
             Workload::Mlp512 => 512,
+            Workload::Unet1d => {
+                return NetworkSpec::Unet1d(Unet1d {
+                    down_dims: vec![256, 512, 1024],
+                    kernel_size: 5,
+                    groups: 8,
+                    final_groups: 8,
+                    time: TimeInput::Sinusoidal { dim: 128, scale: 99.0, max_period: 1e4 },
+                    film_scale: true,
+                });
+            }
         };
         NetworkSpec::Mlp(Mlp {
             hidden: vec![width; 3],
@@ -53,38 +82,55 @@ impl Workload {
         })
     }
 
-    /// Random parameters: the same seed gives the same everywhere.
-    pub fn parameters(self, seed: u64) -> Result<ParamStore> {
+    /// The velocity of one chunk and its parameters.
+    fn graph(self) -> Result<(Graph, Value, Vec<crate::nn::ParamSpec>)> {
         let mut graph = Graph::new();
         let a = graph.input("a", Shape::matrix(1, STATE_DIM))?;
         let t = graph.input("t", Shape::matrix(1, 1))?;
-        let z = graph.input("z", Shape::matrix(1, OBS_DIM))?;
+        let z = graph.input("z", Shape::matrix(1, self.request_dim()))?;
         let mut builder = Builder::new(&mut graph);
-        self.network().velocity(&mut builder, &inputs(a, t, z))?;
-        Ok(ParamStore::init(&builder.params, seed))
+        let v = self.network().velocity(&mut builder, &self.inputs(a, t, z))?;
+        let params = builder.params;
+        Ok((graph, v, params))
     }
 
-    /// Elements of all weight matrices.
-    pub fn matrix_parameters(self) -> Result<usize> {
-        let store = self.parameters(0)?;
-        Ok(store.layout.iter().filter(|p| p.shape.dims().len() >= 2).map(|p| p.shape.len()).sum())
+    /// Random parameters: the same seed gives the same everywhere.
+    pub fn parameters(self, seed: u64) -> Result<ParamStore> {
+        Ok(ParamStore::init(&self.graph()?.2, seed))
+    }
+
+    /// Nominal operations of one evaluation for one chunk: all matrix products, none of them staged.
+    pub fn evaluation_operations(self) -> Result<f64> {
+        let (graph, v, _) = self.graph()?;
+        let layout = ParamLayout::of(&graph);
+        let mut program = Program::new(Target::CPU);
+        let params = program.resident("params", layout.len())?;
+        let [a, t, z] = [
+            program.resident("a", STATE_DIM)?,
+            program.resident("t", 1)?,
+            program.resident("z", self.request_dim())?,
+        ];
+        let out = program.resident("out", STATE_DIM)?;
+        let outputs = [(v, (out, View::dense(0, STATE_DIM)))];
+        lower(&mut program, &graph, (&layout, params), &[("a", a), ("t", t), ("z", z)], &outputs)?;
+        Ok(program.finish()?.flops)
     }
 
     /// Nominal operations of sampling `batch` chunks; none for adaptive solvers.
     pub fn sampling_operations(self, batch: usize, solver: &Solver) -> Result<Option<f64>> {
-        let per_evaluation = 2.0 * self.matrix_parameters()? as f64 * batch as f64;
+        let per_evaluation = self.evaluation_operations()? * batch as f64;
         Ok(solver.evaluations().map(|n| per_evaluation * n as f64))
     }
 
     /// Nominal operations of a training step: forward, and twice that backward.
     pub fn training_operations(self, batch: usize) -> Result<f64> {
-        Ok(3.0 * 2.0 * self.matrix_parameters()? as f64 * batch as f64)
+        Ok(3.0 * self.evaluation_operations()? * batch as f64)
     }
-}
 
-/// A chunk and its observation, of one step.
-fn inputs(a: Value, t: Value, z: Value) -> Inputs {
-    Inputs { a, t, z, horizon: HORIZON, action_dim: ACTION_DIM, history: 1 }
+    /// A chunk and its observations.
+    fn inputs(self, a: Value, t: Value, z: Value) -> Inputs {
+        Inputs { a, t, z, horizon: HORIZON, action_dim: ACTION_DIM, history: self.history() }
+    }
 }
 
 impl FromStr for Workload {
@@ -104,11 +150,11 @@ impl Field for Workload {
     }
 
     fn request(&self) -> Vec<(&'static str, usize)> {
-        vec![("obs", OBS_DIM)]
+        vec![("obs", self.request_dim())]
     }
 
     fn velocity(&self, g: &mut Graph, state: Value, time: Value, request: &[Value]) -> Result<Value> {
-        self.network().velocity(&mut Builder::new(g), &inputs(state, time, request[0]))
+        self.network().velocity(&mut Builder::new(g), &self.inputs(state, time, request[0]))
     }
 }
 
@@ -116,11 +162,18 @@ impl Field for Workload {
 mod tests {
     use super::*;
 
+    /// As `unet.py` among the peers has it: parameters, and `flow.operations`.
+    const UNET: (usize, f64) = (63_554_434, 586_104_832.0);
+
     #[test]
     fn nominal_work_is_the_matrices() {
         let of = |width: usize| (32 + 64 + 20) * width + 2 * width * width + width * 32;
-        assert_eq!(Workload::Mlp256.matrix_parameters().unwrap(), of(256));
-        assert_eq!(Workload::Mlp512.matrix_parameters().unwrap(), of(512));
+        let operations = |w: Workload| w.evaluation_operations().unwrap();
+        assert_eq!(operations(Workload::Mlp256), 2.0 * of(256) as f64);
+        assert_eq!(operations(Workload::Mlp512), 2.0 * of(512) as f64);
+        // What PyTorch's modules count: weights times steps of every convolution, and the linear layers.
+        let parameters = Workload::Unet1d.parameters(0).unwrap().layout.count();
+        assert_eq!((parameters, operations(Workload::Unet1d)), UNET);
         let solver = Solver::euler(10);
         let ops = Workload::Mlp256.sampling_operations(64, &solver).unwrap();
         assert_eq!(ops, Some(2.0 * of(256) as f64 * 64.0 * 10.0));

@@ -10,6 +10,7 @@ normalised chunk with its value in physical units.
 usage: make.py OUT_DIR
 needs: lerobot==0.4.4
 """
+import json
 import sys
 from pathlib import Path
 
@@ -44,6 +45,9 @@ def write(folder, seed, **settings):
     before, after = make_pre_post_processors(config, dataset_stats=stats)
     for part in (policy, before, after):
         part.save_pretrained(folder)
+    # The draccus that lerobot pins writes the policy's type; newer ones leave it out.
+    path = folder / "config.json"
+    path.write_text(json.dumps({"type": "diffusion", **json.loads(path.read_text())}, indent=4))
 
     rows, history = 3, config.n_obs_steps
     state, environment = torch.randn(rows, history, 3), torch.randn(rows, history, 2)

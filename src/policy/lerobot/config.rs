@@ -104,6 +104,8 @@ impl Config {
             down_dims: self.down_dims.clone(),
             kernel_size: self.kernel_size,
             groups: self.n_groups,
+            // LeRobot's last block does not take n_groups from the configuration.
+            final_groups: 8,
             time: TimeInput::Sinusoidal {
                 dim: self.diffusion_step_embed_dim,
                 scale: self.num_train_timesteps.saturating_sub(1) as f64,
