@@ -16,6 +16,7 @@ from statistics import median
 import torch
 
 from flow import Ema, Mlp, cfm_loss, euler_sampler, operations
+from transformer import Transformer
 from unet import Unet1d
 
 ACTION_DIM, OBS_DIM = 16 * 2, 20
@@ -24,6 +25,7 @@ WORKLOADS = {
     "mlp256": (OBS_DIM, lambda: Mlp(ACTION_DIM, OBS_DIM, 256)),
     "mlp512": (OBS_DIM, lambda: Mlp(ACTION_DIM, OBS_DIM, 512)),
     "unet1d": (2 * OBS_DIM, lambda: Unet1d(2, 16, 2 * OBS_DIM)),
+    "transformer": (OBS_DIM, lambda: Transformer(16, 2, OBS_DIM)),
 }
 MODES = ("eager", "compile", "cudagraph")
 TRAIN_BATCH, DATASET_PAIRS = 256, 65_536

@@ -105,9 +105,16 @@ class Ema:
                 parameter.copy_(average)
 
 
+def matrix_parameters(network):
+    """The parameters that take part in matrix products."""
+    return sum(p.numel() for p in network.parameters() if p.dim() == 2)
+
+
 def operations(network, condition_dim, action_dim, device="cpu"):
-    """Nominal operations of one evaluation for one sample: two for each element of each weight matrix, and each step that a
-    convolution multiplies it with."""
+    """Nominal operations of one evaluation of one sample: what the network says, or two for each element of each weight
+    matrix, and each step that a convolution multiplies it with."""
+    if hasattr(network, "operations"):
+        return network.operations()
     count = 0
 
     def add(module, inputs, output):

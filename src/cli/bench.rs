@@ -21,9 +21,10 @@ Examples:
   advect bench --workload mlp512 --seconds 5 --json > bench.json
 
 Workloads, for a chunk of 16 x 2 actions and an observation of 20: three hidden layers of 256 (mlp256) or 512 (mlp512), SiLU;
-diffusion policy's U-Net of 256, 512 and 1024 channels over two observations (unet1d).")]
+diffusion policy's U-Net of 256, 512 and 1024 channels over two observations (unet1d); a diffusion transformer of width 512,
+6 layers, 8 heads, over the 16 actions (transformer).")]
 pub struct Bench {
-    /// The network: mlp256, mlp512 or unet1d
+    /// The network: mlp256, mlp512, unet1d or transformer
     #[arg(long, default_value = "mlp256")]
     workload: Workload,
     /// Batch sizes: numbers of chunks sampled together

@@ -1,6 +1,6 @@
-//! Rewrites that let a sampling graph be staged: products and maps of a concatenation are split by part, and operations on
-//! repeated rows are done once before the repetition. Afterwards a value that does not depend on the state has as few rows
-//! as it can have.
+//! Rewrites that let a sampling graph be staged: products and maps of a concatenation are split by part (of a reverse pass
+//! only the part that is needed is computed), and operations on repeated rows are done once before the repetition.
+//! Afterwards a value that does not depend on the state has as few rows as it can have.
 
 use super::op::layout::{Concat, RepeatRows, Slice};
 use super::op::matmul::MatMul;
@@ -90,6 +90,15 @@ impl Stager<'_> {
             let parts = self.g.node(x).inputs.clone();
             let parts = parts.into_iter().map(|p| self.hoist(op, &[p])).collect::<Result<Vec<_>>>()?;
             return self.hoist(&Op::Concat(Concat), &parts);
+        }
+        // Of a product, only the columns that are asked for: the cotangent of a concatenation's part.
+        if let (Op::Slice(_), [x]) = (op, inputs)
+            && matches!(self.g.node(*x).op, Op::MatMul(MatMul { form: Form::NN }))
+            && let [d, w] = self.g.node(*x).inputs[..]
+            && matches!(self.g.node(w).op, Op::Param(_))
+        {
+            let columns = self.g.push(op.clone(), &[w])?;
+            return self.hoist(&Op::MatMul(MatMul::nn()), &[d, columns]);
         }
         if let (Op::Binary(Binary { op: BinaryOp::Add, alpha, beta }), [x, b]) = (op, inputs)
             && *alpha == 1.0

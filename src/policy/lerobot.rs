@@ -74,6 +74,7 @@ impl Policy {
             horizon: config.horizon,
             action_dim: action.dim,
             action_offset: 1 - i32::try_from(config.n_obs_steps).unwrap_or(i32::MAX),
+            prefix: None,
             obs_normalizer,
             action_normalizer,
             relative_to: None,

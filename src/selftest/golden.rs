@@ -3,6 +3,7 @@
 //!
 //! To add a case, add its function to the file of its family and its line in [`CASES`] (and take it off [`TO_COME`]).
 
+mod attention;
 mod conv;
 pub mod file;
 mod graph_case;
@@ -10,6 +11,7 @@ mod loss;
 mod ops;
 mod optim;
 mod raw;
+mod rtc;
 mod score;
 mod solve;
 mod unet;
@@ -124,6 +126,8 @@ pub static CASES: &[(&str, Run)] = &[
     ("layer_norm", ops::layer_norm),
     ("rms_norm", ops::rms_norm),
     ("softmax", ops::softmax),
+    ("attention", attention::attention),
+    ("act", attention::act),
     ("film", ops::film),
     ("concat", ops::concat),
     ("mse", ops::mse),
@@ -136,6 +140,7 @@ pub static CASES: &[(&str, Run)] = &[
     ("solver_adaptive", solve::adaptive),
     ("solver_adaptive_analytic", solve::relaxation),
     ("log_prob", solve::log_prob),
+    ("rtc_guided_velocity", rtc::guided_velocity),
     ("adamw", optim::adamw),
     ("clip_grad_norm", optim::clip),
     ("cosine_schedule", optim::schedule),
@@ -151,7 +156,6 @@ pub static CASES: &[(&str, Run)] = &[
 pub static TO_COME: &[&str] = &[
     "conv2d",
     "max_pool2d",
-    "attention",
     "coupling_exact",
     "coupling_sinkhorn",
     "loss/mean_flow",
@@ -160,8 +164,6 @@ pub static TO_COME: &[&str] = &[
     "loss/streaming",
     "loss/consistency",
     "loss/ddpm_epsilon",
-    "rtc_guided_velocity",
-    "act",
     "sample_ddim",
 ];
 

@@ -89,6 +89,7 @@ impl Trainer {
             horizon: config.horizon,
             action_dim: episodes.action_dim(),
             action_offset: i32::try_from(config.action_offset).unwrap_or(i32::MAX),
+            prefix: config.prefix,
             obs_normalizer: Normalizer::fit_obs(config.obs_normalizer, episodes, &split.train)?,
             action_normalizer: Normalizer::fit_actions(
                 config.action_normalizer,

@@ -9,6 +9,8 @@ use advect::kernel::norm::NormKind;
 use advect::kernel::time_embed::frequencies;
 use std::collections::HashMap;
 
+mod attention;
+
 /// Values by name of the inputs and parameters.
 pub type Leaves = HashMap<String, Vec<f64>>;
 
@@ -98,6 +100,19 @@ fn node_value(op: &Op, shape: Shape, x: &[(&[f64], Shape)], leaves: &Leaves) -> 
             let s: f64 = (0..cols).map(|j| at(0, i, j) * at(1, i, j)).sum();
             at(0, i, j) * (at(1, i, j) - s)
         }),
+        Op::Attention(a) => attention::result(&a.shape, x),
+        Op::AttentionGrad(a) => attention::gradient(&a.shape, a.of_queries, x),
+        Op::AttentionJvp(a) => attention::tangent(&a.shape, a.tangents, x),
+        Op::Rope(r) => each(&|i, j| {
+            let dim = cols / r.heads;
+            let (c, half) = (j % dim, dim / 2);
+            let angle = (i % r.tokens) as f64 * r.base.powf(-2.0 * (c % half) as f64 / dim as f64);
+            let angle = if r.back { -angle } else { angle };
+            match c < half {
+                true => at(0, i, j) * angle.cos() - at(0, i, j + half) * angle.sin(),
+                false => at(0, i, j) * angle.cos() + at(0, i, j - half) * angle.sin(),
+            }
+        }),
         Op::Concat(_) => each(&|i, j| {
             let mut j = j;
             let mut n = 0;
@@ -116,10 +131,12 @@ fn node_value(op: &Op, shape: Shape, x: &[(&[f64], Shape)], leaves: &Leaves) -> 
         Op::RepeatRows(r) => each(&|i, j| at2(x, 0, i / r.times, j)),
         Op::TimeEmbed(e) => {
             let freq = frequencies(e.kind);
+            let dim = 2 * freq.len();
             each(&|i, j| {
+                let (n, j) = (j / dim, j % dim);
                 let f = f64::from(freq[j % freq.len()]);
                 let quarter = std::f64::consts::FRAC_PI_2 * f64::from(e.order);
-                let angle = at2(x, 0, i, 0) * f + quarter;
+                let angle = at2(x, 0, i, n) * f + quarter;
                 f.powi(e.order as i32) * if j < freq.len() { angle.sin() } else { angle.cos() }
             })
         }

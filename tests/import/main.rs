@@ -189,7 +189,7 @@ fn what_is_missing_extra_or_of_another_shape_is_named() {
     check(c().edit(config, "\"observation.state\"", "\"observation.joints\""), &["observation.joints"]);
     check(c().edit(config, "\"squaredcos_cap_v2\"", "\"sigmoid\""), &["beta_schedule", "sigmoid"]);
     check(c().edit(config, "\"horizon\": 8", "\"horizon\": 7"), &["horizon 7", "multiple of 2"]);
-    check(c().edit(config, "{", "{\"type\": \"act\","), &["\"act\"", "diffusion"]);
+    check(c().edit(config, "\"type\": \"diffusion\"", "\"type\": \"act\""), &["\"act\"", "diffusion"]);
     check(
         c().edit("policy_preprocessor.json", "policy_preprocessor_step_3", "../step_3"),
         &["policy_preprocessor.json", "../step_3"],
