@@ -74,6 +74,8 @@ fn help_has_examples() {
         &["selftest", "--help"],
         &["train", "--help"],
         &["sample", "--help"],
+        &["data", "--help"],
+        &["data", "inspect", "--help"],
     ] {
         let help = advect(args);
         assert_eq!(help.code, 0, "{}", help.args);
@@ -266,4 +268,34 @@ fn an_interrupt_exits_with_130() {
     let kill = Command::new("kill").args(["-INT", &child.id().to_string()]).status().expect("kill is there");
     assert!(kill.success());
     error_of(&ran(&args, child.wait_with_output().unwrap()), 130, &["interrupted"]);
+}
+
+#[test]
+fn data_sets_are_inspected() {
+    let set = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/lerobot/v3");
+    let text = advect(&["data", "inspect", set]);
+    assert_eq!(text.code, 0, "{}", text.err);
+    for word in [
+        "LeRobot data set, v3",
+        "4 episodes, 94 steps",
+        "block_x",
+        "observation.images.top (image 8x8x3)",
+        "warning",
+    ] {
+        assert!(text.out.contains(word), "{word}: {}", text.out);
+    }
+    let report = json(&advect(&["data", "inspect", set, "--json", "--horizon", "30"]));
+    assert_eq!((&report["kind"], &report["episodes"]), (&Value::from("lerobot-v3.0"), &Value::from(4)));
+    let short = report["warnings"]
+        .as_array()
+        .expect("a list")
+        .iter()
+        .any(|w| w["kind"] == "short" && w["fatal"] == true);
+    assert!(short, "{report}");
+    fails(&["data", "inspect", "/none"], 2, &["/none", "no such file"]);
+    fails(
+        &["data", "inspect", concat!(env!("CARGO_MANIFEST_DIR"), "/src")],
+        2,
+        &["src", "without meta/info.json"],
+    );
 }
