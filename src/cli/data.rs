@@ -1,5 +1,6 @@
 //! `advect data`: looking into data sets and turning one kind into another.
 
+mod convert;
 mod inspect;
 
 use super::Run;
@@ -11,6 +12,7 @@ use super::common::Context;
 Examples:
   advect data inspect data/pusht.npz
   advect data inspect ~/datasets/my-robot --horizon 32
+  advect data convert ~/datasets/my-robot demos.npz
 
 A data set is a numpy archive (obs, action, episode_len) or a LeRobot directory (v2.1 or v3.0: a folder with meta/info.json).")]
 pub struct Data {
@@ -21,12 +23,14 @@ pub struct Data {
 #[derive(clap::Subcommand)]
 enum What {
     Inspect(inspect::Inspect),
+    Convert(convert::Convert),
 }
 
 impl Run for Data {
     fn run(self, cx: &Context) -> anyhow::Result<()> {
         match self.what {
             What::Inspect(args) => args.run(cx),
+            What::Convert(args) => args.run(cx),
         }
     }
 }

@@ -1,5 +1,6 @@
 //! LeRobot directories: one that the lerobot package wrote (`make_dataset.py`), a real one of a robot, damaged ones.
 
+mod convert;
 mod damage;
 mod read;
 

@@ -11,6 +11,8 @@ const AHEAD: usize = 15;
 const ROWS: usize = 20_000;
 /// Most pairs of an action and an observation dimension that are tried where names do not say which belong together.
 const PAIRS: usize = 4096;
+/// Delays at which they are tried.
+const LAGS: [usize; 4] = [0, 1, 2, 4];
 
 /// How well actions and later states agree.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -58,17 +60,17 @@ fn named([obs, action]: [Option<&[String]>; 2]) -> Option<Vec<[usize; 2]>> {
     (!pairs.is_empty()).then_some(pairs)
 }
 
-/// For each action dimension the observation dimension that is nearest to it one step later.
+/// For each action dimension the observation dimension that is nearest to it some steps later.
 fn nearest(rows: &Rows<'_>, stds: &[f64]) -> Vec<[usize; 2]> {
     if rows.action_dim * rows.obs_dim > PAIRS {
         return Vec::new();
     }
     let mut pairs = Vec::new();
     for (d, std) in stds.iter().enumerate() {
-        let apart = |o: usize| apart(rows, [d, o], 1).map(|distance| (distance, o));
-        let best = (0..rows.obs_dim).filter_map(apart).min_by(|a, b| a.0.total_cmp(&b.0));
-        if let Some((distance, o)) = best.filter(|(distance, _)| *distance < 0.5 * std) {
-            let _ = distance;
+        let places = (0..rows.obs_dim).flat_map(|o| LAGS.map(|lag| (o, lag)));
+        let apart = |(o, lag)| apart(rows, [d, o], lag).map(|distance| (distance, o));
+        let best = places.filter_map(apart).min_by(|a, b| a.0.total_cmp(&b.0));
+        if let Some((_, o)) = best.filter(|(distance, _)| *distance < 0.5 * std) {
             pairs.push([d, o]);
         }
     }

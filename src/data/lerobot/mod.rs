@@ -15,11 +15,13 @@ mod episodes;
 mod error;
 mod frames;
 mod info;
+mod stats;
 mod table;
+mod write;
 
 use std::path::Path;
 
-use super::episodes::EpisodeArrays;
+use super::episodes::{EpisodeArrays, Episodes};
 use super::error::DataError;
 use super::load::beside;
 use super::source::{Kind, Skipped, Source, Tasks};
@@ -29,7 +31,7 @@ use frames::{Frames, Request, Wanted};
 use info::{Feature, INFO, Info, Layout};
 
 /// Observation columns that are read where none are named, in this order, those of them that there are.
-const OBS: [&str; 2] = ["observation.state", "observation.environment_state"];
+pub(super) const OBS: [&str; 2] = ["observation.state", "observation.environment_state"];
 /// Column of an episode's success where none is named.
 const SUCCESS: &str = "next.success";
 /// Columns that every data set has.
@@ -121,6 +123,18 @@ pub(super) fn read(folder: &Path, spec: &DataSpec) -> Result<Source, DataError> 
         fault_count: frames.fault_count,
         tasks: tasks.map(|texts| Tasks { texts, of_row: frames.tasks }),
     })
+}
+
+/// Writes a data set into an empty folder.
+pub(super) fn write(
+    folder: &Path,
+    episodes: &Episodes,
+    fps: f64,
+    tasks: &Tasks,
+    layout: Kind,
+) -> Result<(), String> {
+    let layout = if layout == Kind::LeRobotV3 { Layout::V3 } else { Layout::V2 };
+    write::write(folder, &write::Content { episodes, fps, tasks }, layout)
 }
 
 /// The feature of a column that is to be numbers.
