@@ -12,7 +12,9 @@ mod errors;
 mod output;
 mod sample;
 mod selftest;
+mod serve;
 mod train;
+mod weights;
 
 use clap::{Parser, Subcommand};
 use common::Context;
@@ -43,6 +45,7 @@ commands! {
     Train(train::Train),
     Sample(sample::Sample),
     Data(data::Data),
+    Serve(serve::Serve),
     Bench(bench::Bench),
     Selftest(selftest::Selftest),
 }
@@ -64,6 +67,7 @@ Examples:
   advect train --data demos.npz --out policy.safetensors
   advect sample policy.safetensors --obs obs.npy --batch 64 --out actions.npy
   advect data inspect demos.npz           what is in it, and what in it ruins training
+  advect serve policy.safetensors         robots ask for actions over OpenPI's WebSocket wire
   advect selftest --device gpu            whether this GPU and driver can be trusted
   advect bench --batch 1,64,1024          how many action chunks a second
 
