@@ -145,12 +145,18 @@ mod tests {
             obs_dim: 1,
             action_dim: 1,
             count: 400,
-            episodes: vec![0..400],
+            episodes: vec![0..200, 200..400],
         };
         assert_eq!(following(&rows, [None, None]), None);
         let still = vec![1.0; 400];
-        let rows =
-            Rows { obs: &obs, action: &still, obs_dim: 2, action_dim: 1, count: 400, episodes: vec![0..400] };
+        let rows = Rows {
+            obs: &obs,
+            action: &still,
+            obs_dim: 2,
+            action_dim: 1,
+            count: 400,
+            episodes: vec![0..200, 200..400],
+        };
         assert_eq!(following(&rows, [None, None]), None);
     }
 }

@@ -195,8 +195,8 @@ impl Frames {
             let found = times[*n] - times[*n - 1];
             // Timestamps are stored as f32, whose steps grow with the time.
             let rounding = times[*n].abs() * f64::from(f32::EPSILON);
-            // Written so that NaN is off.
-            !((found - period).abs() <= request.tolerance + rounding)
+            let deviation = (found - period).abs();
+            deviation.is_nan() || deviation > request.tolerance + rounding
         };
         if let Some(frame) = (1..length).find(off) {
             let (found, tolerance) = (times[frame] - times[frame - 1], request.tolerance);
