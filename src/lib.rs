@@ -46,6 +46,7 @@
 #![warn(missing_docs)]
 
 pub mod bench;
+pub mod control;
 pub mod data;
 pub mod device;
 pub mod flow;
