@@ -1,6 +1,7 @@
 // draw: random numbers, y[offset + i] = element first + i of the Philox sequence (state's seed, stream, state's step), i < n.
 // law 0: uniform u in (0, 1);  1: standard normal;  2: -1 or +1;  3: an index in 0..count (u32 words);
 //     4: sigmoid(b + a normal);  5: a Q(u) + b, Q linear in a table of count + 1 quantiles;  6: 1 - 1 / (tan(pi u / 2) + 1).
+// With several groups, y[offset + g n + i] = element i of the sequence of key g, state holding four words (seed, step) each.
 // One thread per block of four elements, as shared/philox.wgsl counts them; first is 64 bits (low, high).
 // y is written as words: integers that are small would be denormal floats. Called by the training step and the samplers.
 #include "shared/linear_id.wgsl"
@@ -18,9 +19,9 @@ struct Params {
     count: u32,
     a: f32,
     b: f32,
+    groups: u32,
     pad0: u32,
     pad1: u32,
-    pad2: u32,
 }
 
 @group(0) @binding(0) var<uniform> p: Params;
@@ -55,16 +56,20 @@ fn word(bits: u32, uniform_: f32, normal: f32) -> u32 {
 
 @compute @workgroup_size(64)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
-    let b = linear_group(group, groups) * 64u + lane;
     let skip = p.first_low % 4u;
-    if b >= (skip + p.n + 3u) / 4u {
+    let blocks = (skip + p.n + 3u) / 4u;
+    let thread = linear_group(group, groups) * 64u + lane;
+    if thread >= blocks * p.groups {
         return;
     }
+    let g = thread / blocks;
+    let b = thread % blocks;
+    let word0 = 4u * g;
     let base = (p.first_low >> 2u) | (p.first_high << 30u);
     let low = base + b;
     let high = (p.first_high >> 2u) + select(0u, 1u, low < base);
-    let key = philox_key(vec2<u32>(state[STATE_SEED], state[STATE_SEED + 1u]), p.stream);
-    let bits = philox4x32(philox_counter(vec2<u32>(low, high), vec2<u32>(state[STATE_STEP], state[STATE_STEP + 1u])), key);
+    let key = philox_key(vec2<u32>(state[word0 + STATE_SEED], state[word0 + STATE_SEED + 1u]), p.stream);
+    let bits = philox4x32(philox_counter(vec2<u32>(low, high), vec2<u32>(state[word0 + STATE_STEP], state[word0 + STATE_STEP + 1u])), key);
     let uniforms = philox_to_uniform4(bits);
     var normals = vec4<f32>(0.0);
     if p.law == 1u || p.law == 4u {
@@ -73,7 +78,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
     for (var j = 0u; j < 4u; j++) {
         let at = 4u * b + j;
         if at >= skip && at - skip < p.n {
-            y[p.offset + at - skip] = word(bits[j], uniforms[j], normals[j]);
+            y[p.offset + g * p.n + at - skip] = word(bits[j], uniforms[j], normals[j]);
         }
     }
 }

@@ -468,8 +468,8 @@ fn checkpoints() {
     bench.sample_fails(&[], 1, &["p.safetensors", "not a whole safetensors file"]);
 
     let name = "blocks.0.up.weight";
-    rewrite(&good, &path, |m, _| drop(m.insert("advect.format".into(), "2".into())));
-    bench.sample_fails(&[], 1, &["p.safetensors", "version 2, needed 1"]);
+    rewrite(&good, &path, |m, _| drop(m.insert("advect.format".into(), "1".into())));
+    bench.sample_fails(&[], 1, &["p.safetensors", "version 1, needed 2"]);
     rewrite(&good, &path, |m, _| drop(m.remove("advect.format")));
     bench.sample_fails(&[], 1, &["p.safetensors", "advect.format"]);
     rewrite(&good, &path, |m, _| drop(m.remove("advect.spec")));
@@ -534,6 +534,10 @@ fn every_key_of_a_checkpoint_is_needed() {
     }
     with(&|v| v["obs_dim"] = u64::MAX.into());
     bench.sample_fails(&[], 1, &["p.safetensors", "obs_dim"]);
+    with(&|v| v["obs_inputs"][0]["dim"] = 2.into());
+    bench.sample_fails(&[], 1, &["p.safetensors", "observation inputs", "found 2, needed 3"]);
+    with(&|v| v["obs_inputs"][0]["name"] = "".into());
+    bench.sample_fails(&[], 1, &["p.safetensors", "observation input 0", "needed a name"]);
     with(&|v| v["relative_to"] = serde_json::json!([0, 7]));
     bench.sample_fails(&[], 1, &["p.safetensors", "relative"]);
 }

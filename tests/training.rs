@@ -7,7 +7,7 @@ use advect::kernel::math::Activation;
 use advect::nn::mlp::Mlp;
 use advect::nn::residual::Residual;
 use advect::nn::{Conditioning, EncoderSpec, NetworkSpec, TimeInput};
-use advect::policy::{Noise, Policy, SamplerOptions};
+use advect::policy::{LogProbOptions, Noise, Objective, Policy, SamplerOptions, Weights};
 use advect::train::{
     DimRef, Event, MetricsLine, MetricsWriter, RunConfig, RunOptions, TrainError, Trainer, resume, run,
 };
@@ -316,4 +316,64 @@ fn a_loss_that_is_not_finite_stops_and_keeps_the_checkpoint() {
             None => assert_eq!(std::fs::read_dir(folder.path()).expect("a folder").count(), 0),
         }
     }
+}
+
+/// From every state, half of the episodes go left (-1) and half go right (+1).
+fn two_ways() -> Episodes {
+    let (episodes, length) = (20, 8);
+    let obs = (0..episodes * length).map(|i| (i % length) as f32).collect();
+    let action = (0..episodes * length).map(|i| if i / length % 2 == 0 { 1.0 } else { -1.0 }).collect();
+    let lengths = vec![length; episodes];
+    let arrays = EpisodeArrays { obs, action, obs_dim: 1, action_dim: 1, lengths, ..Default::default() };
+    Episodes::from_arrays(arrays).expect("the toy is sound")
+}
+
+/// The field's control: a regression averages the two ways, a flow takes either.
+#[test]
+fn behaviour_cloning_takes_the_mean_and_a_flow_takes_either_way() {
+    let device = Device::open(&DeviceChoice::Cpu).unwrap();
+    let samples = 64;
+    let sampled = |objective: Objective, solver: &str, seed: u64| {
+        let config = RunConfig {
+            objective,
+            relative_to: Vec::new(),
+            validation_fraction: 0.0,
+            batch_size: 128,
+            ..config().in_steps(1000)
+        };
+        let mut trainer = Trainer::new(&device, &two_ways(), &config).unwrap();
+        trainer.advance(1000).unwrap();
+        let policy = trainer.policy().unwrap();
+        let options = SamplerOptions { solver: solver.parse().unwrap(), ..SamplerOptions::default() };
+        let mut sampler = policy.sampler(&device, 1, samples, &options).unwrap();
+        let mut actions = vec![0.0; samples * policy.spec.chunk()];
+        sampler.sample(&[0.0; 2], Noise::Seed { seed, request: 0 }, &mut actions).unwrap();
+        (policy, actions)
+    };
+    let (policy, bc) = sampled(Objective::BehaviourCloning, "euler:10", 1);
+    assert!(bc.iter().all(|a| a.abs() < 0.3), "the mean of the two ways is 0, found {:?}", &bc[..4]);
+    let (_, again) = sampled(Objective::BehaviourCloning, "rk4:3", 2);
+    assert_eq!(bc, again, "neither noise nor solver matter to a regression");
+
+    let (_, flow) = sampled(Objective::FlowMatching, "euler:10", 1);
+    let near = |side: f32| flow.iter().filter(|a| (*a - side).abs() < 0.5).count() as f32 / flow.len() as f32;
+    let (left, right) = (near(-1.0), near(1.0));
+    assert!(left > 0.25 && right > 0.25 && left + right > 0.8, "found {left} left, {right} right");
+
+    // What needs a flow says so.
+    let options = LogProbOptions {
+        solver: "euler:4".parse().unwrap(),
+        divergence: advect::flow::log_prob::Divergence::Exact,
+        physical: true,
+        weights: Weights::Ema,
+    };
+    let error = policy.log_prob(&device, &[0.0; 2], &bc[..4], &options).unwrap_err().to_string();
+    assert_eq!(
+        error,
+        "a log-likelihood needs a policy with a flow, and this one was trained by behaviour_cloning"
+    );
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("bc.safetensors");
+    policy.save(&file).unwrap();
+    assert_eq!(Policy::load(&file).unwrap(), policy);
 }

@@ -29,6 +29,7 @@ pub fn demonstrations(episodes: usize, length: usize, seed: u64) -> Result<Episo
         lengths: vec![length; episodes],
         success: None,
         obs_dim: OBS_DIM,
+        obs_inputs: vec![],
         action_dim: ACTION_DIM,
         fps: None,
         obs_names: None,

@@ -197,7 +197,7 @@ impl Run for Sample {
         let report = Report {
             policy: &self.policy,
             device: device.describe(),
-            solver: self.solver.to_string(),
+            solver: sampler.solver().to_string(),
             times: self.times.as_deref(),
             weights: if weights == Weights::Ema { "ema" } else { "raw" },
             seed: noise.is_none().then_some(self.seed),

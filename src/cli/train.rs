@@ -5,6 +5,7 @@ use super::common::{Context, Interrupt, note_line, number_in, print, print_json,
 use super::errors::Interrupted;
 use super::output::{count, grouped, short};
 use advect::data::{Aside, Episodes};
+use advect::policy::Objective;
 use advect::train::{Event, MetricsWriter, Outcome, RunConfig, RunOptions, TrainError, Trainer, resume, run};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
@@ -30,7 +31,7 @@ A run.toml has any of these keys; what it lacks has its default:
   horizon = 16                    # actions per chunk
   relative_to = [0, 1]            # observation dimensions that the actions are relative to
   optimizer = { lr = 1e-3, warmup = 500, clip = 1.0 }
-  data = { obs = \"state\", fps = 10 }
+  data = { obs = \"state\", fps = 10 }  # several arrays are named inputs: obs = [\"state\", \"goal\"]
 
 Beside policy.safetensors lie policy.safetensors.train (what --resume needs) and metrics.jsonl: a line each log_every steps,
 {step, loss, val_loss or null, lr, grad_norm, steps_per_s}.")]
@@ -44,6 +45,9 @@ pub struct Train {
     /// Settings; the options below have the last word [default: built in, or with --resume those of the stopped run]
     #[arg(long, value_name = "FILE.toml")]
     config: Option<PathBuf>,
+    /// What is learnt: flow_matching, or behaviour_cloning (the same network by mean square error) [default: flow_matching]
+    #[arg(long, value_name = "NAME")]
+    objective: Option<Objective>,
     /// Optimiser steps [default: 20000]
     #[arg(long, value_name = "N", value_parser = steps)]
     steps: Option<u64>,
@@ -183,6 +187,7 @@ impl Train {
             None if self.resume => resume::stored_config(&self.out)?,
             None => RunConfig::default(),
         };
+        config.objective = self.objective.unwrap_or(config.objective);
         config.steps = self.steps.unwrap_or(config.steps);
         config.batch_size = self.batch_size.unwrap_or(config.batch_size);
         config.seed = self.seed.unwrap_or(config.seed);

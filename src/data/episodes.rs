@@ -1,6 +1,7 @@
 //! Demonstrations in memory, checked once so that nothing later needs to.
 
 use super::error::DataError;
+use super::inputs::ObsInput;
 
 /// What [`Episodes::from_arrays`] takes: arrays whose episodes lie end to end.
 #[derive(Clone, Debug, Default)]
@@ -11,6 +12,8 @@ pub struct EpisodeArrays {
     pub action: Vec<f32>,
     /// Values per observation.
     pub obs_dim: usize,
+    /// The named inputs that an observation is put together from; none: one, [`ObsInput::STATE`].
+    pub obs_inputs: Vec<ObsInput>,
     /// Values per action.
     pub action_dim: usize,
     /// Steps of each episode; they sum to T.
@@ -36,14 +39,14 @@ impl Episodes {
     /// Checks arrays and takes them.
     ///
     /// # Errors
-    /// [`DataError`] if there is no episode, one is empty, lengths and rows disagree, a value is NaN or infinite, or a
-    /// list of names or successes has the wrong length.
+    /// [`DataError`] if there is no episode, one is empty, lengths and rows disagree, a value is NaN or infinite, a list of
+    /// names or successes has the wrong length, or the observation's inputs do not add up.
     pub fn from_arrays(arrays: EpisodeArrays) -> Result<Self, DataError> {
         Self::checked(arrays, ["obs", "action", "episode_len", "episode_success"])
     }
 
     /// As [`Episodes::from_arrays`], with the file's own names of obs, action, lengths and success for the errors.
-    pub(super) fn checked(arrays: EpisodeArrays, names: [&str; 4]) -> Result<Self, DataError> {
+    pub(super) fn checked(mut arrays: EpisodeArrays, names: [&str; 4]) -> Result<Self, DataError> {
         let [obs_name, action_name, length_name, success_name] = names;
         let rows = |name: &str, data: &[f32], dim: usize| {
             if dim == 0 || !data.len().is_multiple_of(dim) {
@@ -77,6 +80,10 @@ impl Episodes {
                 count(|| format!("{what} entries (one per value)"), names.len(), dim)?;
             }
         }
+        if arrays.obs_inputs.is_empty() {
+            arrays.obs_inputs = ObsInput::state(arrays.obs_dim);
+        }
+        ObsInput::check(&arrays.obs_inputs, arrays.obs_dim)?;
         if let Some(fps) = arrays.fps.filter(|fps| !(fps.is_finite() && *fps > 0.0)) {
             let needed = "a positive number of steps per second";
             return Err(DataError::Value { what: "fps".into(), found: fps.to_string(), needed });
@@ -101,6 +108,7 @@ impl Episodes {
             lengths: Vec::new(),
             success: from.success.as_ref().map(|_| Vec::new()),
             obs_dim: from.obs_dim,
+            obs_inputs: from.obs_inputs.clone(),
             action_dim: from.action_dim,
             fps: from.fps,
             obs_names: from.obs_names.clone(),
@@ -147,6 +155,11 @@ impl Episodes {
     /// Values per observation.
     pub fn obs_dim(&self) -> usize {
         self.arrays.obs_dim
+    }
+
+    /// The named inputs of an observation, in the order of its values; at least one.
+    pub fn obs_inputs(&self) -> &[ObsInput] {
+        &self.arrays.obs_inputs
     }
 
     /// Values per action.
@@ -236,6 +249,7 @@ pub(crate) mod tests {
             obs: (0..8).flat_map(|t| [t as f32, 10.0 * t as f32]).collect(),
             action: (0..8).map(|t| 100.0 * t as f32).collect(),
             obs_dim: 2,
+            obs_inputs: vec![],
             action_dim: 1,
             lengths: vec![3, 1, 4],
             success: Some(vec![true, false, true]),

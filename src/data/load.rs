@@ -5,54 +5,22 @@ use std::io::{BufReader, Read, Seek};
 use std::path::Path;
 
 use npyz::npz::NpzArchive;
-use serde::{Deserialize, Serialize};
 
 use super::aside::open;
 use super::episodes::{EpisodeArrays, Episodes};
 use super::error::DataError;
+use super::inputs::ObsInput;
 use super::npy::{Array, Decoded, Element, decode};
+use super::spec::DataSpec;
 
-/// Which arrays of a file are what: the `[data]` table of a run's configuration.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct DataSpec {
-    /// Array of observations [T, O].
-    pub obs: String,
-    /// Array of actions [T, A].
-    pub action: String,
-    /// Array of episode lengths `[E]`.
-    pub episode_len: String,
-    /// Array that says whether each episode succeeded `[E]`; the file may lack it.
-    pub episode_success: String,
-    /// Steps per second; the file's own `fps` counts only where this is not given.
-    pub fps: Option<f64>,
-    /// Names of the observation's values.
-    pub obs_names: Option<Vec<String>>,
-    /// Names of the action's values.
-    pub action_names: Option<Vec<String>>,
-    /// Keep successful episodes only.
-    pub successful_only: bool,
-}
-
-impl Default for DataSpec {
-    fn default() -> Self {
-        Self {
-            obs: "obs".into(),
-            action: "action".into(),
-            episode_len: "episode_len".into(),
-            episode_success: "episode_success".into(),
-            fps: None,
-            obs_names: None,
-            action_names: None,
-            successful_only: false,
-        }
-    }
-}
+/// Array of observations where the spec names none.
+const OBS: &str = "obs";
 
 impl Episodes {
     /// Reads a .npz of episodes: obs [T, O] and action [T, A] (f4, f8 or integers), episode_len `[E]` (whole numbers that
     /// sum to T; episodes lie end to end), optionally episode_success `[E]` (bool) and fps (one number, steps per second).
-    /// `spec` may name other arrays; the rest of the file is ignored. Every episode is checked, also those that
+    /// `spec` may name other arrays, for the observations several, which become named inputs side by side; the rest of
+    /// the file is ignored. Every episode is checked, also those that
     /// `successful_only` then drops.
     ///
     /// # Errors
@@ -60,7 +28,8 @@ impl Episodes {
     /// arrays do not fit together ([`Episodes::from_arrays`] lists how).
     pub fn load_npz(path: impl AsRef<Path>, spec: &DataSpec) -> Result<Self, DataError> {
         let mut archive = Archive::open(path.as_ref())?;
-        let (obs, obs_dim) = archive.matrix(&spec.obs)?;
+        let columns = spec.obs.clone().unwrap_or_else(|| OBS.into());
+        let (obs, obs_dim, obs_inputs) = archive.observations(columns.names())?;
         let (action, action_dim) = archive.matrix(&spec.action)?;
         let lengths = archive.lengths(&spec.episode_len)?;
         let success = archive.optional_vector(&spec.episode_success)?;
@@ -76,6 +45,7 @@ impl Episodes {
             obs,
             action,
             obs_dim,
+            obs_inputs,
             action_dim,
             lengths,
             success,
@@ -83,10 +53,47 @@ impl Episodes {
             obs_names: spec.obs_names.clone(),
             action_names: spec.action_names.clone(),
         };
-        let names = [&*spec.obs, &spec.action, &spec.episode_len, &spec.episode_success];
+        let obs_name = columns.names().join(" + ");
+        let names = [&*obs_name, &spec.action, &spec.episode_len, &spec.episode_success];
         let episodes = Self::checked(arrays, names)?;
         if spec.successful_only { episodes.successful() } else { Ok(episodes) }
     }
+}
+
+/// Puts observation columns [T, dim] side by side, in the order given: values [T, O], O and the inputs that they are.
+pub(super) fn beside(
+    mut parts: Vec<(&str, Vec<f32>, usize)>,
+) -> Result<(Vec<f32>, usize, Vec<ObsInput>), DataError> {
+    let alone = parts.len() == 1;
+    let input =
+        |&(name, _, dim): &(&str, Vec<f32>, usize)| ObsInput { name: ObsInput::key(name, alone), dim };
+    let inputs: Vec<ObsInput> = parts.iter().map(input).collect();
+    let width = parts.iter().fold(0usize, |sum, part| sum.saturating_add(part.2));
+    let Some((first, data, dim)) = parts.first() else {
+        return Err(DataError::Value {
+            what: "obs".into(),
+            found: "no array".into(),
+            needed: "at least one",
+        });
+    };
+    let rows = data.len() / dim;
+    for (name, data, dim) in &parts {
+        let found = data.len() / dim;
+        if found != rows {
+            let what = format!("{name} rows (as many as {first} has)");
+            return Err(DataError::Count { what, found, needed: rows });
+        }
+    }
+    if alone && let Some((_, data, _)) = parts.pop() {
+        return Ok((data, width, inputs));
+    }
+    let mut obs = Vec::with_capacity(parts.iter().map(|part| part.1.len()).sum());
+    for row in 0..rows {
+        for (_, data, dim) in &parts {
+            obs.extend_from_slice(&data[row * dim..(row + 1) * dim]);
+        }
+    }
+    Ok((obs, width, inputs))
 }
 
 /// Reads one array of a .npz as f32, row-major; None where the file has no array of that name.
@@ -145,6 +152,16 @@ impl<'a> Archive<'a> {
         }
     }
 
+    /// Arrays side by side: values [T, O], O and the inputs that they are.
+    fn observations(&mut self, names: &[String]) -> Result<(Vec<f32>, usize, Vec<ObsInput>), DataError> {
+        let mut parts = Vec::new();
+        for name in names {
+            let (data, dim) = self.matrix(name)?;
+            parts.push((name.as_str(), data, dim));
+        }
+        beside(parts)
+    }
+
     fn optional_vector(&mut self, array: &str) -> Result<Option<Vec<f64>>, DataError> {
         match self.read(array)? {
             Some((shape, _)) if shape.len() != 1 => {
@@ -180,6 +197,7 @@ impl<'a> Archive<'a> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::spec::Columns;
     use super::*;
     use npyz::npz::NpzWriter;
     use npyz::{AutoSerialize, WriterBuilder};
@@ -264,12 +282,34 @@ mod tests {
 
     #[test]
     fn names_and_optional_arrays_follow_the_spec() {
-        let spec = DataSpec { obs: "state".into(), fps: None, ..DataSpec::default() };
+        let spec = DataSpec { obs: Some("state".into()), fps: None, ..DataSpec::default() };
         let file = minimal().add("state", &[3, 1], &[1i16, 2, 3]).add("episode_len", &[2], &[2u8, 1]);
         let episodes = file.load(&spec).unwrap();
         assert_eq!((episodes.obs_dim(), episodes.fps(), episodes.success()), (1, None, None));
         let file = minimal().add("episode_len", &[2], &[2i64, 1]).add("fps", &[], &[30.0f64]);
         assert_eq!(file.load(&DataSpec::default()).unwrap().fps(), Some(30.0));
+    }
+
+    #[test]
+    fn several_arrays_of_observations_are_named_inputs_side_by_side() {
+        let spec = |names: &[&str]| DataSpec {
+            obs: Some(Columns::Many(names.iter().map(|&name| name.into()).collect())),
+            ..DataSpec::default()
+        };
+        let file = || {
+            let goal = minimal().add("goal", &[3, 1], &[10i16, 20, 30]).add("short", &[2, 1], &[1i16, 2]);
+            goal.add("episode_len", &[2], &[2u8, 1])
+        };
+        let episodes = file().load(&spec(&["goal", "obs"])).unwrap();
+        assert_eq!(episodes.obs(), [10.0, 1.0, 2.0, 20.0, 3.0, 4.0, 30.0, 5.0, 6.0]);
+        let inputs: Vec<_> = episodes.obs_inputs().iter().map(|i| (i.name.as_str(), i.dim)).collect();
+        assert_eq!(inputs, [("observation/goal", 1), ("observation/obs", 2)]);
+        assert_eq!(file().load(&spec(&["obs"])).unwrap().obs_inputs(), ObsInput::state(2));
+        let fault = |names: &[&str]| file().load(&spec(names)).unwrap_err().to_string();
+        assert_eq!(fault(&["obs", "short"]), "short rows (as many as obs has): found 2, needed 3");
+        assert_eq!(fault(&[]), "obs: found no array, needed at least one");
+        assert!(fault(&["obs", "obs"]).contains("found 'observation/obs' again"));
+        assert!(fault(&["obs", "x"]).contains("no array 'x'"));
     }
 
     #[test]
@@ -345,13 +385,5 @@ mod tests {
         let file = Builder::new().add("obs", &[1, 1], &[1.0e300f64]).add("action", &[1, 1], &[0.0f32]);
         let text = file.add("episode_len", &[1], &[1i64]).fault();
         assert_eq!(text, "obs: found inf at row 0, column 0 (episode 0), needed finite numbers");
-    }
-
-    #[test]
-    fn the_table_has_defaults_and_refuses_unknown_keys() {
-        assert_eq!(toml::from_str::<DataSpec>("").unwrap(), DataSpec::default());
-        let spec: DataSpec = toml::from_str("obs = 'state'\nfps = 5.0\nsuccessful_only = true").unwrap();
-        assert_eq!((spec.obs.as_str(), spec.fps, spec.successful_only), ("state", Some(5.0), true));
-        assert!(toml::from_str::<DataSpec>("observation = 'x'").is_err());
     }
 }

@@ -6,17 +6,21 @@
 mod aside;
 mod episodes;
 mod error;
+mod inputs;
 mod load;
 mod npy;
 pub mod quality;
+mod spec;
 pub mod split;
 mod windows;
 
 pub use aside::{Aside, WriteError, write_aside};
 pub use episodes::{EpisodeArrays, Episodes};
 pub use error::DataError;
-pub use load::{DataSpec, read_npz_f32};
+pub use inputs::ObsInput;
+pub use load::read_npz_f32;
 pub use npy::{Array, NpyWriter, read_npy_f32, write_npy_f32};
 pub use quality::{Estimate, energy_distance, energy_over_draws, mean_and_standard_error};
+pub use spec::{Columns, DataSpec};
 pub use split::{Split, split_episodes};
 pub use windows::{WindowSpec, Windows};

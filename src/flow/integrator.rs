@@ -70,6 +70,18 @@ pub enum Start<'a> {
         /// Number of the request.
         request: u64,
     },
+    /// Standard normal, one key for each request of the batch: what a request gets does not depend on the others.
+    Keys(&'a [NoiseKey]),
+}
+
+/// Names the noise of one request: element e (from 0, over the request's samples and columns) is the same on every device
+/// and in every batch.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct NoiseKey {
+    /// Seed.
+    pub seed: u64,
+    /// Number of the request.
+    pub request: u64,
 }
 
 /// Stream of the sampling noise.
@@ -287,6 +299,9 @@ impl Integrator {
         if let Start::Given(x) = start {
             length("start", x.len(), rows * self.dim)?;
         }
+        if let Start::Keys(keys) = start {
+            length("noise keys", keys.len(), self.batch.requests)?;
+        }
         length("request inputs", requests.len(), self.lanes[0].requests.len())?;
         for (data, (_, cols)) in requests.iter().zip(&self.lanes[0].requests) {
             length("a request input", data.len(), self.batch.requests * cols)?;
@@ -309,6 +324,12 @@ impl Integrator {
 pub const OUTPUT: &str = "output";
 /// Seed, request number and the count of non-finite values.
 pub const STATE: &str = "state";
+/// Noise keys, one for each request.
+const KEYS: &str = "noise keys";
+/// The phase that draws the noise of a whole batch from one key.
+const NOISE: &str = "noise";
+/// The phase that draws the noise of each request from its own key.
+const KEYED_NOISE: &str = "keyed noise";
 
 fn plan(
     device: &Device,
@@ -325,8 +346,12 @@ fn plan(
     let start = program.resident(names::START, rows * dim)?;
     let state = program.resident(STATE, crate::kernel::state::WORDS)?;
     let empty = program.empty();
-    program.phase("noise");
+    program.phase(NOISE);
     program.push(draw::command(draw::Law::Normal, rows * dim, 0, NOISE_STREAM, state, empty, (start, 0)))?;
+    let keys = program.resident(KEYS, draw::KEY * batch.requests)?;
+    program.phase(KEYED_NOISE);
+    let each = [batch.requests, batch.samples * dim];
+    program.push(draw::keyed(draw::Law::Normal, each, NOISE_STREAM, keys, empty, (start, 0)))?;
     let result = match solver {
         Solver::Fixed { method, .. } => {
             let spec = FixedSpec {

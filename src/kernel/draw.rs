@@ -43,6 +43,10 @@ pub enum Law {
     CosMap,
 }
 
+/// Words of a key: the seed and the step, low words first.
+pub const KEY: usize = 4;
+const _: () = assert!(super::state::SEED == 0 && super::state::STEP == 2);
+
 /// Parameters; mirrors the WGSL struct.
 #[derive(Clone, Copy, Debug, Pod, Zeroable)]
 #[repr(C)]
@@ -55,7 +59,8 @@ pub struct Params {
     count: u32,
     a: f32,
     b: f32,
-    pad: [u32; 3],
+    groups: u32,
+    pad: [u32; 2],
 }
 
 /// The kernel.
@@ -80,6 +85,31 @@ pub fn command(
     table: BufferId,
     (y, offset): (BufferId, usize),
 ) -> Command {
+    grouped(law, [1, n], first, stream, state, table, (y, offset))
+}
+
+/// y\[offset + g n + i\] = element i of the sequence of key g, for i < n and g < groups. `keys` holds four words for each
+/// group, those that a state begins with: seed and step. So what a group gets does not depend on the others.
+pub fn keyed(
+    law: Law,
+    [groups, n]: [usize; 2],
+    stream: u32,
+    keys: BufferId,
+    table: BufferId,
+    (y, offset): (BufferId, usize),
+) -> Command {
+    grouped(law, [groups, n], 0, stream, keys, table, (y, offset))
+}
+
+fn grouped(
+    law: Law,
+    [groups, n]: [usize; 2],
+    first: u64,
+    stream: u32,
+    state: BufferId,
+    table: BufferId,
+    (y, offset): (BufferId, usize),
+) -> Command {
     let (code, count, a, b) = match law {
         Law::Uniform => (0, 0, 0.0, 0.0),
         Law::Normal => (1, 0, 0.0, 0.0),
@@ -98,43 +128,56 @@ pub fn command(
         count,
         a,
         b,
-        pad: [0; 3],
+        groups: groups as u32,
+        pad: [0; 2],
     };
-    let blocks = ((first % 4) as usize + n).div_ceil(4);
+    let blocks = groups * ((first % 4) as usize + n).div_ceil(4);
     Command::new(&KERNEL, &variant::draw::ONLY, &params, &[state, table, y], fold(blocks, 64))
 }
 
 fn twin(words: &[u32], args: &mut [Arg<'_>], cx: &TwinCx<'_>) {
     let p: &Params = params(words);
     let [state, table, y] = args else { unreachable!("draw has three bindings") };
-    let (state, table) = (State::from_words(state.read()), table.read());
-    let (seed, step) = (state.seed(), state.step());
+    let (state, table) = (state.read(), table.read());
     let first = u64::from(p.first[0]) | u64::from(p.first[1]) << 32;
     let n = p.n as usize;
-    let y = &mut y.write()[p.offset as usize..p.offset as usize + n];
-    cx.rows(y, 1, n, 30 * n, |from, y| {
-        let first = first.wrapping_add(from as u64);
-        match p.law {
-            1 | 4 => fill_normal(seed, p.stream, step, first, y),
-            2 | 3 => fill_bits(seed, p.stream, step, first, bytemuck::cast_slice_mut(y)),
-            _ => fill_uniform(seed, p.stream, step, first, y),
-        }
-        match p.law {
-            2 => y.iter_mut().for_each(|y| *y = if y.to_bits() >> 31 == 1 { 1.0 } else { -1.0 }),
-            3 => {
-                let y: &mut [u32] = bytemuck::cast_slice_mut(y);
-                y.iter_mut().for_each(|y| *y = index_below(*y, p.count));
-            }
-            4 => y.iter_mut().for_each(|y| *y = 1.0 / (1.0 + (-(p.b + p.a * *y)).exp())),
-            5 => y.iter_mut().for_each(|y| *y = p.a * quantile(table, p.count, *y) + p.b),
-            6 => y.iter_mut().for_each(|y| {
-                let angle = std::f32::consts::FRAC_PI_2;
-                let (sin, cos) = ((angle * *y).sin(), (angle * (1.0 - *y)).sin());
-                *y = sin / (sin + cos);
-            }),
-            _ => {}
+    let all = n * p.groups as usize;
+    let y = &mut y.write()[p.offset as usize..p.offset as usize + all];
+    cx.rows(y, 1, all, 30 * all, |mut at, mut y| {
+        while !y.is_empty() {
+            let (group, element) = (at / n, at % n);
+            let (part, rest) = y.split_at_mut((n - element).min(y.len()));
+            at += part.len();
+            let key = State::from_words(&state[KEY * group..]);
+            fill(p, &key, first.wrapping_add(element as u64), table, part);
+            y = rest;
         }
     });
+}
+
+/// Elements first, first + 1, ... of one key's sequence.
+fn fill(p: &Params, key: &State, first: u64, table: &[f32], y: &mut [f32]) {
+    let (seed, step) = (key.seed(), key.step());
+    match p.law {
+        1 | 4 => fill_normal(seed, p.stream, step, first, y),
+        2 | 3 => fill_bits(seed, p.stream, step, first, bytemuck::cast_slice_mut(y)),
+        _ => fill_uniform(seed, p.stream, step, first, y),
+    }
+    match p.law {
+        2 => y.iter_mut().for_each(|y| *y = if y.to_bits() >> 31 == 1 { 1.0 } else { -1.0 }),
+        3 => {
+            let y: &mut [u32] = bytemuck::cast_slice_mut(y);
+            y.iter_mut().for_each(|y| *y = index_below(*y, p.count));
+        }
+        4 => y.iter_mut().for_each(|y| *y = 1.0 / (1.0 + (-(p.b + p.a * *y)).exp())),
+        5 => y.iter_mut().for_each(|y| *y = p.a * quantile(table, p.count, *y) + p.b),
+        6 => y.iter_mut().for_each(|y| {
+            let angle = std::f32::consts::FRAC_PI_2;
+            let (sin, cos) = ((angle * *y).sin(), (angle * (1.0 - *y)).sin());
+            *y = sin / (sin + cos);
+        }),
+        _ => {}
+    }
 }
 
 /// The quantile at probability u, interpolated.

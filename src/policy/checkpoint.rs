@@ -11,7 +11,7 @@ use std::io::Write as _;
 use std::path::Path;
 
 /// Version of the format that this build writes and reads.
-pub const FORMAT_VERSION: u64 = 1;
+pub const FORMAT_VERSION: u64 = 2;
 /// Prefix of the moving average's tensors.
 pub const EMA_PREFIX: &str = "ema.";
 

@@ -1,7 +1,7 @@
 //! What can be wrong with a policy, its file, or a request to it.
 
 use super::NormError;
-use crate::data::WriteError;
+use crate::data::{DataError, WriteError};
 use crate::device::DeviceError;
 use crate::flow::FlowError;
 use crate::graph::GraphError;
@@ -65,6 +65,17 @@ pub enum PolicyError {
         path: PathBuf,
         /// What is wrong with it.
         source: StoreError,
+    },
+    /// The observation's named inputs do not add up.
+    #[error(transparent)]
+    Inputs(#[from] DataError),
+    /// The policy's objective has not what is asked for.
+    #[error("{what} needs a policy with a flow, and this one was trained by {objective}")]
+    Objective {
+        /// What was asked for.
+        what: &'static str,
+        /// What the policy was trained by.
+        objective: &'static str,
     },
     /// A network or an encoder of a size that is out of range.
     #[error(transparent)]

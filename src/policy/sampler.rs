@@ -1,6 +1,7 @@
 //! Batched sampling of action chunks, and their log-likelihood.
 
 use super::checkpoint::{Policy, Weights};
+use super::source::{ChunkSource, Previous};
 use super::spec::{OBS, PolicyField, PolicySpec};
 use super::{PolicyError, Result};
 use crate::device::{CounterSnapshot, Device};
@@ -11,13 +12,15 @@ use crate::graph::Program;
 use crate::kernel::BufferId;
 use crate::kernel::denormalize::{self, DenormShape};
 
+pub use crate::flow::integrator::NoiseKey;
+
 /// Probe vectors that a log-likelihood integrates at once: more take more memory and no less time.
 const LOG_PROB_ROWS: usize = 1 << 14;
 
 /// What a sampler is compiled for.
 #[derive(Clone, Debug)]
 pub struct SamplerOptions {
-    /// How the flow is integrated.
+    /// How the flow is integrated ([`Objective`](super::Objective) says which policies have none).
     pub solver: Solver,
     /// A time grid in place of equal steps.
     pub times: Option<Vec<f64>>,
@@ -43,6 +46,9 @@ pub enum Noise<'a> {
         /// Number of the request.
         request: u64,
     },
+    /// Drawn on the device, one key for each observation: what an observation's samples start from depends on its key alone,
+    /// not on the other observations of the batch. Element e counts from 0 over [samples, horizon, action_dim].
+    PerObservation(&'a [NoiseKey]),
     /// Given in model space, [observations, samples, horizon, action_dim].
     Given(&'a [f32]),
 }
@@ -52,6 +58,9 @@ pub struct Sampler {
     spec: PolicySpec,
     integrator: Integrator,
     batch: Batch,
+    solver: Solver,
+    /// Where chunks start that do not start from noise.
+    zeros: Vec<f32>,
 }
 
 impl Policy {
@@ -93,11 +102,18 @@ impl Policy {
             finish: Some(&finish),
             ..IntegrateOptions::default()
         };
+        if options.times.is_some() || options.trajectory {
+            spec.objective.needs_flow("a time grid or a trajectory")?;
+        }
         let params = self.params(options.weights);
-        let mut integrator =
-            Integrator::new(device, &field, &params.layout, options.solver, batch, &integrate)?;
+        let solver = spec.objective.solver(options.solver);
+        let mut integrator = Integrator::new(device, &field, &params.layout, solver, batch, &integrate)?;
         integrator.set_params(&params.values)?;
-        Ok(Sampler { spec: self.spec.clone(), integrator, batch })
+        let zeros = match spec.objective.starts_from_noise() {
+            true => Vec::new(),
+            false => vec![0.0; batch.rows() * spec.chunk()],
+        };
+        Ok(Sampler { spec: self.spec.clone(), integrator, batch, solver, zeros })
     }
 
     /// Natural-log densities of chunks [observations * samples, horizon, action_dim] in physical units, given raw
@@ -110,6 +126,7 @@ impl Policy {
         options: &LogProbOptions,
     ) -> Result<Vec<f64>> {
         let spec = &self.spec;
+        spec.objective.needs_flow("a log-likelihood")?;
         let rows = chunks.len() / spec.chunk();
         let observations = obs.len() / spec.request();
         expect("observations", obs.len(), spec.request() * observations.max(1))?;
@@ -239,7 +256,12 @@ impl Sampler {
         expect("actions", actions.len(), self.batch.rows() * self.spec.chunk())?;
         finite("observations", obs)?;
         let start = match noise {
+            _ if !self.zeros.is_empty() => Start::Given(&self.zeros),
             Noise::Seed { seed, request } => Start::Noise { seed, request },
+            Noise::PerObservation(keys) => {
+                count("noise keys", keys.len(), self.batch.requests)?;
+                Start::Keys(keys)
+            }
             Noise::Given(x) => {
                 expect("noise", x.len(), self.batch.rows() * self.spec.chunk())?;
                 finite("noise", x)?;
@@ -247,6 +269,16 @@ impl Sampler {
             }
         };
         Ok(self.integrator.run(start, &[obs], actions, trajectory)?)
+    }
+
+    /// The solver in use: a regression is evaluated once, whatever was asked for.
+    pub fn solver(&self) -> Solver {
+        self.solver
+    }
+
+    /// Observations and samples for each.
+    pub fn batch(&self) -> Batch {
+        self.batch
     }
 
     /// The compiled integration.
@@ -260,7 +292,29 @@ impl Sampler {
     }
 }
 
-fn expect(what: &'static str, found: usize, needed: usize) -> Result<()> {
+/// Free sampling: the previous chunk is not looked at.
+impl ChunkSource for Sampler {
+    fn spec(&self) -> &PolicySpec {
+        &self.spec
+    }
+
+    fn robots(&self) -> usize {
+        self.batch.requests
+    }
+
+    fn sample(
+        &mut self,
+        obs: &[f32],
+        noise: &[NoiseKey],
+        _: Option<&Previous<'_>>,
+        chunks: &mut [f32],
+    ) -> Result<()> {
+        count("samples for each observation of a chunk source", self.batch.samples, 1)?;
+        self.run(obs, Noise::PerObservation(noise), chunks, None)
+    }
+}
+
+pub(super) fn expect(what: &'static str, found: usize, needed: usize) -> Result<()> {
     match found == needed {
         true => Ok(()),
         false => Err(PolicyError::Shape {
@@ -271,7 +325,14 @@ fn expect(what: &'static str, found: usize, needed: usize) -> Result<()> {
     }
 }
 
-fn finite(what: &'static str, data: &[f32]) -> Result<()> {
+pub(super) fn count(what: &'static str, found: usize, needed: usize) -> Result<()> {
+    match found == needed {
+        true => Ok(()),
+        false => Err(PolicyError::Shape { what, found: found.to_string(), needed: needed.to_string() }),
+    }
+}
+
+pub(super) fn finite(what: &'static str, data: &[f32]) -> Result<()> {
     match data.iter().position(|v| !v.is_finite()) {
         Some(element) => Err(PolicyError::NonFinite { what, value: data[element], element }),
         None => Ok(()),

@@ -1,6 +1,7 @@
 //! What a checkpoint means: everything that is needed to sample from its weights. No key has a default.
 
-use super::{Normalizer, PolicyError, RelativeTo, Result};
+use super::{Normalizer, Objective, PolicyError, RelativeTo, Result};
+use crate::data::ObsInput;
 use crate::flow::{Field, Path};
 use crate::graph::{Graph, Shape, Value};
 use crate::kernel::window;
@@ -21,6 +22,8 @@ pub enum TimeConvention {
 pub enum NoiseLaw {
     /// Independent standard normals.
     StandardNormal,
+    /// Nothing but zeros: a regression has no noise.
+    Zero,
 }
 
 /// How the weights were made.
@@ -49,6 +52,8 @@ const MOST_PARAMETERS: usize = 1 << 29;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PolicySpec {
+    /// What the weights were trained to do.
+    pub objective: Objective,
     /// The velocity network.
     pub network: NetworkSpec,
     /// The observation encoder.
@@ -63,6 +68,8 @@ pub struct PolicySpec {
     pub history: usize,
     /// Values of an observation.
     pub obs_dim: usize,
+    /// The named inputs that an observation is put together from, in the order of its values; their dims sum to obs_dim.
+    pub obs_inputs: Vec<ObsInput>,
     /// Actions in a chunk.
     pub horizon: usize,
     /// Values of an action.
@@ -122,6 +129,18 @@ impl PolicySpec {
                     needed: format!("at most {MOST}"),
                 });
             }
+        }
+        ObsInput::check(&self.obs_inputs, self.obs_dim)?;
+        let noise = match self.objective.starts_from_noise() {
+            true => NoiseLaw::StandardNormal,
+            false => NoiseLaw::Zero,
+        };
+        if self.noise != noise {
+            return Err(PolicyError::Shape {
+                what: "the noise law",
+                found: format!("{:?}", self.noise),
+                needed: format!("{noise:?} for {}", self.objective.name()),
+            });
         }
         self.network.check()?;
         self.encoder.check()?;

@@ -4,7 +4,7 @@ use super::{Result, TrainError};
 use crate::data::{DataSpec, Episodes, WindowSpec};
 use crate::flow::{Path, TimeLaw};
 use crate::nn::{EncoderSpec, NetworkSpec};
-use crate::policy::{NormKind, RelativeTo, Scope};
+use crate::policy::{NormKind, Objective, RelativeTo, Scope};
 use serde::{Deserialize, Serialize};
 
 /// A dimension of the observation by number or by name; `"none"`: the action dimension is absolute.
@@ -89,6 +89,8 @@ impl Default for OptimizerSpec {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct RunConfig {
+    /// What is learnt.
+    pub objective: Objective,
     /// Optimiser steps.
     pub steps: u64,
     /// Windows per step.
@@ -138,6 +140,7 @@ pub struct RunConfig {
 impl Default for RunConfig {
     fn default() -> Self {
         RunConfig {
+            objective: Objective::FlowMatching,
             steps: 20_000,
             batch_size: 256,
             seed: 0,

@@ -2,6 +2,7 @@
 
 use super::Result;
 use super::config::{EmaSpec, RunConfig, ScheduleSpec};
+use crate::flow::Path;
 use crate::graph::lower::lower;
 use crate::graph::{Graph, Op, ParamLayout, Plan, Program, Shape, Value};
 use crate::kernel::adamw::{self, AdamWParams};
@@ -10,7 +11,7 @@ use crate::kernel::tick::{self, Ema, Schedule, TickParams};
 use crate::kernel::window::{self, WindowShape};
 use crate::kernel::{BufferId, Target, View, path, state, sumsq};
 use crate::nn::Builder;
-use crate::policy::PolicySpec;
+use crate::policy::{Objective, PolicySpec};
 
 /// Streams of the training draws (sampling uses others, so that no number is used twice).
 mod streams {
@@ -81,13 +82,22 @@ fn front(
         let law = Law::Index { below: size.windows as u32 };
         p.push(draw::command(law, batch, 0, streams::INDEX, state, empty, (index, 0)))?;
     }
-    let (law, quantiles) = config.time_law.kernel()?;
-    let quantiles = if quantiles.is_empty() { empty } else { p.constant(&quantiles)? };
-    let t = p.temporary(batch)?;
-    p.push(draw::command(law, batch, 0, streams::TIME, state, quantiles, (t, 0)))?;
-    let x0 = p.temporary(batch * chunk)?;
-    p.push(draw::command(Law::Normal, batch * chunk, 0, streams::NOISE, state, empty, (x0, 0)))?;
-    let (kind, sigma) = spec.path.kernel();
+    let (t, x0, (kind, sigma)) = match spec.objective {
+        Objective::FlowMatching => {
+            let (law, quantiles) = config.time_law.kernel()?;
+            let quantiles = if quantiles.is_empty() { empty } else { p.constant(&quantiles)? };
+            let t = p.temporary(batch)?;
+            p.push(draw::command(law, batch, 0, streams::TIME, state, quantiles, (t, 0)))?;
+            let x0 = p.temporary(batch * chunk)?;
+            p.push(draw::command(Law::Normal, batch * chunk, 0, streams::NOISE, state, empty, (x0, 0)))?;
+            (t, x0, spec.path.kernel())
+        }
+        // From zero at t = 0 the linear path's x_t is 0 and its target the chunk itself.
+        Objective::BehaviourCloning => {
+            let zeros = p.constant(&vec![0.0; batch * chunk])?;
+            (zeros, zeros, Path::Ot { sigma_min: 0.0 }.kernel())
+        }
+    };
     let eps = if kind.reads_noise() {
         let eps = p.temporary(batch * chunk)?;
         p.push(draw::command(Law::Normal, batch * chunk, 0, streams::PATH, state, empty, (eps, 0)))?;

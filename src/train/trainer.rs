@@ -74,13 +74,18 @@ impl Trainer {
         let windows = Windows::new(episodes, &split.train, &config.windows())?;
         let relative = config.relative(episodes)?;
         let spec = PolicySpec {
+            objective: config.objective,
             network: config.network.clone(),
             encoder: config.encoder.clone(),
             path: config.path,
             time: TimeConvention::NoiseToAction,
-            noise: NoiseLaw::StandardNormal,
+            noise: match config.objective.starts_from_noise() {
+                true => NoiseLaw::StandardNormal,
+                false => NoiseLaw::Zero,
+            },
             history: config.history,
             obs_dim: episodes.obs_dim(),
+            obs_inputs: episodes.obs_inputs().to_vec(),
             horizon: config.horizon,
             action_dim: episodes.action_dim(),
             action_offset: config.action_offset,

@@ -1,10 +1,11 @@
 //! Lanes: one resident plan each, and the blocks of rows that a run sends through it.
 
-use super::{Batch, NOISE_STREAM, OUTPUT, STATE, Start};
+use super::{Batch, KEYED_NOISE, KEYS, NOISE, NOISE_STREAM, OUTPUT, STATE, Start};
 use crate::flow::adaptive::{FIRST_STEP, adaptive_names};
 use crate::flow::fixed::names;
 use crate::flow::{Field, FlowError, Result, Solver};
 use crate::graph::Session;
+use crate::kernel::draw::KEY;
 use crate::kernel::ode_control::record;
 use crate::kernel::state::{State, WORDS};
 use crate::kernel::{BufferId, philox};
@@ -18,6 +19,7 @@ pub(super) struct Lane {
     pub(super) params: BufferId,
     pub(super) start: BufferId,
     pub(super) state: BufferId,
+    pub(super) keys: BufferId,
     pub(super) output: BufferId,
     pub(super) output_cols: usize,
     pub(super) trajectory: Option<BufferId>,
@@ -33,12 +35,22 @@ pub(super) struct Phases {
     pub(super) load: usize,
     /// What a run replays: everything, or for an adaptive solver all up to the first step.
     pub(super) all: Vec<usize>,
-    /// The same after drawing the noise.
+    /// The same after drawing the noise from one key.
     pub(super) with_noise: Vec<usize>,
+    /// The same after drawing the noise from a key for each request.
+    pub(super) with_keys: Vec<usize>,
     /// One step of an adaptive solver.
     pub(super) step: Option<usize>,
     /// What follows an adaptive solver's last step.
     pub(super) finish: Option<usize>,
+}
+
+/// What is still to be done on the device before the integration.
+#[derive(Clone, Copy)]
+enum Draw {
+    Nothing,
+    OneKey,
+    Keys,
 }
 
 /// What every lane of a run reads.
@@ -69,9 +81,9 @@ impl Shared<'_> {
         for at in (0..rows).step_by(block) {
             let n = block.min(rows - at);
             let cols = lane.output_cols;
-            let noise = self.write(lane, first + at, n)?;
+            let draw = self.write(lane, first + at, n)?;
             let mut state = [0.0f32; WORDS];
-            self.integrate(lane, n, noise, &mut out[at * cols..(at + n) * cols], &mut state)?;
+            self.integrate(lane, n, draw, &mut out[at * cols..(at + n) * cols], &mut state)?;
             let count = State::from_words(&state).non_finite as usize;
             if lane.non_finite && count > 0 {
                 return Err(FlowError::NonFinite { count, total: n * cols });
@@ -88,9 +100,9 @@ impl Shared<'_> {
         Ok(())
     }
 
-    /// Writes the inputs of rows `first .. first + n`; the rest of the block repeats the last row. Whether the noise is still
-    /// to be drawn on the device.
-    fn write(&self, lane: &mut Lane, first: usize, n: usize) -> Result<bool> {
+    /// Writes the inputs of rows `first .. first + n`; the rest of the block repeats the last row. What noise is still to be
+    /// drawn on the device.
+    fn write(&self, lane: &mut Lane, first: usize, n: usize) -> Result<Draw> {
         let whole = self.block == self.batch;
         let block = self.block.rows();
         for (data, &(id, cols)) in self.requests.iter().zip(&lane.requests) {
@@ -111,11 +123,11 @@ impl Shared<'_> {
                 if lane.non_finite {
                     lane.session.write(lane.state, bytemuck::cast_slice(&[State::new(0, 0)]))?;
                 }
-                Ok(false)
+                Ok(Draw::Nothing)
             }
             Start::Noise { seed, request } if whole => {
                 lane.session.write(lane.state, bytemuck::cast_slice(&[State::new(seed, request)]))?;
-                Ok(true)
+                Ok(Draw::OneKey)
             }
             Start::Noise { seed, request } => {
                 lane.scratch.clear();
@@ -129,7 +141,29 @@ impl Shared<'_> {
                 );
                 lane.session.write(lane.start, &lane.scratch)?;
                 lane.session.write(lane.state, bytemuck::cast_slice(&[State::new(seed, request)]))?;
-                Ok(false)
+                Ok(Draw::Nothing)
+            }
+            Start::Keys(keys) => {
+                lane.session.write(lane.state, bytemuck::cast_slice(&[State::new(0, 0)]))?;
+                lane.scratch.clear();
+                if whole {
+                    for key in keys {
+                        let state = [State::new(key.seed, key.request)];
+                        lane.scratch.extend_from_slice(&bytemuck::cast_slice(&state)[..KEY]);
+                    }
+                    lane.session.write(lane.keys, &lane.scratch)?;
+                    return Ok(Draw::Keys);
+                }
+                lane.scratch.resize(n * self.dim, 0.0);
+                for (r, row) in lane.scratch.chunks_exact_mut(self.dim).enumerate() {
+                    let (request, sample) =
+                        ((first + r) / self.batch.samples, (first + r) % self.batch.samples);
+                    let key = keys[request];
+                    let element = (sample * self.dim) as u64;
+                    philox::fill_normal(key.seed, NOISE_STREAM, key.request, element, row);
+                }
+                lane.session.write(lane.start, &lane.scratch)?;
+                Ok(Draw::Nothing)
             }
         }
     }
@@ -139,12 +173,16 @@ impl Shared<'_> {
         &self,
         lane: &mut Lane,
         n: usize,
-        noise: bool,
+        draw: Draw,
         out: &mut [f32],
         state: &mut [f32; WORDS],
     ) -> Result<()> {
         let Lane { session, phases, output, state: state_id, control, non_finite, scratch, .. } = lane;
-        let all = if noise { &phases.with_noise } else { &phases.all };
+        let all = match draw {
+            Draw::Nothing => &phases.all,
+            Draw::OneKey => &phases.with_noise,
+            Draw::Keys => &phases.with_keys,
+        };
         let words = if *non_finite { WORDS } else { 0 };
         let Some([control, active]) = *control else {
             session.run_reading(all, &mut [(*output, out), (*state_id, &mut state[..words])])?;
@@ -197,9 +235,11 @@ impl Lane {
         if control.is_none() {
             all.extend(finish_phase);
         }
-        let with_noise = [vec![plan.phase("noise")?], all.clone()].concat();
+        let with_noise = [vec![plan.phase(NOISE)?], all.clone()].concat();
+        let with_keys = [vec![plan.phase(KEYED_NOISE)?], all.clone()].concat();
         let step = plan.phase("step").ok();
-        let phases = Phases { load: plan.phase("load")?, all, with_noise, step, finish: finish_phase };
+        let phases =
+            Phases { load: plan.phase("load")?, all, with_noise, with_keys, step, finish: finish_phase };
         let output = plan.buffer(if finish { OUTPUT } else { names::RESULT })?;
         let requests = field
             .request()
@@ -210,6 +250,7 @@ impl Lane {
             params: plan.buffer(names::PARAMS)?,
             start: plan.buffer(names::START)?,
             state: plan.buffer(STATE)?,
+            keys: plan.buffer(KEYS)?,
             output,
             output_cols: plan.slots[output.0 as usize].elements / block.rows(),
             trajectory: plan.buffer(names::TRAJECTORY).ok(),

@@ -2,7 +2,7 @@
 
 use super::{SIZES, values};
 use crate::kernel::case::Case;
-use crate::kernel::draw::{Law, beta_quantiles, command};
+use crate::kernel::draw::{KEY, Law, beta_quantiles, command, keyed};
 use crate::kernel::philox::{counter, index_below, key, philox4x32};
 use crate::kernel::state::State;
 use crate::kernel::{BufferId, Target};
@@ -20,7 +20,7 @@ pub fn cases(_target: &Target) -> Vec<Case> {
     ];
     let (seed, step, stream) = (0x1234_5678_9abc_def0_u64, (3 << 32) + 5, 9);
     let table = beta_quantiles(1.5, 1.0, 64);
-    let mut out = Vec::new();
+    let mut out = keyed_cases();
     for law in laws {
         for n in SIZES.into_iter().chain([1000]) {
             for first in [0u64, 1, 3, (1 << 34) - 6, (1 << 40) + 2] {
@@ -62,6 +62,43 @@ pub fn cases(_target: &Target) -> Vec<Case> {
                     tolerance: 1e-6,
                 });
             }
+        }
+    }
+    out
+}
+
+/// Normals of several keys: each group is the sequence of its own key from element 0.
+fn keyed_cases() -> Vec<Case> {
+    let stream = 1;
+    let mut out = Vec::new();
+    for groups in [1, 2, 7, 33] {
+        for n in SIZES {
+            let keys: Vec<[u64; 2]> =
+                (0..groups as u64).map(|g| [0x9_0000_0003 + g * g, (g << 33) + 5 * g]).collect();
+            let normal = |[seed, step]: [u64; 2], e: u64| {
+                let word = |e: u64| philox4x32(counter(e / 4, step), key(seed, stream))[(e % 4) as usize];
+                let uniform = |e: u64| (f64::from(word(e) >> 9) + 0.5) / 8_388_608.0;
+                let radius = (-2.0 * uniform(e - e % 2).ln()).sqrt();
+                let (sin, cos) = (std::f64::consts::TAU * uniform(e - e % 2 + 1)).sin_cos();
+                radius * if e.is_multiple_of(2) { cos } else { sin }
+            };
+            let mut want = vec![f64::NAN; groups * n + 4];
+            for (i, want) in want[3..3 + groups * n].iter_mut().enumerate() {
+                *want = normal(keys[i / n], (i % n) as u64);
+            }
+            let words: Vec<f32> = keys
+                .iter()
+                .flat_map(|[seed, step]| State::new(*seed, *step).words()[..KEY].to_vec())
+                .collect();
+            let id = [0, 1, 2].map(BufferId);
+            out.push(Case {
+                label: format!("draw {groups} keys, {n} normals each"),
+                command: keyed(Law::Normal, [groups, n], stream, id[0], id[1], (id[2], 3)),
+                buffers: vec![words, vec![0.0; 4], values(groups * n + 4, 1)],
+                expect: vec![(2, want)],
+                exact: false,
+                tolerance: 1e-6,
+            });
         }
     }
     out

@@ -1,0 +1,92 @@
+//! Which arrays or columns of a data set are what.
+
+use serde::{Deserialize, Serialize};
+
+/// One name, or several in an order.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Columns {
+    /// One array or column.
+    One(String),
+    /// Several, whose values are put side by side in this order.
+    Many(Vec<String>),
+}
+
+impl Columns {
+    /// The names, in order.
+    pub fn names(&self) -> &[String] {
+        match self {
+            Columns::One(name) => std::slice::from_ref(name),
+            Columns::Many(names) => names,
+        }
+    }
+}
+
+impl From<&str> for Columns {
+    fn from(name: &str) -> Columns {
+        Columns::One(name.into())
+    }
+}
+
+/// Which arrays of a file are what: the `[data]` table of a run's configuration.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct DataSpec {
+    /// Arrays of observations [T, O]; several become several named inputs, side by side in the order given. What is not
+    /// given is `obs`.
+    pub obs: Option<Columns>,
+    /// Array of actions [T, A].
+    pub action: String,
+    /// Array of episode lengths `[E]`.
+    pub episode_len: String,
+    /// Array that says whether each episode succeeded `[E]`; the file may lack it.
+    pub episode_success: String,
+    /// Steps per second; the file's own `fps` counts only where this is not given.
+    pub fps: Option<f64>,
+    /// Names of the observation's values.
+    pub obs_names: Option<Vec<String>>,
+    /// Names of the action's values.
+    pub action_names: Option<Vec<String>>,
+    /// Keep successful episodes only.
+    pub successful_only: bool,
+}
+
+impl Default for DataSpec {
+    fn default() -> Self {
+        Self {
+            obs: None,
+            action: "action".into(),
+            episode_len: "episode_len".into(),
+            episode_success: "episode_success".into(),
+            fps: None,
+            obs_names: None,
+            action_names: None,
+            successful_only: false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_has_defaults_and_refuses_unknown_keys() {
+        assert_eq!(toml::from_str::<DataSpec>("").unwrap(), DataSpec::default());
+        let spec: DataSpec = toml::from_str("obs = 'state'\nfps = 5.0\nsuccessful_only = true").unwrap();
+        assert_eq!((spec.obs, spec.fps, spec.successful_only), (Some("state".into()), Some(5.0), true));
+        let spec: DataSpec = toml::from_str("obs = ['observation.state', 'b']").unwrap();
+        assert_eq!(spec.obs.unwrap().names(), ["observation.state", "b"]);
+        assert!(toml::from_str::<DataSpec>("observation = 'x'").is_err());
+        assert!(toml::from_str::<DataSpec>("obs = 3").is_err());
+    }
+
+    #[test]
+    fn a_spec_survives_json_as_a_stopped_run_keeps_it() {
+        let spec = DataSpec { obs: Some(Columns::Many(vec!["a".into(), "b".into()])), ..DataSpec::default() };
+        for spec in [spec, DataSpec::default()] {
+            let text = serde_json::to_string(&spec).unwrap();
+            assert_eq!(serde_json::from_str::<DataSpec>(&text).unwrap(), spec);
+        }
+    }
+}

@@ -1,0 +1,66 @@
+//! What makes chunks for robots: a plain sampler, or one that continues what a robot is executing.
+
+use super::sampler::{count, expect};
+use super::{NoiseKey, PolicyError, PolicySpec, Result};
+
+/// What is left of the chunk that each robot is executing, re-indexed: row 0 is the action for the time of the new
+/// chunk's first action.
+#[derive(Clone, Copy, Debug)]
+pub struct Previous<'a> {
+    /// [robots, horizon, action_dim], physical units; rows from `left` on are not read.
+    pub chunk: &'a [f32],
+    /// For each robot, the actions that will have been executed before the new chunk can take over (d).
+    pub delay: &'a [usize],
+    /// For each robot, how many rows of `chunk` there are; 0: no previous chunk (sampled freely).
+    pub left: &'a [usize],
+}
+
+impl Previous<'_> {
+    /// Checks lengths, that `delay` and `left` are at most the horizon, and that the rows that there are are finite.
+    ///
+    /// # Errors
+    /// [`PolicyError::Shape`] or [`PolicyError::NonFinite`], naming the first that is wrong.
+    pub fn check(&self, spec: &PolicySpec, robots: usize) -> Result<()> {
+        expect("the previous chunk", self.chunk.len(), robots * spec.chunk())?;
+        count("delays of the previous chunk", self.delay.len(), robots)?;
+        count("rows left of the previous chunk", self.left.len(), robots)?;
+        for (what, counts) in
+            [("a delay", self.delay), ("rows left of the previous chunk of one robot", self.left)]
+        {
+            if let Some(found) = counts.iter().find(|n| **n > spec.horizon) {
+                let needed = format!("at most the horizon, {}", spec.horizon);
+                return Err(PolicyError::Shape { what, found: found.to_string(), needed });
+            }
+        }
+        for (robot, left) in self.left.iter().enumerate() {
+            let rows = &self.chunk[robot * spec.chunk()..][..left * spec.action_dim];
+            if let Some(at) = rows.iter().position(|v| !v.is_finite()) {
+                let element = robot * spec.chunk() + at;
+                return Err(PolicyError::NonFinite { what: "the previous chunk", value: rows[at], element });
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Anything that makes one chunk for each of a number of robots in one pass.
+pub trait ChunkSource: Send {
+    /// The policy's spec.
+    fn spec(&self) -> &PolicySpec;
+
+    /// Observations per call.
+    fn robots(&self) -> usize;
+
+    /// Raw observations [robots, history, obs_dim] and one noise key per robot to chunks [robots, horizon, action_dim] in
+    /// physical units. `previous` is what the robots are executing, for the sources that continue it.
+    ///
+    /// # Errors
+    /// [`PolicyError`] for a wrong length, a value that is not finite, or a failing device; `chunks` then holds nothing of use.
+    fn sample(
+        &mut self,
+        obs: &[f32],
+        noise: &[NoiseKey],
+        previous: Option<&Previous<'_>>,
+        chunks: &mut [f32],
+    ) -> Result<()>;
+}

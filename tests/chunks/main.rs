@@ -1,0 +1,5 @@
+//! Chunks for robots: noise by keys, sources that continue a chunk, the best of several candidates. On the CPU and through
+//! WGSL on whatever adapter there is; where there is none the tests say NOT RUN, and fail with ADVECT_REQUIRE_GPU=1.
+
+mod keys;
+mod toy;

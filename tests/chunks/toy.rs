@@ -1,0 +1,103 @@
+//! A small policy of a point that walks to one of two sides, and the devices to run it on.
+
+use advect::data::{EpisodeArrays, Episodes};
+use advect::device::{Device, DeviceChoice};
+use advect::kernel::math::Activation;
+use advect::nn::residual::Residual;
+use advect::nn::{Conditioning, NetworkSpec, TimeInput};
+use advect::policy::Policy;
+use advect::train::{DimRef, RunConfig, Trainer};
+
+/// Episodes of a point that walks to one of two sides, so that chunks have two modes.
+pub fn episodes() -> Episodes {
+    let (episodes, length) = (12, 20);
+    let (mut obs, mut action) = (Vec::new(), Vec::new());
+    for e in 0..episodes {
+        let side = if e % 2 == 0 { 1.0 } else { -1.0 };
+        let mut x = [0.1 * e as f32, 0.0];
+        for t in 0..length {
+            obs.extend_from_slice(&[x[0], x[1], t as f32 / length as f32]);
+            x = [x[0] + 0.05 * side, x[1] + 0.1];
+            action.extend_from_slice(&x);
+        }
+    }
+    let arrays = EpisodeArrays {
+        obs,
+        action,
+        obs_dim: 3,
+        action_dim: 2,
+        lengths: vec![length; episodes],
+        ..Default::default()
+    };
+    Episodes::from_arrays(arrays).expect("the toy is sound")
+}
+
+/// Chunks of 8 actions relative to the newest of two observations.
+pub fn config() -> RunConfig {
+    let mut config = RunConfig {
+        steps: 300,
+        batch_size: 32,
+        seed: 7,
+        horizon: 8,
+        pad_after: 4,
+        relative_to: vec![DimRef::Index(0), DimRef::Index(1)],
+        network: NetworkSpec::Residual(Residual {
+            width: 32,
+            blocks: 1,
+            activation: Activation::Silu,
+            time: TimeInput::Sinusoidal { dim: 16, scale: 99.0, max_period: 10_000.0 },
+            conditioning: Conditioning::Concat,
+        }),
+        ..RunConfig::default()
+    };
+    config.optimizer.warmup = 30;
+    config
+}
+
+/// The policy of a configuration after `steps` steps on the CPU.
+pub fn policy(config: &RunConfig, steps: u64) -> Policy {
+    let mut trainer = Trainer::new(&cpu(), &episodes(), config).expect("a trainer");
+    if steps > 0 {
+        trainer.advance(steps).expect("training");
+    }
+    trainer.policy().expect("a policy")
+}
+
+/// Raw observations [robots, 2, 3], every robot somewhere else.
+pub fn observations(robots: usize) -> Vec<f32> {
+    let mut out = Vec::new();
+    for r in 0..robots {
+        let x = [0.1 * (r % 10) as f32, 0.05 * (r % 7) as f32, 0.3];
+        out.extend_from_slice(&[x[0] - 0.05, x[1] - 0.1, x[2] - 0.05]);
+        out.extend_from_slice(&x);
+    }
+    out
+}
+
+pub fn cpu() -> Device {
+    Device::open(&DeviceChoice::Cpu).expect("the CPU executor opens")
+}
+
+/// The CPU, and the adapter that `gpu` means here, if there is one.
+pub fn devices(test: &str) -> Vec<Device> {
+    let mut devices = vec![cpu()];
+    match Device::open(&DeviceChoice::Gpu) {
+        Ok(device) => devices.push(device),
+        Err(e) => {
+            let required = std::env::var_os("ADVECT_REQUIRE_GPU").is_some_and(|v| v == "1");
+            assert!(!required, "{test}: ADVECT_REQUIRE_GPU=1, but no adapter opens: {e}");
+            println!("NOT RUN on WGSL: {test}: no adapter opens: {e}");
+        }
+    }
+    devices
+}
+
+pub fn bits(values: &[f32]) -> Vec<u32> {
+    values.iter().map(|v| v.to_bits()).collect()
+}
+
+/// The largest difference of two equally long slices.
+pub fn apart(a: &[f32], b: &[f32]) -> f32 {
+    assert_eq!(a.len(), b.len());
+    a.iter().zip(b).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max)
+}
