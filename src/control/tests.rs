@@ -1,12 +1,9 @@
 //! Controllers over a source that says exactly what it was asked.
 
 use super::*;
-use crate::flow::Path;
-use crate::nn::{EncoderSpec, NetworkSpec};
-use crate::policy::{
-    ChunkSource, NoiseKey, NoiseLaw, NormKind, Normalizer, PolicyError, PolicySpec, Previous, Provenance,
-    Scope, TimeConvention,
-};
+use crate::data::EpisodeArrays;
+use crate::policy::{ChunkSource, NoiseKey, PolicyError, PolicySpec, Previous};
+use crate::{Cpu, Device, Episodes, RunConfig, Trainer};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -14,38 +11,26 @@ use std::time::{Duration, Instant};
 const HORIZON: usize = 8;
 const NOW: Duration = Duration::ZERO;
 
+/// The spec of an untrained policy: one value observed, one commanded.
 fn policy(history: usize, action_offset: usize) -> PolicySpec {
-    let identity = |n| Normalizer {
-        offset: vec![0.0; n],
-        scale: vec![1.0; n],
-        kind: NormKind::MeanStd,
-        scope: Scope::PerDim,
-    };
-    PolicySpec {
-        network: NetworkSpec::push_t(),
-        encoder: EncoderSpec::Identity,
-        path: Path::default(),
-        time: TimeConvention::NoiseToAction,
-        noise: NoiseLaw::StandardNormal,
-        history,
+    let arrays = EpisodeArrays {
+        obs: (0..24).map(|i| (i as f32).sin()).collect(),
+        action: (0..24).map(|i| (i as f32).cos()).collect(),
         obs_dim: 1,
-        horizon: HORIZON,
         action_dim: 1,
+        lengths: vec![24],
+        ..EpisodeArrays::default()
+    };
+    let config = RunConfig {
+        history,
         action_offset,
-        obs_normalizer: identity(1),
-        action_normalizer: identity(1),
-        relative_to: None,
-        obs_names: None,
-        action_names: None,
-        rate_hz: None,
-        provenance: Provenance {
-            steps: 0,
-            batch_size: 0,
-            seed: 0,
-            split_seed: 0,
-            validation_episodes: vec![],
-        },
-    }
+        horizon: HORIZON,
+        validation_fraction: 0.0,
+        ..RunConfig::default()
+    };
+    let device = Device::Cpu(Cpu::with_threads(1).unwrap());
+    let episodes = Episodes::from_arrays(arrays).unwrap();
+    Trainer::new(&device, &episodes, &config).unwrap().policy().unwrap().spec
 }
 
 /// What a source was asked: newest observation, noise keys, delay and rows left of each robot.

@@ -64,3 +64,23 @@ pub trait ChunkSource: Send {
         chunks: &mut [f32],
     ) -> Result<()>;
 }
+
+impl<S: ChunkSource + ?Sized> ChunkSource for Box<S> {
+    fn spec(&self) -> &PolicySpec {
+        (**self).spec()
+    }
+
+    fn robots(&self) -> usize {
+        (**self).robots()
+    }
+
+    fn sample(
+        &mut self,
+        obs: &[f32],
+        noise: &[NoiseKey],
+        previous: Option<&Previous<'_>>,
+        chunks: &mut [f32],
+    ) -> Result<()> {
+        (**self).sample(obs, noise, previous, chunks)
+    }
+}
