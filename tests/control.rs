@@ -30,7 +30,8 @@ fn episodes() -> Episodes {
         }
     }
     let lengths = vec![length; count];
-    let arrays = EpisodeArrays { obs, action, obs_dim: 2, action_dim: 2, lengths, ..EpisodeArrays::default() };
+    let arrays =
+        EpisodeArrays { obs, action, obs_dim: 2, action_dim: 2, lengths, ..EpisodeArrays::default() };
     Episodes::from_arrays(arrays).unwrap()
 }
 
@@ -58,7 +59,11 @@ fn spec(policy: &Policy, mode: Mode, execute: usize) -> ControlSpec {
 }
 
 /// Robots that are where they were told to be: all their actions, one row of `2 robots` per step.
-fn walk(starts: &[[f32; 2]], steps: usize, mut act: impl FnMut(&[f32], Duration) -> Vec<f32>) -> Vec<Vec<f32>> {
+fn walk(
+    starts: &[[f32; 2]],
+    steps: usize,
+    mut act: impl FnMut(&[f32], Duration) -> Vec<f32>,
+) -> Vec<Vec<f32>> {
     let mut at: Vec<f32> = starts.as_flattened().to_vec();
     let mut rows = Vec::new();
     for step in 0..steps {
@@ -110,7 +115,8 @@ fn a_robot_acts_the_same_in_any_company() {
 fn limits_fitted_to_the_demonstrations_let_the_policy_pass_and_stop_nonsense() {
     let (policy, episodes) = (policy(), episodes());
     let safety = SafetySpec::fit(&episodes, RATE, &FitOptions { quantile: 1.0, margin: 1.0 }).unwrap();
-    let spec = ControlSpec { safety: Some(safety.clone()), ..spec(&policy, Mode::Ensemble { decay: 0.01 }, 1) };
+    let spec =
+        ControlSpec { safety: Some(safety.clone()), ..spec(&policy, Mode::Ensemble { decay: 0.01 }, 1) };
     let source = policy.sampler(&device(), 1, 1, &SamplerOptions::default()).unwrap();
     let mut controller = Controller::new(source, &spec).unwrap();
     let rows = walk(&[[0.05, 0.0]], 25, |obs, now| controller.act(obs, now).unwrap().values.to_vec());

@@ -149,7 +149,11 @@ fn render(report: &Report, colour: Colour) -> String {
     let head = format!("{}, {} on {}", report.workload, report.solver, report.device);
     let mut text = format!("{head}\n{}", table.render(colour));
     if !report.control.is_empty() {
-        text.push_str(&format!("\nthe control loop at {} Hz\n{}", bench::RATE_HZ, control_table(report, colour)));
+        text.push_str(&format!(
+            "\nthe control loop at {} Hz\n{}",
+            bench::RATE_HZ,
+            control_table(report, colour)
+        ));
     }
     text
 }

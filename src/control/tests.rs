@@ -376,7 +376,8 @@ fn an_actor_counts_the_delay_from_what_was_executed() {
     go.send(()).unwrap();
     assert!(actor.wait(SOON));
     // Five were executed since the observation of step 8; the holds are no progress.
-    assert_eq!(step(&mut actor, 15), (313.0, F, None));
+    // That observation is old enough for the next to have been handed over in this call.
+    assert_eq!(step(&mut actor, 15), (313.0, P, None));
     drop(go);
     let counts = actor.stop();
     assert_eq!((counts.held, counts.chunks, counts.expired), (4, 3, 0));
@@ -387,7 +388,7 @@ fn an_actor_waits_no_longer_than_its_deadline() {
     let (mut mock, _) = Mock::new(1, policy(1, 0));
     mock.act = Box::new(|made| {
         if made > 0 {
-            std::thread::sleep(Duration::from_millis(300));
+            std::thread::sleep(Duration::from_secs(2));
         }
         Ok(())
     });
@@ -396,11 +397,9 @@ fn an_actor_waits_no_longer_than_its_deadline() {
     let begun = Instant::now();
     assert_eq!(step(&mut actor, 0).1, Kind::Hold);
     let waited = begun.elapsed();
-    assert!(waited >= Duration::from_millis(20) && waited < Duration::from_millis(200), "{waited:?}");
+    assert!(waited >= Duration::from_millis(20) && waited < Duration::from_secs(1), "{waited:?}");
     assert!(actor.wait(SOON));
-    let begun = Instant::now();
     assert_eq!(step(&mut actor, 1), (100.0, Kind::Fresh, None));
-    assert!(begun.elapsed() < Duration::from_millis(20), "nothing to wait for");
 }
 
 #[test]
