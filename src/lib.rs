@@ -56,6 +56,7 @@ pub mod nn;
 pub mod policy;
 pub mod report;
 pub mod selftest;
+pub mod serve;
 pub mod train;
 
 pub use data::Episodes;

@@ -9,11 +9,16 @@ use advect::flow::{Batch, Field, IntegrateOptions, Integrator};
 use advect::graph::{Graph, Result, Shape, Value};
 use advect::kernel::math::Activation;
 use advect::nn::{Builder, Conditioning, Inputs, NetworkSpec, ParamStore, TimeInput, mlp};
+use advect::policy::{ChunkSource, GuidedOptions, PrefixSpec, Previous, SamplerOptions};
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::backtrace::Backtrace;
 use std::cell::Cell;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+
+#[allow(dead_code, reason = "shared with the tests of chunk sources")]
+#[path = "chunks/toy.rs"]
+mod toy;
 
 /// Counts every allocation of this binary that the gemm crate does not make (it packs operands into fresh memory at
 /// every call, which its interface cannot avoid), whichever thread makes it.
@@ -338,5 +343,92 @@ fn a_sample_does_not_depend_on_its_company() {
         let away = apart(Policy::new(&device, "euler:10", requests).sample(4), &all[..requests * DIM]);
         println!("first {requests} of 300: {away:.1e} apart");
         assert!(away <= 1e-5, "batch {requests}: found {away:.2e} apart from batch 300, needed at most 1e-5");
+    }
+}
+
+const ROBOTS: usize = 7;
+
+/// What a chunk source is told and where its chunks go.
+struct Robots {
+    obs: Vec<f32>,
+    keys: Vec<advect::policy::NoiseKey>,
+    previous: Vec<f32>,
+    chunks: Vec<f32>,
+}
+
+impl Robots {
+    fn new(chunk: usize) -> Robots {
+        Robots {
+            obs: toy::observations(ROBOTS),
+            keys: toy::keys(ROBOTS, 1),
+            previous: vec![0.1; ROBOTS * chunk],
+            chunks: vec![0.0; ROBOTS * chunk],
+        }
+    }
+
+    fn sample(&mut self, source: &mut dyn ChunkSource) {
+        let told = Previous { chunk: &self.previous, delay: &[2; ROBOTS], left: &[6; ROBOTS] };
+        source.sample(&self.obs, &self.keys, Some(&told), &mut self.chunks).unwrap();
+    }
+}
+
+/// A policy with a prefix, which plain and guided samplers sample too.
+fn toy_policy() -> advect::policy::Policy {
+    let prefix = Some(PrefixSpec { max_delay: 3 });
+    toy::policy(&advect::train::RunConfig { prefix, ..toy::config() }, 0)
+}
+
+#[test]
+fn a_pass_for_robots_is_one_submit_and_creates_nothing() {
+    let _alone = alone();
+    let Some(device) = gpu("chunk sources") else { return };
+    let policy = toy_policy();
+    let (chunk, horizon) = (policy.spec.chunk(), policy.spec.horizon);
+    let mut robots = Robots::new(chunk);
+    let mut plain = policy.sampler(&device, ROBOTS, 1, &SamplerOptions::default()).unwrap();
+    let mut guided = policy.guided_sampler(&device, ROBOTS, &GuidedOptions::new(4)).unwrap();
+    let mut prefix = policy.prefix_sampler(&device, ROBOTS, &SamplerOptions::default()).unwrap();
+    let mut check = |name: &str,
+                     words: usize,
+                     source: &mut dyn ChunkSource,
+                     now: &dyn Fn() -> CounterSnapshot| {
+        (0..2).for_each(|_| robots.sample(source));
+        let before = now();
+        robots.sample(source);
+        let cost = now().since(&before);
+        println!("{name}: {cost:?}");
+        assert_eq!(cost.submits, 1, "{name}: {cost:?}");
+        let made =
+            cost.buffers_created + cost.pipelines_created + cost.bind_groups_created + cost.bytes_allocated;
+        assert_eq!(made, 0, "{name}: a pass in steady state creates nothing: {cost:?}");
+        // Observations, noise keys, what the source is told, and the 16 words of the state.
+        let up = 4 * (ROBOTS * (6 + 4 + words) + 16) as u64;
+        assert!(cost.bytes_uploaded <= up, "{name}: needed at most {up} bytes up: {cost:?}");
+    };
+    // The counters are the device's.
+    let twin = policy.sampler(&device, 1, 1, &SamplerOptions::default()).unwrap();
+    let now = || twin.counters();
+    check("plain", 0, &mut plain, &now);
+    check("guided", 2 * chunk, &mut guided, &now);
+    check("prefix", chunk + horizon, &mut prefix, &now);
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn robots_cost_the_cpu_no_allocation() {
+    let _alone = alone();
+    let (device, policy) = (cpu(), toy_policy());
+    let mut robots = Robots::new(policy.spec.chunk());
+    let options = SamplerOptions::default();
+    let sources: [(&str, Box<dyn ChunkSource>); 3] = [
+        ("plain", Box::new(policy.sampler(&device, ROBOTS, 1, &options).unwrap())),
+        ("guided", Box::new(policy.guided_sampler(&device, ROBOTS, &GuidedOptions::new(4)).unwrap())),
+        ("prefix", Box::new(policy.prefix_sampler(&device, ROBOTS, &options).unwrap())),
+    ];
+    for (name, mut source) in sources {
+        let (own, gemm) = allocations(|| robots.sample(source.as_mut()));
+        println!("{name}: {own} allocations per pass, and {gemm} inside gemm");
+        let culprit = CULPRIT.lock().unwrap_or_else(PoisonError::into_inner).take().unwrap_or_default();
+        assert_eq!(own, 0, "{name}: allocations in steady state, one of them:\n{culprit}");
     }
 }

@@ -11,7 +11,9 @@ mod errors;
 mod output;
 mod sample;
 mod selftest;
+mod serve;
 mod train;
+mod weights;
 
 use clap::{Parser, Subcommand};
 use common::Context;
@@ -41,6 +43,7 @@ commands! {
     Devices(devices::Devices),
     Train(train::Train),
     Sample(sample::Sample),
+    Serve(serve::Serve),
     Bench(bench::Bench),
     Selftest(selftest::Selftest),
 }
@@ -61,6 +64,7 @@ Examples:
   advect devices                          what there is, and what auto takes
   advect train --data demos.npz --out policy.safetensors
   advect sample policy.safetensors --obs obs.npy --batch 64 --out actions.npy
+  advect serve policy.safetensors         robots ask for actions over OpenPI's WebSocket wire
   advect selftest --device gpu            whether this GPU and driver can be trusted
   advect bench --batch 1,64,1024          how many action chunks a second
 

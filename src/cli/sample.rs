@@ -4,6 +4,7 @@ use super::Run;
 use super::common::{Context, Interrupt, number_in, print, print_json};
 use super::errors::{Interrupted, Usage};
 use super::output::{bytes, count, grouped, short};
+use super::weights::WeightsArg;
 use advect::data::{Array, Aside, NpyWriter, read_npy_f32};
 use advect::device::{Device, memory};
 use advect::flow::Solver;
@@ -81,12 +82,6 @@ fn batch(text: &str) -> Result<usize, String> {
     number_in(text, 1, usize::MAX)
 }
 
-#[derive(Clone, Copy, clap::ValueEnum)]
-enum WeightsArg {
-    Ema,
-    Raw,
-}
-
 #[derive(Clone, Copy, Debug)]
 enum DivergenceArg {
     Exact,
@@ -149,10 +144,7 @@ impl Run for Sample {
         })?;
 
         let device = cx.open()?;
-        let weights = match self.weights {
-            WeightsArg::Ema => Weights::Ema,
-            WeightsArg::Raw => Weights::Raw,
-        };
+        let weights = Weights::from(self.weights);
         let options = SamplerOptions {
             solver: self.solver,
             times: self.times.clone(),

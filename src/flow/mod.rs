@@ -1,8 +1,9 @@
-//! Flow matching: paths, time laws, solvers, integrators, log-likelihood.
+//! Flow matching: paths, time laws, solvers, integrators, guidance, log-likelihood.
 
 pub mod adaptive;
 pub mod field;
 pub mod fixed;
+pub mod guidance;
 pub mod integrator;
 pub mod log_prob;
 pub mod path;
@@ -11,6 +12,7 @@ pub mod tableau;
 pub mod time_law;
 
 pub use field::Field;
+pub use guidance::{Guided, Jacobian};
 pub use integrator::{Batch, IntegrateOptions, Integrator};
 pub use path::Path;
 pub use solver::Solver;

@@ -17,6 +17,18 @@ pub enum GraphError {
         /// The rule.
         needed: &'static str,
     },
+    /// A count is not the multiple that a network needs.
+    #[error("{network}: found {what} {found}, needed a multiple of {of}")]
+    Multiple {
+        /// The network.
+        network: &'static str,
+        /// What was counted.
+        what: &'static str,
+        /// The count.
+        found: usize,
+        /// What must divide it.
+        of: usize,
+    },
     /// An operation has no derivative of this kind.
     #[error("{op}: no {what}")]
     NotDifferentiable {

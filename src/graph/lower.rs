@@ -109,6 +109,7 @@ impl<'a> Lower<'a> {
     }
 
     fn pass(&mut self, nodes: &[Value], outputs: &[(Value, Destination)]) -> Result<()> {
+        let (nodes, outputs) = &self.without_last_reshapes(nodes, outputs);
         let kept: Vec<Value> = outputs.iter().map(|(v, _)| *v).collect();
         let fusion = Fusion::find(self.graph, nodes, &kept, self.classes);
         // A value that others read too is computed apart and copied: its destination may be bound to be written there. So
@@ -145,6 +146,32 @@ impl<'a> Lower<'a> {
             ))?;
         }
         Ok(())
+    }
+
+    /// An output that is a reshape and nothing else's operand: what it reshapes goes straight to the destination (the
+    /// gradient of a convolution's weight, which the product sees as a matrix).
+    fn without_last_reshapes(
+        &self,
+        nodes: &[Value],
+        outputs: &[(Value, Destination)],
+    ) -> (Vec<Value>, Vec<(Value, Destination)>) {
+        let (mut nodes, mut outputs) = (nodes.to_vec(), outputs.to_vec());
+        for o in 0..outputs.len() {
+            let (v, (buffer, view)) = outputs[o];
+            let node = self.graph.node(v);
+            let alone = matches!(node.op, Op::Reshape(_))
+                && self.classes.is_none()
+                && !self.values.contains_key(&v)
+                && outputs.iter().filter(|(other, _)| *other == v).count() == 1
+                && !nodes.iter().any(|n| self.graph.node(*n).inputs.contains(&v));
+            if alone && view == View::dense(view.offset as usize, node.shape.cols()) {
+                let inner = node.inputs[0];
+                nodes.retain(|n| *n != v);
+                outputs[o] =
+                    (inner, (buffer, View::dense(view.offset as usize, self.graph.shape(inner).cols())));
+            }
+        }
+        (nodes, outputs)
     }
 
     /// The graph being lowered.

@@ -278,7 +278,7 @@ impl Graph {
         self.push(Op::StopGradient(op::layout::StopGradient), &[x])
     }
 
-    /// The embedding of times t [rows, 1] as [rows, dim].
+    /// The embeddings of times t [rows, n], side by side: [rows, n * dim].
     pub fn time_embedding(
         &mut self,
         kind: &crate::kernel::time_embed::TimeEmbedding,

@@ -1,8 +1,8 @@
-//! Rewrites that let a sampling graph be staged: products over a concatenation are split by part, and operations on
-//! repeated rows are done once before the repetition. Afterwards a value that does not depend on the state has as few rows
-//! as it can have.
+//! Rewrites that let a sampling graph be staged: products and maps of a concatenation are split by part (of a reverse pass
+//! only the part that is needed is computed), and operations on repeated rows are done once before the repetition.
+//! Afterwards a value that does not depend on the state has as few rows as it can have.
 
-use super::op::layout::{RepeatRows, Slice};
+use super::op::layout::{Concat, RepeatRows, Slice};
 use super::op::matmul::MatMul;
 use super::staged::FieldInputs;
 use super::{Graph, Op, Result, Shape, Value};
@@ -67,15 +67,38 @@ impl Stager<'_> {
         self.depends[v.index()]
     }
 
+    /// Whether a value is a concatenation of parts that depend on different things.
+    fn mixed(&mut self, v: Value) -> bool {
+        if !matches!(self.g.node(v).op, Op::Concat(_)) {
+            return false;
+        }
+        let parts = self.g.node(v).inputs.clone();
+        let first = self.depends(parts[0]);
+        parts.into_iter().any(|p| self.depends(p) != first)
+    }
+
     fn rewrite(&mut self, op: &Op, inputs: &[Value]) -> Result<Value> {
-        if let (Op::MatMul(MatMul { form: Form::NT }), [x, w]) = (op, inputs)
-            && matches!(self.g.node(*x).op, Op::Concat(_))
+        if let (Op::MatMul(MatMul { form: Form::NT }), &[x, w]) = (op, inputs)
+            && self.mixed(x)
         {
-            let parts: Vec<u8> =
-                self.g.node(*x).inputs.clone().into_iter().map(|p| self.depends(p)).collect();
-            if parts.iter().any(|d| *d != parts[0]) {
-                return self.split_product(*x, *w);
-            }
+            return self.split_product(x, w);
+        }
+        // The map of a concatenation is the concatenation of the maps.
+        if let (Op::Map(_), &[x]) = (op, inputs)
+            && self.mixed(x)
+        {
+            let parts = self.g.node(x).inputs.clone();
+            let parts = parts.into_iter().map(|p| self.hoist(op, &[p])).collect::<Result<Vec<_>>>()?;
+            return self.hoist(&Op::Concat(Concat), &parts);
+        }
+        // Of a product, only the columns that are asked for: the cotangent of a concatenation's part.
+        if let (Op::Slice(_), [x]) = (op, inputs)
+            && matches!(self.g.node(*x).op, Op::MatMul(MatMul { form: Form::NN }))
+            && let [d, w] = self.g.node(*x).inputs[..]
+            && matches!(self.g.node(w).op, Op::Param(_))
+        {
+            let columns = self.g.push(op.clone(), &[w])?;
+            return self.hoist(&Op::MatMul(MatMul::nn()), &[d, columns]);
         }
         if let (Op::Binary(Binary { op: BinaryOp::Add, alpha, beta }), [x, b]) = (op, inputs)
             && *alpha == 1.0
@@ -115,7 +138,7 @@ impl Stager<'_> {
         sum.ok_or_else(|| super::error::shape_error("concat", &[], "at least one part"))
     }
 
-    /// (l + r) + b = l + (r + b) where r does not depend on the state: the bias joins what is computed ahead of the loop.
+    /// (l + r) + b = l + (r + b): the bias joins the summand that is computed less often.
     fn bias_ahead(&mut self, x: Value, b: Value) -> Result<Option<Value>> {
         let node = self.g.node(x).clone();
         let (Op::Binary(Binary { op: BinaryOp::Add, alpha, beta }), &[l, r]) =
@@ -123,11 +146,21 @@ impl Stager<'_> {
         else {
             return Ok(None);
         };
-        if *alpha != 1.0 || *beta != 1.0 || self.depends(r) & STATE != 0 || self.depends(l) & STATE == 0 {
+        if *alpha != 1.0 || *beta != 1.0 {
             return Ok(None);
         }
-        let with_bias = self.hoist(&Op::Binary(Binary::add(1.0, 1.0)), &[r, b])?;
-        Ok(Some(self.g.add(l, with_bias)?))
+        let plain = Op::Binary(Binary::add(1.0, 1.0));
+        // As numbers, dependencies are ordered by how often they change: time (per load), request, both, state.
+        let (often, seldom) = match (self.depends(l), self.depends(r)) {
+            (dl, dr) if dl == dr || dl & dr & STATE != 0 => return Ok(None),
+            (dl, dr) if dl > dr => (l, r),
+            _ => (r, l),
+        };
+        let with_bias = self.hoist(&plain, &[seldom, b])?;
+        if self.depends(often) & STATE != 0 {
+            return Ok(Some(self.g.add(often, with_bias)?));
+        }
+        Ok(Some(self.hoist(&plain, &[often, with_bias])?))
     }
 
     /// op(repeat(x)) = repeat(op(x)) for operations that work row by row.

@@ -61,6 +61,11 @@ impl Staged {
         (layout, params): (&ParamLayout, BufferId),
         staging: bool,
     ) -> Result<Staged> {
+        // The memory of a reshaped result is the same; without the reshape, a step fuses with what made the result.
+        let mut output = output;
+        while let Op::Reshape(_) = &graph.node(output).op {
+            output = graph.node(output).inputs[0];
+        }
         let (graph, outputs) = if staging {
             rewrite::stage(graph, &[output], inputs)?
         } else {

@@ -13,6 +13,9 @@ pub mod copy;
 pub mod denormalize;
 pub mod draw;
 pub mod fma;
+pub mod fold1d;
+pub mod group_norm;
+pub mod group_norm_grad;
 pub mod map;
 pub mod map_mul;
 pub mod math;
@@ -26,6 +29,7 @@ pub mod parallel;
 pub mod path;
 pub mod philox;
 pub mod philox_raw;
+pub mod prefix;
 pub mod row_sum;
 mod rowwise;
 pub mod softmax;
@@ -35,6 +39,7 @@ pub mod sumsq;
 pub mod target;
 pub mod tick;
 pub mod time_embed;
+pub mod unfold1d;
 pub mod variant;
 pub mod view;
 pub mod window;
@@ -86,6 +91,7 @@ pub static KERNELS: &[&Kernel] = &[
     &draw::KERNEL,
     &window::KERNEL,
     &path::KERNEL,
+    &prefix::KERNEL,
     &ode_combine::KERNEL,
     &ode_control::KERNEL,
     &denormalize::KERNEL,
@@ -94,4 +100,8 @@ pub static KERNELS: &[&Kernel] = &[
     &adamw::KERNEL,
     &time_embed::KERNEL,
     &philox_raw::KERNEL,
+    &unfold1d::KERNEL,
+    &fold1d::KERNEL,
+    &group_norm::KERNEL,
+    &group_norm_grad::KERNEL,
 ];

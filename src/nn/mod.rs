@@ -2,11 +2,13 @@
 //!
 //! To add a network, add its file and its line in [`NetworkSpec`].
 
+mod conv;
 pub mod encoder;
 pub mod layers;
 pub mod mlp;
 pub mod residual;
 pub mod store;
+pub mod unet1d;
 
 pub use encoder::EncoderSpec;
 pub use layers::{Builder, Init, ParamSpec};
@@ -56,7 +58,7 @@ impl TimeInput {
         }
     }
 
-    /// The time's columns for t [rows, 1].
+    /// The time's columns for t [rows, n]: [rows, n] or [rows, n * dim], one time after the other.
     pub fn apply(&self, b: &mut Builder<'_>, t: Value) -> Result<Value> {
         match self.embedding() {
             None => Ok(t),
@@ -139,6 +141,8 @@ pub enum NetworkSpec {
     Mlp(mlp::Mlp),
     /// Residual blocks with layer norm.
     Residual(residual::Residual),
+    /// Diffusion policy's U-Net over the chunk's steps.
+    Unet1d(unet1d::Unet1d),
 }
 
 impl NetworkSpec {
@@ -147,6 +151,25 @@ impl NetworkSpec {
         match self {
             NetworkSpec::Mlp(n) => n.velocity(b, x),
             NetworkSpec::Residual(n) => n.velocity(b, x),
+            NetworkSpec::Unet1d(n) => n.velocity(b, x),
+        }
+    }
+
+    /// Its name in files.
+    pub fn name(&self) -> &'static str {
+        match self {
+            NetworkSpec::Mlp(_) => "mlp",
+            NetworkSpec::Residual(_) => "residual",
+            NetworkSpec::Unet1d(_) => "unet1d",
+        }
+    }
+
+    /// Whether it takes a time for every action ([`Inputs::t`]), as a prefix of decided actions needs.
+    pub fn time_per_action(&self) -> bool {
+        match self {
+            NetworkSpec::Mlp(_) | NetworkSpec::Residual(_) => true,
+            // One embedding of the time conditions the whole chunk.
+            NetworkSpec::Unet1d(_) => false,
         }
     }
 
@@ -163,6 +186,10 @@ impl NetworkSpec {
             NetworkSpec::Residual(n) => {
                 layers("network.width", &[n.width])?;
                 size("network.blocks", n.blocks, 0, MOST_LAYERS)?;
+                &n.time
+            }
+            NetworkSpec::Unet1d(n) => {
+                n.check()?;
                 &n.time
             }
         };

@@ -77,6 +77,17 @@ pub enum PolicyError {
         /// What the policy was trained by.
         objective: &'static str,
     },
+    /// A prefix is asked of a policy that was not trained to continue one.
+    #[error(
+        "the policy was not trained to continue a prefix: needed a run with prefix = {{ max_delay = N }}"
+    )]
+    NoPrefix,
+    /// A network that has one time for the whole chunk.
+    #[error("a prefix needs a time for every action, which the network {network} does not take")]
+    OneTime {
+        /// Which network.
+        network: &'static str,
+    },
     /// A network or an encoder of a size that is out of range.
     #[error(transparent)]
     Size(#[from] SizeError),

@@ -1,19 +1,28 @@
-//! Policies: what a checkpoint means, its normalisers, sampling and log-likelihood.
+//! Policies: what a checkpoint means, its normalisers, sampling (free, guided, after a prefix, the best of several) and
+//! log-likelihood.
 
+pub mod best_of;
 pub mod checkpoint;
 pub mod error;
+pub mod guided;
+pub mod likelihood;
 pub mod normalizer;
 pub mod objective;
+pub mod prefix;
 pub mod relative;
 pub mod sampler;
 pub mod source;
 pub mod spec;
 
+pub use best_of::{BestOf, Choice};
 pub use checkpoint::{Policy, Weights};
 pub use error::{PolicyError, Result};
+pub use guided::{GuidedOptions, GuidedSampler};
+pub use likelihood::{Likelihood, LogProbOptions};
 pub use normalizer::{NormError, NormKind, Normalizer, Scope};
 pub use objective::Objective;
+pub use prefix::{PrefixSampler, PrefixSpec};
 pub use relative::RelativeTo;
-pub use sampler::{LogProbOptions, Noise, NoiseKey, Sampler, SamplerOptions};
+pub use sampler::{Noise, NoiseKey, Sampler, SamplerOptions};
 pub use source::{ChunkSource, Previous};
 pub use spec::{NoiseLaw, PolicySpec, Provenance, TimeConvention};

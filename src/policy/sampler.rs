@@ -1,21 +1,17 @@
-//! Batched sampling of action chunks, and their log-likelihood.
+//! Batched sampling of action chunks.
 
 use super::checkpoint::{Policy, Weights};
 use super::source::{ChunkSource, Previous};
 use super::spec::{OBS, PolicyField, PolicySpec};
 use super::{PolicyError, Result};
 use crate::device::{CounterSnapshot, Device};
-use crate::flow::integrator::{OUTPUT, STATE, Start};
-use crate::flow::log_prob::{Divergence, LogProb};
-use crate::flow::{Batch, IntegrateOptions, Integrator, Solver};
+use crate::flow::integrator::{Finish, OUTPUT, STATE, Start};
+use crate::flow::{Batch, Field, IntegrateOptions, Integrator, Solver};
 use crate::graph::Program;
 use crate::kernel::BufferId;
 use crate::kernel::denormalize::{self, DenormShape};
 
 pub use crate::flow::integrator::NoiseKey;
-
-/// Probe vectors that a log-likelihood integrates at once: more take more memory and no less time.
-const LOG_PROB_ROWS: usize = 1 << 14;
 
 /// What a sampler is compiled for.
 #[derive(Clone, Debug)]
@@ -73,136 +69,63 @@ impl Policy {
         options: &SamplerOptions,
     ) -> Result<Sampler> {
         let batch = Batch { requests: observations, samples };
-        let field = PolicyField(&self.spec);
         let spec = &self.spec;
-        let finish = |program: &mut Program,
-                      batch: Batch,
-                      x: BufferId,
-                      inputs: &[(&'static str, BufferId)]| {
-            let find = |name: &str| {
-                inputs.iter().find(|(n, _)| *n == name).map_or_else(|| program.named(name), |(_, b)| Ok(*b))
-            };
-            let (obs, state) = (find(OBS)?, find(STATE)?);
-            let affine = program.constant(&spec.affine())?;
-            let output = program.resident(OUTPUT, batch.rows() * spec.chunk())?;
-            let shape = DenormShape {
-                rows: batch.rows(),
-                samples_per_obs: batch.samples,
-                horizon: spec.horizon,
-                action_dim: spec.action_dim,
-                history: spec.history,
-                obs_dim: spec.obs_dim,
-            };
-            program.push(denormalize::command(&shape, x, affine, obs, output, state))?;
-            Ok(output)
-        };
-        let integrate = IntegrateOptions {
-            times: options.times.as_deref(),
-            trajectory: options.trajectory,
-            finish: Some(&finish),
-            ..IntegrateOptions::default()
-        };
-        if options.times.is_some() || options.trajectory {
-            spec.objective.needs_flow("a time grid or a trajectory")?;
-        }
-        let params = self.params(options.weights);
+        let integrator = compile(self, device, &PolicyField(spec), batch, options, None)?;
         let solver = spec.objective.solver(options.solver);
-        let mut integrator = Integrator::new(device, &field, &params.layout, solver, batch, &integrate)?;
-        integrator.set_params(&params.values)?;
         let zeros = match spec.objective.starts_from_noise() {
             true => Vec::new(),
             false => vec![0.0; batch.rows() * spec.chunk()],
         };
         Ok(Sampler { spec: self.spec.clone(), integrator, batch, solver, zeros })
     }
-
-    /// Natural-log densities of chunks [observations * samples, horizon, action_dim] in physical units, given raw
-    /// observations [observations, history, obs_dim]. With `physical` false, densities in the normalised model space.
-    pub fn log_prob(
-        &self,
-        device: &Device,
-        obs: &[f32],
-        chunks: &[f32],
-        options: &LogProbOptions,
-    ) -> Result<Vec<f64>> {
-        let spec = &self.spec;
-        spec.objective.needs_flow("a log-likelihood")?;
-        let rows = chunks.len() / spec.chunk();
-        let observations = obs.len() / spec.request();
-        expect("observations", obs.len(), spec.request() * observations.max(1))?;
-        if rows == 0 || chunks.len() != rows * spec.chunk() || !rows.is_multiple_of(observations.max(1)) {
-            let needed = format!("a multiple of {} for each of {observations} observations", spec.chunk());
-            return Err(PolicyError::Shape { what: "chunks", found: chunks.len().to_string(), needed });
-        }
-        finite("observations", obs)?;
-        finite("chunks", chunks)?;
-        let samples = rows / observations;
-        let (offset, scale) = spec.action_statistics();
-        let mut x = chunks.to_vec();
-        let mut per_row = Vec::with_capacity(rows * spec.request());
-        for (r, chunk) in x.chunks_exact_mut(spec.chunk()).enumerate() {
-            let request = &obs[r / samples * spec.request()..][..spec.request()];
-            per_row.extend_from_slice(request);
-            if let Some(relative) = &spec.relative_to {
-                relative.subtract(chunk, &request[spec.request() - spec.obs_dim..])?;
-            }
-            for ((v, o), s) in chunk.iter_mut().zip(&offset).zip(&scale) {
-                *v = (*v - o) * s;
-            }
-        }
-        let params = self.params(options.weights);
-        let field = PolicyField(spec);
-        let probes = match options.divergence {
-            Divergence::Exact => spec.chunk(),
-            Divergence::Hutchinson { probes, .. } => probes,
-        };
-        let piece = (LOG_PROB_ROWS / probes.max(1)).clamp(1, rows);
-        let mut compiled: Option<(usize, LogProb)> = None;
-        let mut values = Vec::with_capacity(rows);
-        for first in (0..rows).step_by(piece) {
-            let n = piece.min(rows - first);
-            let mut log_prob = match compiled.take() {
-                Some((size, log_prob)) if size == n => log_prob,
-                _ => {
-                    let batch = Batch { requests: n, samples: 1 };
-                    let mut new = LogProb::new(
-                        device,
-                        &field,
-                        &params.layout,
-                        options.solver,
-                        batch,
-                        options.divergence,
-                    )?;
-                    new.set_params(&params.values)?;
-                    new
-                }
-            };
-            let (chunks, requests) = (
-                &x[first * spec.chunk()..][..n * spec.chunk()],
-                &per_row[first * spec.request()..][..n * spec.request()],
-            );
-            values.extend(log_prob.run_from(first, chunks, &[requests])?.0);
-            compiled = Some((n, log_prob));
-        }
-        if options.physical {
-            let jacobian: f64 = scale.iter().map(|s| f64::from(s.abs()).ln()).sum();
-            values.iter_mut().for_each(|v| *v += jacobian);
-        }
-        Ok(values)
-    }
 }
 
-/// How a log-likelihood is computed.
-#[derive(Clone, Copy, Debug)]
-pub struct LogProbOptions {
-    /// Solver of the reverse flow.
-    pub solver: Solver,
-    /// Exact or estimated divergence.
-    pub divergence: Divergence,
-    /// Densities per physical unit (the normaliser's Jacobian included) rather than in model space.
-    pub physical: bool,
-    /// Which weights.
-    pub weights: Weights,
+/// Compiles a field of a policy: `hold` comes after the integration, then physical units and the count of what is not finite.
+pub(super) fn compile(
+    policy: &Policy,
+    device: &Device,
+    field: &dyn Field,
+    batch: Batch,
+    options: &SamplerOptions,
+    hold: Option<Finish<'_>>,
+) -> Result<Integrator> {
+    let spec = &policy.spec;
+    let finish = |program: &mut Program, batch: Batch, x: BufferId, inputs: &[(&'static str, BufferId)]| {
+        let find = |program: &Program, name: &str| {
+            inputs.iter().find(|(n, _)| *n == name).map_or_else(|| program.named(name), |(_, b)| Ok(*b))
+        };
+        let x = match hold {
+            Some(hold) => hold(program, batch, x, inputs)?,
+            None => x,
+        };
+        let (obs, state) = (find(program, OBS)?, find(program, STATE)?);
+        let affine = program.constant(&spec.affine())?;
+        let output = program.resident(OUTPUT, batch.rows() * spec.chunk())?;
+        let shape = DenormShape {
+            rows: batch.rows(),
+            samples_per_obs: batch.samples,
+            horizon: spec.horizon,
+            action_dim: spec.action_dim,
+            history: spec.history,
+            obs_dim: spec.obs_dim,
+        };
+        program.push(denormalize::command(&shape, x, affine, obs, output, state))?;
+        Ok(output)
+    };
+    let integrate = IntegrateOptions {
+        times: options.times.as_deref(),
+        trajectory: options.trajectory,
+        finish: Some(&finish),
+        ..IntegrateOptions::default()
+    };
+    if options.times.is_some() || options.trajectory {
+        spec.objective.needs_flow("a time grid or a trajectory")?;
+    }
+    let params = policy.params(options.weights);
+    let solver = spec.objective.solver(options.solver);
+    let mut integrator = Integrator::new(device, field, &params.layout, solver, batch, &integrate)?;
+    integrator.set_params(&params.values)?;
+    Ok(integrator)
 }
 
 impl Sampler {

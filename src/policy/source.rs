@@ -84,3 +84,33 @@ impl<S: ChunkSource + ?Sized> ChunkSource for Box<S> {
         (**self).sample(obs, noise, previous, chunks)
     }
 }
+
+/// The step from physical actions to the policy's own coordinates.
+pub(super) struct ModelSpace {
+    offset: Vec<f32>,
+    scale: Vec<f32>,
+}
+
+impl ModelSpace {
+    pub(super) fn new(spec: &PolicySpec) -> ModelSpace {
+        let (offset, scale) = spec.action_statistics();
+        ModelSpace { offset, scale }
+    }
+
+    /// Expresses the first actions of a chunk, whole rows in physical units, against a raw observation [history, obs_dim]:
+    /// relative to its newest step, then normalised.
+    pub(super) fn enter(&self, spec: &PolicySpec, request: &[f32], rows: &mut [f32]) -> Result<()> {
+        if let Some(relative) = &spec.relative_to {
+            relative.subtract(rows, &request[spec.request() - spec.obs_dim..])?;
+        }
+        for ((v, o), s) in rows.iter_mut().zip(&self.offset).zip(&self.scale) {
+            *v = (*v - o) * s;
+        }
+        Ok(())
+    }
+
+    /// ln of how much a density grows from physical units to the model's.
+    pub(super) fn log_jacobian(&self) -> f64 {
+        self.scale.iter().map(|s| f64::from(s.abs()).ln()).sum()
+    }
+}

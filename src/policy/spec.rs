@@ -1,6 +1,6 @@
 //! What a checkpoint means: everything that is needed to sample from its weights. No key has a default.
 
-use super::{Normalizer, Objective, PolicyError, RelativeTo, Result};
+use super::{Normalizer, Objective, PolicyError, PrefixSpec, RelativeTo, Result};
 use crate::data::ObsInput;
 use crate::flow::{Field, Path};
 use crate::graph::{Graph, Shape, Value};
@@ -76,6 +76,9 @@ pub struct PolicySpec {
     pub action_dim: usize,
     /// Steps from the newest observation to the chunk's first action.
     pub action_offset: usize,
+    /// How long a prefix of decided actions it was trained to continue; null: none, the whole chunk has one time.
+    #[serde(deserialize_with = "required")]
+    pub prefix: Option<PrefixSpec>,
     /// Of observations, per dimension.
     pub obs_normalizer: Normalizer,
     /// Of chunks, per dimension or per step and dimension, after they were made relative.
@@ -165,6 +168,9 @@ impl PolicySpec {
         if let Some(names) = &self.action_names {
             shape("action_names", names.len(), self.action_dim)?;
         }
+        if let Some(prefix) = &self.prefix {
+            prefix.check(self)?;
+        }
         self.path.check()?;
         Ok(())
     }
@@ -196,7 +202,8 @@ impl PolicySpec {
         window::affine(&self.obs_normalizer.offset, &self.obs_normalizer.scale, &offset, &scale, &relative)
     }
 
-    /// v(a, t, o) of normalised observations [rows, history * obs_dim].
+    /// v(a, t, o) of normalised observations [rows, history * obs_dim]. Where the policy has a time for every action, t is
+    /// [rows, horizon], or one column that stands for all.
     pub fn velocity(
         &self,
         b: &mut Builder<'_>,
@@ -206,6 +213,13 @@ impl PolicySpec {
     ) -> crate::graph::Result<Value> {
         let z = self.encoder.encode(b, obs)?;
         let (horizon, action_dim, history) = (self.horizon, self.action_dim, self.history);
+        let t = match self.prefix {
+            Some(_) if b.graph.shape(t).cols() != horizon => {
+                let ones = b.graph.constant(Shape::matrix(1, horizon), vec![1.0; horizon])?;
+                b.graph.mul(ones, t)?
+            }
+            _ => t,
+        };
         self.network.velocity(b, &Inputs { a, t, z, horizon, action_dim, history })
     }
 

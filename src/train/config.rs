@@ -4,7 +4,7 @@ use super::{Result, TrainError};
 use crate::data::{DataSpec, Episodes, WindowSpec};
 use crate::flow::{Path, TimeLaw};
 use crate::nn::{EncoderSpec, NetworkSpec};
-use crate::policy::{NormKind, Objective, RelativeTo, Scope};
+use crate::policy::{NormKind, Objective, PrefixSpec, RelativeTo, Scope};
 use serde::{Deserialize, Serialize};
 
 /// A dimension of the observation by number or by name; `"none"`: the action dimension is absolute.
@@ -115,6 +115,9 @@ pub struct RunConfig {
     pub action_offset: usize,
     /// Steps past an episode's end that a window may repeat its last action for.
     pub pad_after: usize,
+    /// How long a prefix of decided actions the policy learns to continue (training-time real-time chunking); absent: none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub prefix: Option<PrefixSpec>,
     /// Normaliser of the observations.
     pub obs_normalizer: NormKind,
     /// Normaliser of the actions.
@@ -153,6 +156,7 @@ impl Default for RunConfig {
             horizon: 16,
             action_offset: 0,
             pad_after: 7,
+            prefix: None,
             obs_normalizer: NormKind::MinMax,
             action_normalizer: NormKind::MeanStd,
             action_scope: Scope::PerStep,
@@ -243,6 +247,7 @@ impl RunConfig {
         match &self.network {
             NetworkSpec::Mlp(m) => m.hidden.iter().copied().min().unwrap_or(1),
             NetworkSpec::Residual(r) => r.width,
+            NetworkSpec::Unet1d(u) => u.down_dims.iter().copied().min().unwrap_or(0),
         }
     }
 

@@ -9,7 +9,7 @@ use crate::kernel::adamw::{self, AdamWParams};
 use crate::kernel::draw::{self, Law};
 use crate::kernel::tick::{self, Ema, Schedule, TickParams};
 use crate::kernel::window::{self, WindowShape};
-use crate::kernel::{BufferId, Target, View, path, state, sumsq};
+use crate::kernel::{BufferId, Target, View, path, prefix, state, sumsq};
 use crate::nn::Builder;
 use crate::policy::{Objective, PolicySpec};
 
@@ -19,6 +19,7 @@ mod streams {
     pub const TIME: u32 = 0x11;
     pub const NOISE: u32 = 0x12;
     pub const PATH: u32 = 0x13;
+    pub const DELAY: u32 = 0x14;
 }
 
 /// Rows of the ring that losses come back through.
@@ -50,7 +51,7 @@ pub mod names {
     pub const INDEX: &str = "batch";
 }
 
-/// What both plans begin with; returns the normalised observations, x_t, u_t and t.
+/// What both plans begin with; returns the normalised observations, x_t, u_t, t and, with a prefix, the mask of the loss.
 struct Front {
     params: BufferId,
     state: BufferId,
@@ -58,6 +59,16 @@ struct Front {
     xt: BufferId,
     ut: BufferId,
     t: BufferId,
+    mask: Option<BufferId>,
+}
+
+impl Front {
+    /// What the loss graph's inputs are bound to.
+    fn inputs(&self) -> Vec<(&'static str, BufferId)> {
+        let mut out = vec![("xt", self.xt), ("ut", self.ut), ("t", self.t), ("obs", self.obs)];
+        out.extend(self.mask.map(|mask| ("mask", mask)));
+        out
+    }
 }
 
 fn front(
@@ -117,17 +128,37 @@ fn front(
     p.push(window::command(&shape, index, table, raw_obs, raw_action, affine, obs, x1))?;
     let (xt, ut) = (p.temporary(batch * chunk)?, p.temporary(batch * chunk)?);
     p.push(path::command(kind, sigma, [batch, chunk], x0, x1, t, eps, xt, ut))?;
-    Ok(Front { params, state, obs, xt, ut, t })
+    let Some(spec_prefix) = &spec.prefix else {
+        return Ok(Front { params, state, obs, xt, ut, t, mask: None });
+    };
+    let delay = p.temporary(batch)?;
+    let law = Law::Index { below: spec_prefix.max_delay as u32 + 1 };
+    p.push(draw::command(law, batch, 0, streams::DELAY, state, empty, (delay, 0)))?;
+    let (times, mask) = (p.temporary(batch * spec.horizon)?, p.temporary(batch * chunk)?);
+    let buffers = prefix::Buffers { delay, t, x1, xt, ut, times, mask };
+    let weight = spec_prefix.loss_factor(spec.horizon).sqrt() as f32;
+    p.push(prefix::command([batch, spec.horizon, spec.action_dim], weight, &buffers))?;
+    Ok(Front { params, state, obs, xt, ut, t: times, mask: Some(mask) })
 }
 
-/// The loss graph of the conditional flow-matching objective (Lipman 2022): mean (v(x_t, t, o) - u_t)^2.
+/// The loss graph of the conditional flow-matching objective (Lipman 2022): mean (v(x_t, t, o) - u_t)^2. After a prefix it is
+/// the mean over the actions that are not decided: their sum over the expected number of them, so that the loss is of the
+/// same size as without a prefix, every action counts the same, and a batch's gradient is no ratio of two random sums.
 fn loss_graph(spec: &PolicySpec, batch: usize) -> Result<(Graph, Value)> {
     let mut g = Graph::new();
     let x = g.input("xt", Shape::matrix(batch, spec.chunk()))?;
     let u = g.input("ut", Shape::matrix(batch, spec.chunk()))?;
-    let t = g.input("t", Shape::matrix(batch, 1))?;
+    let times = if spec.prefix.is_some() { spec.horizon } else { 1 };
+    let t = g.input("t", Shape::matrix(batch, times))?;
     let o = g.input("obs", Shape::matrix(batch, spec.request()))?;
     let v = spec.velocity(&mut Builder::new(&mut g), x, t, o)?;
+    let v = match spec.prefix {
+        Some(_) => {
+            let mask = g.input("mask", Shape::matrix(batch, spec.chunk()))?;
+            g.mul(v, mask)?
+        }
+        None => v,
+    };
     let loss = g.mse(v, u)?;
     Ok((g, loss))
 }
@@ -159,8 +190,7 @@ pub fn training(
         let info = layout.get(&param.name)?;
         outputs.push((*d, (grads, View::dense(info.offset, info.shape.cols()))));
     }
-    let inputs = [("xt", f.xt), ("ut", f.ut), ("t", f.t), ("obs", f.obs)];
-    lower(&mut p, &g, (layout, f.params), &inputs, &outputs)?;
+    lower(&mut p, &g, (layout, f.params), &f.inputs(), &outputs)?;
 
     let n = layout.len();
     let partial = p.temporary(sumsq::partials(n))?;
@@ -204,7 +234,6 @@ pub fn validation(
     let f = front(&mut p, spec, config, layout, batch, size, false)?;
     let loss_buffer = p.resident(names::LOSS, 4)?;
     let (g, loss) = loss_graph(spec, batch)?;
-    let inputs = [("xt", f.xt), ("ut", f.ut), ("t", f.t), ("obs", f.obs)];
-    lower(&mut p, &g, (layout, f.params), &inputs, &[(loss, (loss_buffer, View::dense(0, 1)))])?;
+    lower(&mut p, &g, (layout, f.params), &f.inputs(), &[(loss, (loss_buffer, View::dense(0, 1)))])?;
     Ok(p.finish()?)
 }

@@ -89,6 +89,7 @@ impl Trainer {
             horizon: config.horizon,
             action_dim: episodes.action_dim(),
             action_offset: config.action_offset,
+            prefix: config.prefix,
             obs_normalizer: Normalizer::fit_obs(config.obs_normalizer, episodes, &split.train)?,
             action_normalizer: Normalizer::fit_actions(
                 config.action_normalizer,

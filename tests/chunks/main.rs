@@ -1,5 +1,8 @@
 //! Chunks for robots: noise by keys, sources that continue a chunk, the best of several candidates. On the CPU and through
 //! WGSL on whatever adapter there is; where there is none the tests say NOT RUN, and fail with ADVECT_REQUIRE_GPU=1.
 
+mod best_of;
+mod guided;
 mod keys;
+mod prefix;
 mod toy;

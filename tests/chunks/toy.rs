@@ -5,7 +5,7 @@ use advect::device::{Device, DeviceChoice};
 use advect::kernel::math::Activation;
 use advect::nn::residual::Residual;
 use advect::nn::{Conditioning, NetworkSpec, TimeInput};
-use advect::policy::Policy;
+use advect::policy::{NoiseKey, Policy};
 use advect::train::{DimRef, RunConfig, Trainer};
 
 /// Episodes of a point that walks to one of two sides, so that chunks have two modes.
@@ -14,10 +14,12 @@ pub fn episodes() -> Episodes {
     let (mut obs, mut action) = (Vec::new(), Vec::new());
     for e in 0..episodes {
         let side = if e % 2 == 0 { 1.0 } else { -1.0 };
-        let mut x = [0.1 * e as f32, 0.0];
+        let mut x = [0.1 * (e / 2) as f32, 0.0];
         for t in 0..length {
             obs.extend_from_slice(&[x[0], x[1], t as f32 / length as f32]);
-            x = [x[0] + 0.05 * side, x[1] + 0.1];
+            // Uneven steps: a dimension that never changed would have no scale to speak of.
+            let uneven = 0.02 * (1.7 * e as f32 + 0.9 * t as f32).sin();
+            x = [x[0] + 0.05 * side + 0.5 * uneven, x[1] + 0.1 + uneven];
             action.extend_from_slice(&x);
         }
     }
@@ -35,7 +37,7 @@ pub fn episodes() -> Episodes {
 /// Chunks of 8 actions relative to the newest of two observations.
 pub fn config() -> RunConfig {
     let mut config = RunConfig {
-        steps: 300,
+        steps: 1500,
         batch_size: 32,
         seed: 7,
         horizon: 8,
@@ -50,28 +52,27 @@ pub fn config() -> RunConfig {
         }),
         ..RunConfig::default()
     };
-    config.optimizer.warmup = 30;
+    config.optimizer.warmup = 50;
     config
 }
 
 /// The policy of a configuration after `steps` steps on the CPU.
 pub fn policy(config: &RunConfig, steps: u64) -> Policy {
     let mut trainer = Trainer::new(&cpu(), &episodes(), config).expect("a trainer");
-    if steps > 0 {
-        trainer.advance(steps).expect("training");
+    while trainer.step() < steps {
+        trainer.advance((steps - trainer.step()).min(Trainer::MOST_STEPS)).expect("training");
     }
     trainer.policy().expect("a policy")
 }
 
-/// Raw observations [robots, 2, 3], every robot somewhere else.
+/// Raw observations [robots, 2, 3] at the start, where either side is as likely.
 pub fn observations(robots: usize) -> Vec<f32> {
-    let mut out = Vec::new();
-    for r in 0..robots {
-        let x = [0.1 * (r % 10) as f32, 0.05 * (r % 7) as f32, 0.3];
-        out.extend_from_slice(&[x[0] - 0.05, x[1] - 0.1, x[2] - 0.05]);
-        out.extend_from_slice(&x);
-    }
-    out
+    (0..robots).flat_map(|r| [0.1 * (r % 6) as f32, 0.0, 0.0].repeat(2)).collect()
+}
+
+/// A key for each robot.
+pub fn keys(robots: usize, seed: u64) -> Vec<NoiseKey> {
+    (0..robots as u64).map(|robot| NoiseKey { seed, request: robot }).collect()
 }
 
 pub fn cpu() -> Device {

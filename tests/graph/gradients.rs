@@ -3,6 +3,8 @@
 
 use super::engine::{agree, cpu, distance, leaves, normal, run};
 use super::oracle::{Leaves, evaluate, index};
+use advect::graph::op::conv::{self, Conv1d, Windows};
+use advect::graph::op::group_norm::{GroupNorm, GroupNormGrad};
 use advect::graph::op::{layout, map, norm, softmax, time_embed};
 use advect::graph::{Graph, GraphError, Op, Result, Shape, Value};
 use advect::kernel::math::Activation;
@@ -34,6 +36,10 @@ fn once(name: &str, op: impl Fn(&mut Graph, Value) -> Result<Value> + 'static) -
 
 fn m(rows: usize, cols: usize) -> Shape {
     Shape::matrix(rows, cols)
+}
+
+fn dims(dims: &[usize]) -> Shape {
+    Shape::new(dims).unwrap()
 }
 
 fn cases() -> Vec<Case> {
@@ -151,6 +157,46 @@ fn cases() -> Vec<Case> {
             let b = g.input("b", m(ROWS, COLS))?;
             g.mse(b, h)
         }),
+        // h is two samples of three steps.
+        case("unfold1d", |g, h| {
+            let windows = Windows { steps: 3, kernel: 3, stride: 2, padding: 1 };
+            g.push(Op::Unfold1d(conv::Unfold1d { windows }), &[h])
+        }),
+        case("fold1d", |g, h| {
+            let windows = Windows { steps: 7, kernel: 4, stride: 2, padding: 1 };
+            g.push(Op::Fold1d(conv::Fold1d { windows }), &[h])
+        }),
+        case("conv1d", |g, h| {
+            let (w, b) = (g.param("w", dims(&[4, COLS, 5]))?, g.param("b", dims(&[4]))?);
+            g.conv1d(h, w, Some(b), Conv1d { steps: 3, stride: 1, padding: 2 })
+        }),
+        case("conv1d of one step", |g, h| {
+            let w = g.param("w", dims(&[4, COLS, 1]))?;
+            g.conv1d(h, w, None, Conv1d { steps: 3, stride: 1, padding: 0 })
+        }),
+        case("conv_transpose1d", |g, h| {
+            let (w, b) = (g.param("w", dims(&[COLS, 5, 4]))?, g.param("b", dims(&[5]))?);
+            g.conv_transpose1d(h, w, Some(b), Conv1d { steps: 3, stride: 2, padding: 1 })
+        }),
+        once("group_norm", |g, h| {
+            let (w, b) = (g.param("w", dims(&[COLS]))?, g.param("b", dims(&[COLS]))?);
+            g.group_norm(h, GroupNorm { steps: 3, groups: 4, eps: 1e-5 }, Some(w), Some(b))
+        }),
+        once("group_norm, mish, film, residual", |g, h| {
+            let (w, b) = (g.param("w", dims(&[COLS]))?, g.param("b", dims(&[COLS]))?);
+            let y = g.group_norm(h, GroupNorm { steps: 2, groups: 2, eps: 1e-5 }, Some(w), Some(b))?;
+            let y = g.map(Activation::Mish, y)?;
+            let (s, t) = (g.input("s", m(3, COLS))?, g.input("t", m(1, COLS))?);
+            let s = g.repeat_rows(s, 2)?;
+            let y = g.fma(y, s, t)?;
+            g.add(y, h)
+        }),
+        case("group_norm_grad by its cotangent", |g, h| {
+            let x =
+                g.constant(m(ROWS, COLS), normal(3, 77, ROWS * COLS).iter().map(|v| *v as f32).collect())?;
+            let norm = GroupNorm { steps: 3, groups: 2, eps: 1e-5 };
+            g.push(Op::GroupNormGrad(GroupNormGrad(norm)), &[x, h])
+        }),
         once("time_embed's slope", |g, h| {
             let t = g.slice(h, 3, 1)?;
             let kind = TimeEmbedding::Sinusoidal { dim: 6, scale: 1.5, max_period: 20.0 };
@@ -163,6 +209,10 @@ fn cases() -> Vec<Case> {
     ] {
         all.push(case("time_embed", move |g, h| {
             let t = g.slice(h, 3, 1)?;
+            g.time_embedding(&kind, t)
+        }));
+        all.push(case("time_embed of several times", move |g, h| {
+            let t = g.slice(h, 2, 3)?;
             g.time_embedding(&kind, t)
         }));
     }
@@ -387,7 +437,7 @@ fn second_derivatives() {
 
 #[test]
 fn what_has_no_second_derivative_says_so() {
-    for name in ["layer_norm", "rms_norm"] {
+    for name in ["layer_norm", "rms_norm", "group_norm"] {
         let case = cases().into_iter().find(|c| c.name == name).unwrap();
         let mut c = between_layers(&case).unwrap();
         let x = c.wrt[0].1;

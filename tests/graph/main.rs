@@ -3,6 +3,7 @@
 mod engine;
 mod fusion;
 mod gradients;
+mod guidance;
 mod memory;
 mod oracle;
 mod staging;

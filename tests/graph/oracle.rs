@@ -1,5 +1,6 @@
 //! Graphs evaluated node by node in f64, without a kernel of the engine: what the engine's results are held against.
 
+use advect::graph::op::group_norm::GroupNorm;
 use advect::graph::{Graph, Op, Shape, Value};
 use advect::kernel::binary::BinaryOp;
 use advect::kernel::math::Activation;
@@ -115,13 +116,51 @@ fn node_value(op: &Op, shape: Shape, x: &[(&[f64], Shape)], leaves: &Leaves) -> 
         Op::RepeatRows(r) => each(&|i, j| at2(x, 0, i / r.times, j)),
         Op::TimeEmbed(e) => {
             let freq = frequencies(e.kind);
+            let dim = 2 * freq.len();
             each(&|i, j| {
+                let (n, j) = (j / dim, j % dim);
                 let f = f64::from(freq[j % freq.len()]);
                 let quarter = std::f64::consts::FRAC_PI_2 * f64::from(e.order);
-                let angle = at2(x, 0, i, 0) * f + quarter;
+                let angle = at2(x, 0, i, n) * f + quarter;
                 f.powi(e.order as i32) * if j < freq.len() { angle.sin() } else { angle.cos() }
             })
         }
+        Op::Unfold1d(u) => {
+            let w = u.windows;
+            each(&|i, j| {
+                let (sample, at) = (i / w.count(), (i % w.count()) * w.stride + j % w.kernel);
+                match at.checked_sub(w.padding) {
+                    Some(t) if t < w.steps => at2(x, 0, sample * w.steps + t, j / w.kernel),
+                    _ => 0.0,
+                }
+            })
+        }
+        Op::Fold1d(f) => {
+            let w = f.windows;
+            let mut y = vec![0.0; rows * cols];
+            for i in 0..x[0].1.rows() {
+                for j in 0..x[0].1.cols() {
+                    let (sample, at) = (i / w.count(), (i % w.count()) * w.stride + j % w.kernel);
+                    if (w.padding..w.padding + w.steps).contains(&at) {
+                        y[(sample * w.steps + at - w.padding) * cols + j / w.kernel] += at2(x, 0, i, j);
+                    }
+                }
+            }
+            y
+        }
+        Op::GroupNorm(n) => each(&|i, j| {
+            let (_, mean, inv) = group(n, x[0], i, j);
+            (at2(x, 0, i, j) - mean) * inv
+        }),
+        Op::GroupNormGrad(n) => each(&|i, j| {
+            let (all, mean, inv) = group(&n.0, x[0], i, j);
+            let hat = |i: usize, j: usize| (at2(x, 0, i, j) - mean) * inv;
+            let average = |f: &dyn Fn(usize, usize) -> f64| {
+                all.iter().map(|(i, j)| f(*i, *j)).sum::<f64>() / all.len() as f64
+            };
+            let d = |i: usize, j: usize| at2(x, 1, i, j);
+            inv * (d(i, j) - average(&d) - hat(i, j) * average(&|i, j| d(i, j) * hat(i, j)))
+        }),
         Op::Mse(_) => {
             let square: f64 = x[0].0.iter().zip(x[1].0).map(|(a, b)| (a - b).powi(2)).sum();
             vec![square / x[0].0.len() as f64]
@@ -140,6 +179,19 @@ fn moments(kind: NormKind, eps: f64, (x, s): (&[f64], Shape), i: usize) -> (f64,
     let mean = if kind == NormKind::Layer { row.iter().sum::<f64>() / n } else { 0.0 };
     let variance = row.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / n;
     (mean, 1.0 / (variance + eps).sqrt())
+}
+
+/// The elements of the group of (i, j), their mean and inverse deviation.
+fn group(n: &GroupNorm, x: (&[f64], Shape), i: usize, j: usize) -> (Vec<(usize, usize)>, f64, f64) {
+    let width = x.1.cols() / n.groups;
+    let (first, channel) = (i / n.steps * n.steps, j / width * width);
+    let all: Vec<_> =
+        (first..first + n.steps).flat_map(|i| (channel..channel + width).map(move |j| (i, j))).collect();
+    let count = all.len() as f64;
+    let value = |&(i, j): &(usize, usize)| x.0[i * x.1.cols() + j];
+    let mean = all.iter().map(value).sum::<f64>() / count;
+    let variance = all.iter().map(|e| (value(e) - mean).powi(2)).sum::<f64>() / count;
+    (all, mean, 1.0 / (variance + f64::from(n.eps)).sqrt())
 }
 
 /// f and its derivatives, these by central differences of f.

@@ -9,16 +9,17 @@ use advect::kernel::math::Activation;
 use advect::kernel::time_embed::TimeEmbedding;
 use advect::nn::mlp::Mlp;
 use advect::nn::residual::Residual;
+use advect::nn::unet1d::Unet1d;
 use advect::nn::{Builder, Conditioning, Inputs, NetworkSpec, TimeInput};
 use proptest::prelude::*;
 
-const INPUTS: FieldInputs<'static> = FieldInputs { state: "state", time: "time", time_per_sample: false };
-const TIMES: [f32; 3] = [0.1, 0.4, 0.85];
+pub const INPUTS: FieldInputs<'static> = FieldInputs { state: "state", time: "time", time_per_sample: false };
+pub const TIMES: [f32; 3] = [0.1, 0.4, 0.85];
 
 /// A field's graph over `requests` observations with `samples` states each.
-struct FieldGraph {
-    graph: Graph,
-    v: Value,
+pub struct FieldGraph {
+    pub graph: Graph,
+    pub v: Value,
 }
 
 fn m(rows: usize, cols: usize) -> Shape {
@@ -31,13 +32,17 @@ fn network(spec: &NetworkSpec, requests: usize, samples: usize) -> FieldGraph {
     let t = graph.input("time", m(1, 1)).unwrap();
     let z = graph.input("z", m(requests, 3)).unwrap();
     let z = graph.repeat_rows(z, samples).unwrap();
-    let inputs = Inputs::flat(&graph, a, t, z);
+    let inputs = Inputs { a, t, z, horizon: 4, action_dim: 1, history: 1 };
     let v = spec.velocity(&mut Builder::new(&mut graph), &inputs).unwrap();
     FieldGraph { graph, v }
 }
 
+fn unet(time: TimeInput, film_scale: bool) -> NetworkSpec {
+    NetworkSpec::Unet1d(Unet1d { down_dims: vec![4, 6], kernel_size: 3, groups: 2, time, film_scale })
+}
+
 /// The field at every time of the grid, [time][element], staged or not; and the census.
-fn staged(
+pub fn staged(
     f: &FieldGraph,
     leaves: &Leaves,
     staging: bool,
@@ -102,7 +107,7 @@ fn plain(f: &FieldGraph, leaves: &Leaves, t: f32) -> Vec<f64> {
     evaluate(&f.graph, &leaves).swap_remove(index(f.v))
 }
 
-fn off(got: &[f32], want: &[f64]) -> f64 {
+pub fn off(got: &[f32], want: &[f64]) -> f64 {
     super::engine::distance(got, want)
 }
 
@@ -121,6 +126,10 @@ fn networks() -> Vec<(String, NetworkSpec)> {
                 name("residual"),
                 NetworkSpec::Residual(Residual { width: 8, blocks: 2, activation, time, conditioning }),
             ));
+        }
+        for film_scale in [true, false] {
+            let name = format!("unet1d, Film with scale {film_scale}, time {t}");
+            out.push((name, unet(time.clone(), film_scale)));
         }
     }
     out
@@ -208,6 +217,80 @@ fn the_first_layer_multiplies_the_state_alone() {
         let rows = (requests * samples) as f64;
         assert_eq!(flops(true), rows * 2.0 * (4.0 * 7.0 + 7.0 * 4.0), "{requests} x {samples}");
         assert_eq!(flops(false), rows * 2.0 * (8.0 * 7.0 + 7.0 * 4.0), "{requests} x {samples}");
+    }
+}
+
+/// Dispatches and operations of load, request and one evaluation.
+fn work(f: &FieldGraph, staging: bool) -> [(usize, f64); 3] {
+    let layout = ParamLayout::of(&f.graph);
+    let mut program = Program::new(Target::CPU);
+    let params = program.resident("params", layout.len()).unwrap();
+    let mut field = Staged::new(&f.graph, f.v, INPUTS, TIMES.len(), (&layout, params), staging).unwrap();
+    let mut inputs = Vec::new();
+    for (name, shape) in super::engine::inputs(&f.graph) {
+        if name != "time" {
+            let id = program.resident(&name, shape.len()).unwrap();
+            inputs.push((name, id));
+        }
+    }
+    let mut inputs: Vec<_> = inputs.iter().map(|(n, id)| (n.as_str(), *id)).collect();
+    let out = program.resident("out", f.graph.shape(f.v).len()).unwrap();
+    let times = program.constant(&TIMES).unwrap();
+    let state = inputs.iter().find(|(n, _)| *n == "state").unwrap().1;
+    let mut flops = Vec::new();
+    let total = |program: &Program| program.clone().finish().unwrap().flops;
+    program.phase("load");
+    field.lower_load(&mut program, "time", times).unwrap();
+    flops.push(total(&program));
+    program.phase("request");
+    let request: Vec<_> = inputs.iter().copied().filter(|(n, _)| *n != "state").collect();
+    field.lower_request(&mut program, &request).unwrap();
+    flops.push(total(&program));
+    program.phase("steps");
+    inputs.push(("time", program.constant(&TIMES[..1]).unwrap()));
+    let tail = Tail::Step { base: state, h: 0.5 };
+    field.lower_evaluation(&mut program, 0, &inputs, tail, (out, 0)).unwrap();
+    flops.push(total(&program));
+    let plan = program.finish().unwrap();
+    let phase = |i: usize| (plan.dispatches(i), flops[i] - if i > 0 { flops[i - 1] } else { 0.0 });
+    [phase(0), phase(1), phase(2)]
+}
+
+/// Time and observation reach a U-Net's blocks as scales and shifts, which do not depend on the chunk: for all solver
+/// times they are computed before the loop, in which only convolutions and norms are left.
+#[test]
+fn a_unet_step_is_convolutions_and_norms() {
+    let time = TimeInput::Sinusoidal { dim: 8, scale: 9.0, max_period: 100.0 };
+    for (requests, samples) in BATCHES {
+        let f = network(&unet(time.clone(), true), requests, samples);
+        let label = format!("{requests} x {samples}");
+        let (with, without) = (work(&f, true), work(&f, false));
+        let census = |staging| staged(&f, &leaves(&f.graph, 3), staging, None).unwrap().1;
+        println!(
+            "{label}: {with:?} staged, {without:?} not; census {:?} and {:?}",
+            census(true),
+            census(false)
+        );
+        // Rows times weights of every convolution: 4 steps of 4 channels, then 2 steps of 6 (and back to 4 before the steps
+        // are doubled again), the steps' changes, and the output.
+        let high = 4 * (3 * 4 + 3 * (3 * 4 * 4) + 4);
+        let low = 2 * (3 * 4 * 6 + 7 * (3 * 6 * 6) + 4 * 6) + 2 * (3 * 12 * 4 + 3 * (3 * 4 * 4) + 12 * 4);
+        let between = 2 * (3 * 4 * 4) + 2 * (4 * 4 * 4);
+        let last = 4 * (3 * 4 * 4 + 4);
+        let rows = (requests * samples) as f64;
+        let convolutions = rows * 2.0 * (high + low + between + last) as f64;
+        assert_eq!(with[2].1, convolutions, "{label}: operations of a step");
+        // Unfold, product and norm for each of 2 x 8 convolutions; three residual convolutions; down, up (with its skip),
+        // and the output, which takes the solver's step along.
+        assert_eq!(with[2].0, 3 * 16 + 3 + 2 + (2 + 3) + (3 + 1), "{label}: dispatches of a step");
+        // Of every block's condition only the sum of its time's and its observation's part is left per request and time.
+        let census = census(true);
+        assert_eq!(census[3], 8, "{label}: operations per request and time, {census:?}");
+        // Without staging the step encoder and every block's layer are in the loop.
+        let encoder = 2.0 * (8 * 32 + 32 * 8) as f64;
+        let films = rows * 2.0 * ((8 + 3) * 2 * (4 * 4 + 4 * 6)) as f64;
+        assert_eq!(without[2].1, convolutions + encoder + films, "{label}: operations of an unstaged step");
+        assert!(without[2].0 >= with[2].0 + 12, "{label}: {with:?} staged, {without:?} not");
     }
 }
 

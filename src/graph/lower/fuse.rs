@@ -9,6 +9,8 @@ use crate::kernel::math::Activation;
 use crate::kernel::matmul::{Epilogue, Mode};
 use std::collections::{HashMap, HashSet};
 
+mod group_norm;
+
 /// What a value of a sampling graph depends on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Class {
@@ -53,6 +55,8 @@ pub enum Chain {
         /// Shift.
         bias: Option<Value>,
     },
+    /// A group norm and what follows it.
+    GroupNorm(group_norm::Follow),
 }
 
 /// The chains of one pass.
@@ -86,6 +90,10 @@ impl Fusion {
                     Some(found) => found,
                     None => continue,
                 },
+                Op::GroupNorm(_) => {
+                    let (follow, covered) = group_norm::follow(graph, head, &free);
+                    (Chain::GroupNorm(follow), covered)
+                }
                 _ => continue,
             };
             let Some((&last, inner)) = covered.split_last() else { continue };
@@ -201,6 +209,12 @@ fn is_row(graph: &Graph, v: Value, user: Value, classes: Option<&[Class]>) -> bo
     }
 }
 
+/// A parameter with one element for each column: a single one, or one column stretched by a row, is not a kernel's business.
+fn is_vector(graph: &Graph, v: Value, cols: usize) -> bool {
+    let shape = graph.shape(v);
+    matches!(graph.node(v).op, Op::Param(_)) && shape.rows() == 1 && shape.cols() == cols
+}
+
 fn follow_norm(
     graph: &Graph,
     head: Value,
@@ -208,12 +222,7 @@ fn follow_norm(
 ) -> Option<(Chain, Vec<Value>)> {
     let user = single(head)?;
     let node = graph.node(user);
-    // One element for each column: a single one, or one column stretched by a row, is not the kernel's business.
-    let cols = graph.shape(head).cols();
-    let vector = |v: Value| {
-        let shape = graph.shape(v);
-        matches!(graph.node(v).op, Op::Param(_)) && shape.rows() == 1 && shape.cols() == cols
-    };
+    let vector = |v: Value| is_vector(graph, v, graph.shape(head).cols());
     match (&node.op, node.inputs.as_slice()) {
         (Op::Fma(_), [x, w, b]) if *x == head && vector(*w) && vector(*b) => {
             Some((Chain::Norm { head, weight: *w, bias: Some(*b) }, vec![user]))
@@ -245,11 +254,16 @@ impl Lower<'_> {
                 self.matmul(*head, last, &epilogue)
             }
             Chain::Norm { head, weight, bias } => {
-                let place = |cx: &Self, v: Value| cx.resolve(v).map(|o| (o.buffer, o.view.offset as usize));
-                let weight = place(self, *weight)?;
-                let bias = bias.map(|b| place(self, b)).transpose()?;
+                let weight = self.place(*weight)?;
+                let bias = bias.map(|b| self.place(b)).transpose()?;
                 self.norm(*head, last, Some((weight, bias)))
             }
+            Chain::GroupNorm(follow) => follow.lower(self, last),
         }
+    }
+
+    /// Where a vector starts.
+    fn place(&self, v: Value) -> Result<(crate::kernel::BufferId, usize)> {
+        self.resolve(v).map(|o| (o.buffer, o.view.offset as usize))
     }
 }

@@ -3,7 +3,9 @@
 //! To add an operation, add its file and its line in the table at the end.
 
 pub mod binary;
+pub mod conv;
 pub mod fma;
+pub mod group_norm;
 pub mod layout;
 pub mod leaf;
 pub mod map;
@@ -98,6 +100,10 @@ ops! {
     StopGradient(layout::StopGradient),
     TimeEmbed(time_embed::TimeEmbed),
     Mse(mse::Mse),
+    Unfold1d(conv::Unfold1d),
+    Fold1d(conv::Fold1d),
+    GroupNorm(group_norm::GroupNorm),
+    GroupNormGrad(group_norm::GroupNormGrad),
 }
 
 /// The single operand of a unary operation.

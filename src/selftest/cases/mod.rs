@@ -10,6 +10,9 @@ pub mod copy;
 pub mod denormalize;
 pub mod draw;
 pub mod fma;
+pub mod fold1d;
+pub mod group_norm;
+pub mod group_norm_grad;
 pub mod map;
 pub mod map_mul;
 pub mod matmul;
@@ -21,12 +24,14 @@ pub mod ode_control;
 pub mod oracle;
 pub mod path;
 pub mod philox_raw;
+pub mod prefix;
 pub mod row_sum;
 pub mod softmax;
 pub mod softmax_grad;
 pub mod sumsq;
 pub mod tick;
 pub mod time_embed;
+pub mod unfold1d;
 pub mod window;
 
 /// The sizes that every kernel is tried at.
@@ -52,6 +57,7 @@ pub static CASES: &[(&str, Cases)] = &[
     ("matmul", matmul::cases),
     ("window", window::cases),
     ("path", path::cases),
+    ("prefix", prefix::cases),
     ("ode_combine", ode_combine::cases),
     ("ode_control", ode_control::cases),
     ("denormalize", denormalize::cases),
@@ -61,6 +67,10 @@ pub static CASES: &[(&str, Cases)] = &[
     ("draw", draw::cases),
     ("time_embed", time_embed::cases),
     ("philox_raw", philox_raw::cases),
+    ("unfold1d", unfold1d::cases),
+    ("fold1d", fold1d::cases),
+    ("group_norm", group_norm::cases),
+    ("group_norm_grad", group_norm_grad::cases),
 ];
 
 /// Deterministic test values, roughly standard normal, exact in f32.

@@ -11,21 +11,55 @@ pub(super) struct GraphCase<'a> {
     pub(super) graph: Graph,
     file: &'a GoldenFile,
     inputs: Vec<(String, Vec<f32>)>,
+    /// Tensors [batch, channels, steps] of the file that are rows [batch * steps, channels] here.
+    channels_last: &'static [&'static str],
+    /// What the file puts before a parameter's name.
+    prefix: &'static str,
 }
 
 impl<'a> GraphCase<'a> {
     pub(super) fn new(file: &'a GoldenFile) -> GraphCase<'a> {
-        GraphCase { graph: Graph::new(), file, inputs: Vec::new() }
+        GraphCase { graph: Graph::new(), file, inputs: Vec::new(), channels_last: &[], prefix: "" }
+    }
+
+    /// The case with some tensors [batch, channels, steps] turned to rows [batch * steps, channels].
+    pub(super) fn channels_last(file: &'a GoldenFile, names: &'static [&'static str]) -> GraphCase<'a> {
+        GraphCase { channels_last: names, ..GraphCase::new(file) }
+    }
+
+    /// The case with parameters whose names in the file begin with `prefix`.
+    pub(super) fn with_prefix(file: &'a GoldenFile, prefix: &'static str) -> GraphCase<'a> {
+        GraphCase { prefix, ..GraphCase::new(file) }
     }
 
     /// The tensor `name` as an input.
     pub(super) fn input(&mut self, name: &str) -> Result<Value> {
-        self.input_as(name, self.file.shape(name)?)
+        let shape = match self.file.dims(name)?.as_slice() {
+            &[batch, channels, steps] if self.channels_last.contains(&name) => {
+                Shape::matrix(batch * steps, channels)
+            }
+            _ => self.file.shape(name)?,
+        };
+        self.input_as(name, shape)
     }
 
     /// The tensor `name` as an input of another shape.
     pub(super) fn input_as(&mut self, name: &str, shape: Shape) -> Result<Value> {
-        self.inputs.push((name.into(), self.file.f32(name)?));
+        let data = match self.file.dims(name)?.as_slice() {
+            &[batch, channels, steps] if self.channels_last.contains(&name) => {
+                transposed(&self.file.f32(name)?, [batch, channels, steps])
+            }
+            _ => self.file.f32(name)?,
+        };
+        self.inputs.push((name.into(), data));
+        Ok(self.graph.input(name, shape)?)
+    }
+
+    /// The integers `name`, one for each row, as an input [rows, 1].
+    pub(super) fn input_steps(&mut self, name: &str) -> Result<Value> {
+        let data: Vec<f32> = self.file.u32(name)?.into_iter().map(|v| v as f32).collect();
+        let shape = Shape::matrix(data.len(), 1);
+        self.inputs.push((name.into(), data));
         Ok(self.graph.input(name, shape)?)
     }
 
@@ -73,15 +107,30 @@ impl<'a> GraphCase<'a> {
         }
         let params = session.plan().buffer("params")?;
         for info in layout.iter() {
-            session.write_at(params, info.offset, &self.file.f32(&info.name)?)?;
+            session.write_at(
+                params,
+                info.offset,
+                &self.file.f32(&format!("{}{}", self.prefix, info.name))?,
+            )?;
         }
         session.run(&[0])?;
         for (name, value) in outputs {
             let id = session.plan().buffer(name)?;
             let mut got = vec![0.0; self.graph.shape(*value).len()];
             session.read(id, &mut got)?;
+            if let (true, &[batch, channels, steps]) =
+                (self.channels_last.contains(&name.as_str()), self.file.dims(name)?.as_slice())
+            {
+                got = transposed(&got, [batch, steps, channels]);
+            }
             score.close(self.file, name, &got)?;
         }
         Ok(())
     }
+}
+
+/// [batch, rows, cols] as [batch, cols, rows].
+fn transposed(data: &[f32], [batch, rows, cols]: [usize; 3]) -> Vec<f32> {
+    let at = |e: usize| (e / (rows * cols)) * rows * cols + (e % rows) * cols + e / rows % cols;
+    (0..batch * rows * cols).map(|e| data[at(e)]).collect()
 }

@@ -10,7 +10,7 @@ use crate::graph::{Graph, Shape, Value};
 use crate::nn::{Builder, Inputs, NetworkSpec, ParamStore};
 
 /// v(a, t, z) of a network.
-struct Network {
+pub(super) struct Network {
     spec: NetworkSpec,
     dim: usize,
     z: usize,
@@ -18,7 +18,7 @@ struct Network {
 
 impl Network {
     /// The field of a file and its weights.
-    fn of(file: &GoldenFile, state: &str) -> Result<(Network, ParamStore)> {
+    pub(super) fn of(file: &GoldenFile, state: &str) -> Result<(Network, ParamStore)> {
         let field =
             Network { spec: network(file)?, dim: file.shape(state)?.cols(), z: file.shape("in.z")?.cols() };
         let mut g = Graph::new();

@@ -32,7 +32,7 @@ fn right_wrong_unknown_and_incomplete_cases_are_told_apart() {
     assert_eq!(status(relu("relu", [0.0, 2.0, f32::NAN], false)), Status::Failed);
     assert_eq!(status(relu("relu", [0.0, 2.0, 3.0], true)), Status::Failed);
     assert_eq!(status(relu("rely", [0.0, 2.0, 3.0], false)), Status::Failed);
-    assert_eq!(status(relu("conv1d", [0.0, 2.0, 3.0], false)), Status::ToCome);
+    assert_eq!(status(relu("conv2d", [0.0, 2.0, 3.0], false)), Status::ToCome);
 }
 
 #[test]

@@ -1,0 +1,175 @@
+//! `advect serve`: a policy behind OpenPI's WebSocket wire.
+
+use super::Run;
+use super::common::{Context, Interrupt, note_line, number_in, print};
+use super::errors::Usage;
+use super::weights::WeightsArg;
+use advect::flow::Solver;
+use advect::policy::{Policy, SamplerOptions};
+use advect::serve::{Key, Limits, ServeConfig, Server};
+use anyhow::{Context as _, bail};
+use std::net::ToSocketAddrs;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// How often the command looks for Ctrl-C and for a lost device.
+const LOOK: Duration = Duration::from_millis(50);
+
+/// Serve a policy to robots over OpenPI's WebSocket wire
+///
+/// Clients are OpenPI's: WebsocketClientPolicy of the Python package openpi-client, or advect::serve::PolicyClient. A request
+/// holds observation/state (or one key for each named input) as [history, obs_dim], or as [obs_dim], which then stands
+/// for every step of the history; the reply holds actions [horizon, action_dim] in the units of the demonstrations. Robots
+/// that ask at the same time share one pass of the device. GET /healthz and GET /metrics answer on the same port. Ctrl-C and
+/// SIGTERM answer what is under way, close every connection and exit with 0.
+#[derive(clap::Args)]
+#[command(after_help = "\
+Examples:
+  advect serve policy.safetensors
+  advect serve policy.safetensors --port 0                    takes a free port and prints it
+  advect serve policy.safetensors --solver euler:4 --max-batch 16 --deadline-ms 20
+  ROBOT_KEY=... advect serve policy.safetensors --host 0.0.0.0 --key-env ROBOT_KEY
+
+In Python (pip install openpi-client):
+  policy = WebsocketClientPolicy(\"127.0.0.1\", 8000)
+  actions = policy.infer({\"observation/state\": state})[\"actions\"]")]
+pub struct Serve {
+    /// The checkpoint
+    #[arg(value_name = "POLICY")]
+    policy: PathBuf,
+    /// The interface to listen on; 127.0.0.1 is this machine alone
+    #[arg(long, default_value = "127.0.0.1")]
+    host: String,
+    /// The port; 0 takes a free one
+    #[arg(long, default_value = "8000")]
+    port: u16,
+    /// Most requests that share a pass; batches of 1, 2, 4, ... up to it are compiled at the start
+    #[arg(long, value_name = "N", default_value = "64", value_parser = batch)]
+    max_batch: usize,
+    /// How long the first request of a pass waits for other robots', ms
+    #[arg(long, value_name = "T", default_value = "0.2", value_parser = milliseconds)]
+    batch_wait_ms: Duration,
+    /// Count replies later than this as misses (they are sent all the same), ms
+    #[arg(long, value_name = "T", value_parser = milliseconds)]
+    deadline_ms: Option<Duration>,
+    /// euler:N, midpoint:N, heun:N, rk4:N, rk4_38:N, bosh3:RTOL[:ATOL], dopri5:RTOL[:ATOL] or tsit5:RTOL[:ATOL]
+    #[arg(long, default_value = "euler:10")]
+    solver: Solver,
+    /// The moving average of the weights, or the weights themselves
+    #[arg(long, value_enum, default_value = "ema")]
+    weights: WeightsArg,
+    /// Seed of the noise: with the number of the connection and of the request it names every chunk's noise
+    #[arg(long, value_name = "S", default_value = "0")]
+    seed: u64,
+    /// Environment variable that holds the key that clients must show
+    #[arg(long, value_name = "VAR", conflicts_with = "key_file")]
+    key_env: Option<String>,
+    /// File that holds the key that clients must show
+    #[arg(long, value_name = "FILE")]
+    key_file: Option<PathBuf>,
+    /// Most robots connected at once
+    #[arg(long, value_name = "N", default_value = "256", value_parser = batch)]
+    max_connections: usize,
+    /// Longest message that is taken, MB
+    #[arg(long, value_name = "MB", default_value = "1", value_parser = megabytes)]
+    max_message_mb: usize,
+    /// Close a connection after so long without a sign of life, s
+    #[arg(long, value_name = "S", default_value = "120", value_parser = seconds)]
+    idle_timeout_s: Duration,
+}
+
+fn batch(text: &str) -> Result<usize, String> {
+    number_in(text, 1, 1 << 16)
+}
+
+fn megabytes(text: &str) -> Result<usize, String> {
+    number_in(text, 1, 1024)
+}
+
+fn milliseconds(text: &str) -> Result<Duration, String> {
+    match text.trim().parse::<f64>() {
+        Ok(ms) if (0.0..=60_000.0).contains(&ms) => Ok(Duration::from_secs_f64(1e-3 * ms)),
+        _ => Err("needed a number of milliseconds from 0 to 60000".into()),
+    }
+}
+
+fn seconds(text: &str) -> Result<Duration, String> {
+    match text.trim().parse::<f64>() {
+        Ok(s) if (0.1..=86_400.0).contains(&s) => Ok(Duration::from_secs_f64(s)),
+        _ => Err("needed a number of seconds from 0.1 to 86400".into()),
+    }
+}
+
+impl Run for Serve {
+    fn run(self, cx: &Context) -> anyhow::Result<()> {
+        let key = self.key()?;
+        let policy = Policy::load(&self.policy)?;
+        let interrupt = Interrupt::catch()?;
+        let device = cx.open()?;
+        if key.is_none() && !self.loopback() {
+            note_line(&format!(
+                "warning: {} is not this machine alone, and there is no key: anybody who reaches the port can use the \
+                 policy (see --key-env)",
+                self.host
+            ));
+        }
+        let name = self.policy.file_stem().unwrap_or(self.policy.as_os_str()).to_string_lossy().into_owned();
+        let config = ServeConfig {
+            host: self.host.clone(),
+            port: self.port,
+            name,
+            sampler: SamplerOptions {
+                solver: self.solver,
+                weights: self.weights.into(),
+                ..SamplerOptions::default()
+            },
+            max_batch: self.max_batch,
+            batch_wait: self.batch_wait_ms,
+            deadline: self.deadline_ms,
+            seed: self.seed,
+            key,
+            limits: Limits {
+                message: self.max_message_mb << 20,
+                connections: self.max_connections,
+                idle: self.idle_timeout_s,
+                ..Limits::default()
+            },
+        };
+        let server = Server::start(policy, &device, config)?;
+        let (policy, url) = (self.policy.display(), server.url());
+        print(&format!("serving {policy} on {url} ({}, batches up to {})\n", self.solver, self.max_batch))?;
+        while !interrupt.pressed() && server.healthy() {
+            std::thread::sleep(LOOK);
+        }
+        let lost = !server.healthy();
+        server.shutdown()?;
+        if lost {
+            bail!("the device is lost: start again");
+        }
+        note_line("stopped");
+        Ok(())
+    }
+}
+
+impl Serve {
+    fn key(&self) -> anyhow::Result<Option<Key>> {
+        let (text, origin) = match (&self.key_env, &self.key_file) {
+            (Some(name), _) => match std::env::var(name) {
+                Ok(text) => (text, format!("--key-env {name}")),
+                Err(error) => return Err(Usage(format!("--key-env {name}: {error}")).into()),
+            },
+            (None, Some(path)) => {
+                let origin = format!("--key-file {}", path.display());
+                (std::fs::read_to_string(path).context(origin.clone())?, origin)
+            }
+            (None, None) => return Ok(None),
+        };
+        Ok(Some(Key::new(&text).context(origin)?))
+    }
+
+    /// Whether all addresses of the host are this machine's own. A name that has none is told when listening fails.
+    fn loopback(&self) -> bool {
+        let addresses = (self.host.as_str(), self.port).to_socket_addrs();
+        addresses.is_ok_and(|mut addresses| addresses.all(|a| a.ip().is_loopback()))
+    }
+}

@@ -1,0 +1,118 @@
+//! The best of several candidates: all are sampled in one pass, and a score decides.
+
+use super::sampler::expect;
+use super::{Likelihood, Noise, Policy, PolicyError, Result, Sampler, SamplerOptions};
+use crate::device::Device;
+
+/// What was chosen for an observation.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Choice {
+    /// Which candidate, from 0.
+    pub candidate: usize,
+    /// Its score.
+    pub score: f64,
+}
+
+/// A policy compiled to sample several candidates for each observation and keep one.
+pub struct BestOf {
+    sampler: Sampler,
+    candidates: Vec<f32>,
+}
+
+impl Policy {
+    /// Compiles `candidates` chunks for each of `observations` observations.
+    pub fn best_of(
+        &self,
+        device: &Device,
+        observations: usize,
+        candidates: usize,
+        options: &SamplerOptions,
+    ) -> Result<BestOf> {
+        let sampler = self.sampler(device, observations, candidates, options)?;
+        let values = sampler.batch().rows() * self.spec.chunk();
+        Ok(BestOf { sampler, candidates: vec![0.0; values] })
+    }
+}
+
+impl BestOf {
+    /// Keeps for each observation the candidate that `score` likes most: it is given the number of the observation and a
+    /// candidate [horizon, action_dim] in physical units. Of equals the first is kept; a NaN is never chosen. The chunks kept
+    /// are [observations, horizon, action_dim].
+    ///
+    /// # Errors
+    /// As [`Sampler::sample`]; [`PolicyError::NonFinite`] if all scores of an observation are NaN.
+    pub fn by_score(
+        &mut self,
+        obs: &[f32],
+        noise: Noise<'_>,
+        mut score: impl FnMut(usize, &[f32]) -> f64,
+        chunks: &mut [f32],
+    ) -> Result<Vec<Choice>> {
+        self.sample(obs, noise, chunks)?;
+        let (chunk, samples) = (self.sampler.spec().chunk(), self.sampler.batch().samples);
+        let scores: Vec<f64> = self
+            .candidates
+            .chunks_exact(chunk)
+            .enumerate()
+            .map(|(row, candidate)| score(row / samples, candidate))
+            .collect();
+        self.keep(&scores, chunks)
+    }
+
+    /// Keeps for each observation the candidate that the policy itself finds most likely ([`Policy::likelihood`]).
+    ///
+    /// # Errors
+    /// As [`Sampler::sample`] and [`Policy::log_prob`].
+    pub fn by_log_prob(
+        &mut self,
+        obs: &[f32],
+        noise: Noise<'_>,
+        likelihood: &mut Likelihood,
+        chunks: &mut [f32],
+    ) -> Result<Vec<Choice>> {
+        self.sample(obs, noise, chunks)?;
+        let scores = likelihood.log_prob(obs, &self.candidates)?;
+        self.keep(&scores, chunks)
+    }
+
+    /// All candidates of the last call, [observations, candidates, horizon, action_dim].
+    pub fn candidates(&self) -> &[f32] {
+        &self.candidates
+    }
+
+    /// The sampler of the candidates.
+    pub fn sampler(&self) -> &Sampler {
+        &self.sampler
+    }
+
+    fn sample(&mut self, obs: &[f32], noise: Noise<'_>, chunks: &[f32]) -> Result<()> {
+        let needed = self.sampler.batch().requests * self.sampler.spec().chunk();
+        expect("chunks", chunks.len(), needed)?;
+        self.sampler.sample(obs, noise, &mut self.candidates)
+    }
+
+    fn keep(&self, scores: &[f64], chunks: &mut [f32]) -> Result<Vec<Choice>> {
+        let (chunk, samples) = (self.sampler.spec().chunk(), self.sampler.batch().samples);
+        let mut out = Vec::with_capacity(self.sampler.batch().requests);
+        for (element, (scores, to)) in
+            scores.chunks_exact(samples).zip(chunks.chunks_exact_mut(chunk)).enumerate()
+        {
+            let mut best: Option<Choice> = None;
+            for (candidate, &score) in scores.iter().enumerate() {
+                if !score.is_nan() && best.is_none_or(|b| score > b.score) {
+                    best = Some(Choice { candidate, score });
+                }
+            }
+            let Some(best) = best else {
+                return Err(PolicyError::NonFinite {
+                    what: "every score of an observation",
+                    value: f32::NAN,
+                    element,
+                });
+            };
+            to.copy_from_slice(&self.candidates[(element * samples + best.candidate) * chunk..][..chunk]);
+            out.push(best);
+        }
+        Ok(out)
+    }
+}

@@ -1,0 +1,285 @@
+//! One thread owns the device. Requests that wait for it together share one pass.
+
+use super::error::{RequestError, ServeError};
+use super::metrics::Metrics;
+use crate::device::Device;
+use crate::flow::FlowError;
+use crate::graph::GraphError;
+use crate::policy::{Noise, NoiseKey, Policy, PolicyError, Sampler, SamplerOptions};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+use tokio::sync::oneshot;
+
+/// A request on its way to the device.
+pub(super) struct Job {
+    /// [history, obs_dim].
+    pub obs: Vec<f32>,
+    pub noise: NoiseKey,
+    pub arrived: Instant,
+    pub reply: oneshot::Sender<Result<Chunk, RequestError>>,
+}
+
+/// What the device gave.
+#[derive(Debug)]
+pub(super) struct Chunk {
+    /// [horizon, action_dim].
+    pub actions: Vec<f32>,
+    /// From arrival until the pass began.
+    pub queued: Duration,
+    /// The pass.
+    pub infer: Duration,
+    /// Requests in it.
+    pub batch: usize,
+}
+
+enum Message {
+    Job(Job),
+    Stop,
+}
+
+/// How requests are gathered.
+#[derive(Clone, Debug)]
+pub(super) struct BatchOptions {
+    pub sampler: SamplerOptions,
+    pub max_batch: usize,
+    pub wait: Duration,
+}
+
+/// The way to the thread that owns the device.
+pub(super) struct Batcher {
+    jobs: Sender<Message>,
+    healthy: Arc<AtomicBool>,
+    metrics: Arc<Metrics>,
+}
+
+impl Batcher {
+    /// Starts the thread, which compiles every batch size and runs it once before this returns.
+    pub fn start(
+        policy: Policy,
+        device: Device,
+        options: BatchOptions,
+        metrics: Arc<Metrics>,
+    ) -> Result<(Batcher, JoinHandle<()>), ServeError> {
+        let (jobs, inbox) = channel();
+        let (ready, is_ready) = channel();
+        let healthy = Arc::new(AtomicBool::new(true));
+        let (health, counts) = (healthy.clone(), metrics.clone());
+        let thread = std::thread::Builder::new().name("advect-batcher".into()).spawn(move || {
+            let engine = match Engine::compile(&policy, &device, &options) {
+                Ok(engine) => engine,
+                Err(error) => return drop(ready.send(Err(error))),
+            };
+            drop(policy);
+            if ready.send(Ok(())).is_ok() {
+                Loop { engine, options, metrics: counts, healthy: health }.run(&inbox);
+            }
+        })?;
+        match is_ready.recv() {
+            Ok(Ok(())) => Ok((Batcher { jobs, healthy, metrics }, thread)),
+            Ok(Err(error)) => Err(error),
+            Err(_) => Err(ServeError::Panicked("batcher")),
+        }
+    }
+
+    /// Hands a request over. What comes of it goes to the job's `reply`, which is dropped if the thread has ended.
+    pub fn send(&self, job: Job) {
+        self.metrics.queue.fetch_add(1, Ordering::Relaxed);
+        if self.jobs.send(Message::Job(job)).is_err() {
+            self.metrics.queue.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether the device still works.
+    pub fn healthy(&self) -> bool {
+        self.healthy.load(Ordering::Relaxed)
+    }
+
+    /// Ends the thread after the requests that were handed over before.
+    pub fn stop(&self) {
+        // An ended thread needs no word.
+        let _ = self.jobs.send(Message::Stop);
+    }
+}
+
+/// Compiled samplers of rising batch sizes.
+struct Engine {
+    samplers: Vec<(usize, Sampler)>,
+    obs: Vec<f32>,
+    noise: Vec<NoiseKey>,
+    actions: Vec<f32>,
+}
+
+/// 1, 2, 4, ... and `most`.
+fn sizes(most: usize) -> Vec<usize> {
+    let mut sizes: Vec<usize> =
+        std::iter::successors(Some(1), |n| Some(2 * n)).take_while(|n| *n < most).collect();
+    sizes.push(most.max(1));
+    sizes
+}
+
+impl Engine {
+    fn compile(policy: &Policy, device: &Device, options: &BatchOptions) -> Result<Engine, ServeError> {
+        let mut engine =
+            Engine { samplers: Vec::new(), obs: Vec::new(), noise: Vec::new(), actions: Vec::new() };
+        // An observation of the demonstrations' middle: what it is does not matter, but it must be a likely one.
+        let obs = policy.spec.obs_normalizer.offset.repeat(policy.spec.history);
+        for batch in sizes(options.max_batch) {
+            let failed = |source: PolicyError| ServeError::Compile { batch, source };
+            let sampler = policy.sampler(device, batch, 1, &options.sampler).map_err(failed)?;
+            engine.samplers.push((batch, sampler));
+            let rows = vec![(&obs[..], NoiseKey { seed: 0, request: 0 }); batch];
+            engine.sample(&rows).map_err(failed)?;
+        }
+        Ok(engine)
+    }
+
+    /// Chunks [rows, horizon, action_dim] of at most as many rows as the largest batch.
+    fn sample(&mut self, rows: &[(&[f32], NoiseKey)]) -> Result<&[f32], PolicyError> {
+        let n = rows.len();
+        let at = self.samplers.partition_point(|(size, _)| *size < n).min(self.samplers.len() - 1);
+        let (size, sampler) = &mut self.samplers[at];
+        let chunk = sampler.spec().chunk();
+        self.obs.clear();
+        self.noise.clear();
+        // What the batch has beyond the requests repeats the last one, and nobody reads it.
+        for (obs, key) in rows.iter().chain(std::iter::repeat_n(&rows[n - 1], *size - n)) {
+            self.obs.extend_from_slice(obs);
+            self.noise.push(*key);
+        }
+        self.actions.resize(*size * chunk, 0.0);
+        sampler.sample(&self.obs, Noise::PerObservation(&self.noise), &mut self.actions)?;
+        Ok(&self.actions[..n * chunk])
+    }
+}
+
+struct Loop {
+    engine: Engine,
+    options: BatchOptions,
+    metrics: Arc<Metrics>,
+    healthy: Arc<AtomicBool>,
+}
+
+impl Loop {
+    fn run(mut self, inbox: &Receiver<Message>) {
+        let mut jobs = Vec::with_capacity(self.options.max_batch);
+        loop {
+            match inbox.recv() {
+                Ok(Message::Job(job)) => jobs.push(job),
+                Ok(Message::Stop) | Err(_) => return,
+            }
+            let stop = self.gather(inbox, &mut jobs);
+            self.metrics.queue.fetch_sub(jobs.len(), Ordering::Relaxed);
+            // Whoever hung up meanwhile needs no actions.
+            jobs.retain(|job| !job.reply.is_closed());
+            if !jobs.is_empty() {
+                self.answer(&mut jobs);
+            }
+            if stop {
+                return;
+            }
+        }
+    }
+
+    /// Adds what waits already, and what comes within the wait, unless no other robot is there to wait for.
+    fn gather(&self, inbox: &Receiver<Message>, jobs: &mut Vec<Job>) -> bool {
+        let until = Instant::now() + self.options.wait;
+        while jobs.len() < self.options.max_batch {
+            let message = match inbox.try_recv() {
+                Ok(message) => message,
+                // Each connection has one request under way at most.
+                Err(_) if jobs.len() >= self.metrics.connections() => return false,
+                Err(_) => match inbox.recv_timeout(until.saturating_duration_since(Instant::now())) {
+                    Ok(message) => message,
+                    Err(RecvTimeoutError::Timeout) => return false,
+                    Err(RecvTimeoutError::Disconnected) => return true,
+                },
+            };
+            match message {
+                Message::Job(job) => jobs.push(job),
+                Message::Stop => return true,
+            }
+        }
+        false
+    }
+
+    /// Answers all jobs. Where a batch fails, each of its requests is tried alone, so that one robot's observation cannot take
+    /// the actions from another.
+    fn answer(&mut self, jobs: &mut Vec<Job>) {
+        let batch = jobs.len();
+        let began = Instant::now();
+        let result = self.sample(jobs);
+        let infer = began.elapsed();
+        self.metrics.batch(batch, infer);
+        match result {
+            Ok(chunks) => {
+                for (job, actions) in jobs.drain(..).zip(chunks) {
+                    let queued = began.saturating_duration_since(job.arrived);
+                    // An error means that the client has gone.
+                    let _ = job.reply.send(Ok(Chunk { actions, queued, infer, batch }));
+                }
+            }
+            Err(error) if batch == 1 || error == RequestError::Stopped => {
+                for job in jobs.drain(..) {
+                    let _ = job.reply.send(Err(error.clone()));
+                }
+            }
+            Err(error) => {
+                tracing::warn!("a batch of {batch} failed, its requests are tried one by one: {error}");
+                for job in std::mem::take(jobs) {
+                    self.answer(&mut vec![job]);
+                }
+            }
+        }
+    }
+
+    fn sample(&mut self, jobs: &[Job]) -> Result<Vec<Vec<f32>>, RequestError> {
+        let rows: Vec<(&[f32], NoiseKey)> = jobs.iter().map(|job| (&job.obs[..], job.noise)).collect();
+        let engine = &mut self.engine;
+        // A panic of one pass leaves only buffers behind that the next one overwrites.
+        let run = catch_unwind(AssertUnwindSafe(|| {
+            let n = rows.len();
+            engine.sample(&rows).map(|all| all.chunks_exact(all.len() / n).map(<[f32]>::to_vec).collect())
+        }));
+        match run {
+            Ok(Ok(chunks)) => Ok(chunks),
+            Ok(Err(error)) if device_lost(&error) => {
+                tracing::error!("the device is lost: {error}");
+                self.healthy.store(false, Ordering::Relaxed);
+                Err(RequestError::Stopped)
+            }
+            Ok(Err(error)) => Err(RequestError::Inference(error.to_string())),
+            Err(_) => {
+                tracing::error!("a pass ended by a panic");
+                Err(RequestError::Inference("an internal error".into()))
+            }
+        }
+    }
+}
+
+/// Whether no later request can succeed on this device.
+fn device_lost(error: &PolicyError) -> bool {
+    match error {
+        PolicyError::Device(e)
+        | PolicyError::Graph(GraphError::Device(e))
+        | PolicyError::Flow(FlowError::Graph(GraphError::Device(e))) => e.is_lost(),
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_double_up_to_the_largest() {
+        assert_eq!(sizes(1), [1]);
+        assert_eq!(sizes(2), [1, 2]);
+        assert_eq!(sizes(6), [1, 2, 4, 6]);
+        assert_eq!(sizes(8), [1, 2, 4, 8]);
+        assert_eq!(sizes(0), [1]);
+    }
+}
