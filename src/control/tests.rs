@@ -196,12 +196,17 @@ fn real_time_chunking_hears_what_is_left_and_how_late_it_will_be() {
     let mut controller = Controller::new(mock, &spec).unwrap().with_delay(2);
     run(&mut controller, 0..16);
     let asked = asked.lock().unwrap();
-    assert_eq!(asked[0].previous, None, "nothing runs yet");
-    // At step 6 four actions of the first chunk (104 to 107) are left; the first chunk was two calls late.
-    let (chunk, delay, left) = asked[1].previous.clone().unwrap();
-    assert_eq!((&chunk[..4], delay, left), (&[104.0, 105.0, 106.0, 107.0][..], vec![2], vec![4]));
+    assert_eq!(
+        asked[0].previous.clone().unwrap().2,
+        [HORIZON],
+        "the second warm-up, continuing the first's chunk"
+    );
+    assert_eq!(asked[1].previous, None, "nothing runs yet");
+    // At step 6 four actions of that chunk (204 to 207) are left; it was two calls late.
     let (chunk, delay, left) = asked[2].previous.clone().unwrap();
-    assert_eq!((&chunk[..4], delay, left), (&[210.0, 211.0, 212.0, 213.0][..], vec![2], vec![4]));
+    assert_eq!((&chunk[..4], delay, left), (&[204.0, 205.0, 206.0, 207.0][..], vec![2], vec![4]));
+    let (chunk, delay, left) = asked[3].previous.clone().unwrap();
+    assert_eq!((&chunk[..4], delay, left), (&[310.0, 311.0, 312.0, 313.0][..], vec![2], vec![4]));
 }
 
 #[test]
