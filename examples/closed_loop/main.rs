@@ -44,7 +44,7 @@ struct Options {
     #[arg(long, default_value_t = 400)]
     demonstrations: usize,
     /// Training steps
-    #[arg(long, default_value_t = 4000)]
+    #[arg(long, default_value_t = 10_000)]
     steps: u64,
     /// Seed of demonstrations, training, starts and noise
     #[arg(long, default_value_t = 0)]
@@ -171,10 +171,12 @@ fn train(
     }
     .in_steps(options.steps);
     let mut trainer = Trainer::new(device, demonstrations, &config)?;
-    let progress = trainer.advance(config.steps)?;
+    while trainer.step() < config.steps {
+        trainer.advance((config.steps - trainer.step()).min(Trainer::MOST_STEPS))?;
+    }
     let held_out = trainer.validate()?.unwrap_or(f64::NAN);
     let what = if config.prefix.is_some() { "continuing a prefix" } else { "whole chunks" };
-    eprintln!("trained {} steps, {what}: loss {:.3}, held out {held_out:.3}", progress.step, progress.loss);
+    eprintln!("trained {} steps, {what}: held-out loss {held_out:.3}", trainer.step());
     Ok(trainer.policy()?)
 }
 
@@ -186,13 +188,13 @@ fn print_table(scores: &[Score]) {
     println!("{:<26} {:>5} {:>8} {:>8} {:>14} {:>12}", "", "steps", "", "", "RMS m/s^3", "RMS m/s^3");
     for s in scores {
         println!(
-            "{:<26} {:>5} {:>6.0} % {:>6.0} % {:>14.1} {:>12.1}",
+            "{:<26} {:>5} {:>6.0} % {:>6.0} % {:>14.1} {:>12}",
             s.controller,
             s.delay,
             1e2 * s.success,
             1e2 * s.touched,
             s.boundary_jerk,
-            s.inner_jerk
+            s.inner_jerk.map_or("-".into(), |jerk| format!("{jerk:.1}"))
         );
     }
 }

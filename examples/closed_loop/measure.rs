@@ -63,8 +63,8 @@ pub struct Score {
     pub touched: f64,
     /// Root mean square jerk of the commands where one chunk takes over from another, m/s^3.
     pub boundary_jerk: f64,
-    /// The same within chunks.
-    pub inner_jerk: f64,
+    /// The same within chunks; none where every step is a new chunk's.
+    pub inner_jerk: Option<f64>,
 }
 
 impl Score {
@@ -75,7 +75,7 @@ impl Score {
         let rms = |which: usize| {
             let squares: Vec<f64> =
                 courses.iter().flat_map(|c| std::mem::take(&mut c.squares()[which])).collect();
-            (squares.iter().sum::<f64>() / squares.len().max(1) as f64).sqrt()
+            (!squares.is_empty()).then(|| (squares.iter().sum::<f64>() / squares.len() as f64).sqrt())
         };
         Score {
             controller,
@@ -83,7 +83,7 @@ impl Score {
             runs: courses.len(),
             success: part(|c| c.success),
             touched: part(|c| c.touched),
-            boundary_jerk: rms(0),
+            boundary_jerk: rms(0).unwrap_or(f64::NAN),
             inner_jerk: rms(1),
         }
     }
