@@ -47,7 +47,7 @@ pub fn demonstrations(count: usize, seed: u64) -> anyhow::Result<Episodes> {
         let [a, b, c, d, side, room, pace, _] = uniforms::<8>(seed, 0, episode);
         let layout = Layout::from([a, b, c, d]);
         let side = if side < 0.5 { -1.0 } else { 1.0 };
-        let way = Way { layout, clearance: side * (POST + ROBOT + 0.045 + 0.03 * room) };
+        let way = Way { layout, clearance: side * (POST + ROBOT + 0.065 + 0.03 * room) };
         let pace = SPEED * (0.9 + 0.2 * pace) / RATE;
         let mut world = World::new(layout);
         let (mut y, mut steps, mut rest) = (layout.start[1], 0, 0);

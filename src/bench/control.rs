@@ -1,7 +1,7 @@
 //! The control loop, measured: how long `act` takes at a real control rate, and how long a chunk.
 
 use super::{BenchError, Budget, OBS_DIM, Times, Workload, demonstrations, run_config};
-use crate::control::{Action, Actor, ControlSpec, Controller, Counts, Hold, Mode};
+use crate::control::{Actor, ControlSpec, Controller, Counts, Hold, Mode};
 use crate::device::Device;
 use crate::flow::Solver;
 use crate::kernel::philox;
@@ -95,20 +95,18 @@ pub fn control(
 
     let (timed, ms) = source()?;
     let mut controller = Controller::new(timed, &spec)?;
-    let act = paced(ticks, |obs, now| Ok(drop_action(controller.act(obs, now)?)), &mut |f| go_on(0.5 * f))?;
+    let act = paced(ticks, |obs, now| Ok(controller.act(obs, now).map(drop)?), &mut |f| go_on(0.5 * f))?;
     let mut rows = vec![row("in the loop", act, &ms, controller.counts())];
 
     let (timed, ms) = source()?;
     let mut actor = Actor::start(timed, &spec)?;
-    let act = paced(ticks, |obs, now| Ok(drop_action(actor.act(obs, now)?)), &mut |f| go_on(0.5 + 0.5 * f))?;
+    let act = paced(ticks, |obs, now| Ok(actor.act(obs, now).map(drop)?), &mut |f| go_on(0.5 + 0.5 * f))?;
     if let Some(fault) = actor.take_fault() {
         return Err(fault.into());
     }
     rows.push(row("own thread", act, &ms, actor.stop()));
     Ok(rows)
 }
-
-fn drop_action(_: Action<'_>) {}
 
 /// Times of `act`, called at [`RATE_HZ`] with observations that change.
 fn paced(

@@ -19,7 +19,7 @@ pub struct Actor {
     pilot: Pilot,
     worker: Worker,
     /// None while it is with the thread.
-    job: Option<Job>,
+    job: Option<Box<Job>>,
     deadline: Duration,
     ended: bool,
 }

@@ -16,8 +16,8 @@ pub struct Controller {
     source: Box<dyn ChunkSource>,
     pilot: Pilot,
     /// None while its chunk is held back.
-    job: Option<Job>,
-    held_back: Option<Job>,
+    job: Option<Box<Job>>,
+    held_back: Option<Box<Job>>,
     late: u64,
 }
 

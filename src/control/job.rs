@@ -33,8 +33,8 @@ pub(super) struct Job {
 }
 
 impl Job {
-    pub(super) fn new(policy: &PolicySpec, robots: usize) -> Job {
-        Job {
+    pub(super) fn new(policy: &PolicySpec, robots: usize) -> Box<Job> {
+        Box::new(Job {
             obs: vec![0.0; robots * policy.request()],
             noise: vec![NoiseKey { seed: 0, request: 0 }; robots],
             continues: false,
@@ -47,7 +47,7 @@ impl Job {
             epoch: vec![0; robots],
             tick: 0,
             seen_at: Duration::ZERO,
-        }
+        })
     }
 
     /// Samples the chunks.

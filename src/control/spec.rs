@@ -137,7 +137,7 @@ impl ControlSpec {
             return setting("max_age_s", age.to_string(), "a positive number of seconds".into());
         }
         if let Mode::Ensemble { decay } = self.mode
-            && !(decay.abs() <= 10.0)
+            && !(-10.0..=10.0).contains(&decay)
         {
             return setting("the ensemble's decay", decay.to_string(), "-10 to 10".into());
         }

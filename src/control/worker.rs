@@ -11,7 +11,7 @@ use std::time::Duration;
 
 /// A job that came back.
 pub(super) struct Done {
-    pub job: Job,
+    pub job: Box<Job>,
     pub result: Result<()>,
 }
 
@@ -25,7 +25,7 @@ pub(super) enum Heard {
 
 pub(super) struct Worker {
     /// None once it shall stop.
-    jobs: Option<SyncSender<Job>>,
+    jobs: Option<SyncSender<Box<Job>>>,
     done: Receiver<Done>,
     thread: Option<JoinHandle<()>>,
 }
@@ -33,7 +33,7 @@ pub(super) struct Worker {
 impl Worker {
     /// Starts the thread. One job is under way at most, so neither side ever waits to send.
     pub(super) fn start(mut source: Box<dyn ChunkSource>) -> Result<Worker> {
-        let (jobs, inbox) = sync_channel::<Job>(1);
+        let (jobs, inbox) = sync_channel::<Box<Job>>(1);
         let (outbox, done) = sync_channel::<Done>(1);
         let body = move || {
             while let Ok(mut job) = inbox.recv() {
@@ -53,7 +53,7 @@ impl Worker {
     }
 
     /// Hands a job over; gives it back if the thread has ended.
-    pub(super) fn send(&self, job: Job) -> std::result::Result<(), Job> {
+    pub(super) fn send(&self, job: Box<Job>) -> std::result::Result<(), Box<Job>> {
         match &self.jobs {
             Some(jobs) => jobs.try_send(job).map_err(|error| match error {
                 std::sync::mpsc::TrySendError::Full(job)

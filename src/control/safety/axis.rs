@@ -95,7 +95,8 @@ impl Axis {
             if !(m.x >= low && m.x <= high && m.v.abs() <= velocity) {
                 return false;
             }
-            if m.v == 0.0 && m.a == 0.0 || self.jerk == f64::INFINITY && m.v == 0.0 {
+            // Without a jerk limit the acceleration ends at once.
+            if m.v == 0.0 && (m.a == 0.0 || self.jerk == f64::INFINITY) {
                 return true;
             }
             m = m.after(self.stop(m));
