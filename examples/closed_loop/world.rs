@@ -86,10 +86,6 @@ impl World {
         [at.x, at.y]
     }
 
-    pub fn layout(&self) -> Layout {
-        self.layout
-    }
-
     /// What the policy sees.
     pub fn observe(&self) -> [f32; OBS_DIM] {
         let [x, y] = self.position();
