@@ -5,7 +5,7 @@
 //! long that four steps go by before a chunk is there, plain switching jumps from one way to the other, into the post if
 //! need be; real-time chunking makes each new chunk continue the one that is being executed.
 //!
-//! Run: `cargo run --release --example closed_loop` (about a minute on two cores); `-- --help` for its options.
+//! Run: `cargo run --release --example closed_loop` (about a minute on two idle cores); `-- --help` for its options.
 
 mod expert;
 mod figure;

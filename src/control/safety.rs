@@ -2,7 +2,7 @@
 //!
 //! For each dimension of each robot the gate knows how the actions sent so far move: position x, velocity v = x - x',
 //! acceleration a = v - v', each per control step, from the sent actions themselves. It sends only actions from which the
-//! motion can still be brought to rest within all the limits ([`Axis`]), so limits never come into conflict: from any
+//! motion can still be brought to rest within all the limits (`axis.rs`), so limits never come into conflict: from any
 //! state that the gate can be in there is a next action that respects every one of them, and the gate knows it. That
 //! action, the first of the shortest stop, is also what a hold sends.
 //!
