@@ -60,7 +60,13 @@ pub enum BenchError {
     Policy(#[from] PolicyError),
     /// The control loop failed.
     #[error(transparent)]
-    Control(#[from] ControlError),
+    Control(Box<ControlError>),
+}
+
+impl From<ControlError> for BenchError {
+    fn from(error: ControlError) -> Self {
+        BenchError::Control(Box::new(error))
+    }
 }
 
 impl From<crate::graph::GraphError> for BenchError {
