@@ -78,7 +78,7 @@ pub enum PolicyError {
     },
     /// The observation's named inputs do not add up.
     #[error(transparent)]
-    Inputs(#[from] DataError),
+    Inputs(Box<DataError>),
     /// The policy's objective has not what is asked for.
     #[error("{what} needs a policy with a flow, and this one was trained by {objective}")]
     Objective {
@@ -119,6 +119,12 @@ pub enum PolicyError {
     /// The file cannot be written.
     #[error(transparent)]
     Write(#[from] WriteError),
+}
+
+impl From<DataError> for PolicyError {
+    fn from(error: DataError) -> PolicyError {
+        PolicyError::Inputs(Box::new(error))
+    }
 }
 
 /// Result of the policy floor.
