@@ -107,7 +107,7 @@ fn usage_errors_are_one_line() {
     for solver in ["", "euler", "euler:0", "euler:x", "runge:4", "dopri5:0"] {
         fails(&["bench", "--solver", solver], 2, &["--solver", "needed euler:N"]);
     }
-    fails(&["bench", "--workload", "resnet"], 2, &["resnet", "mlp256 or mlp512 or transformer"]);
+    fails(&["bench", "--workload", "resnet"], 2, &["resnet", "mlp256 or mlp512 or unet1d or transformer"]);
     for seconds in ["0", "-1", "nan", "soon"] {
         fails(&["bench", &format!("--seconds={seconds}")], 2, &["--seconds", "needed a number of seconds"]);
     }

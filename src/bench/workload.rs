@@ -108,8 +108,8 @@ impl Workload {
         Ok(ParamStore::init(&self.graph()?.2, seed))
     }
 
-    /// All matrix products of evaluating one chunk, none of them staged.
-    fn products(self) -> Result<f64> {
+    /// Nominal operations of evaluating one chunk: its products as the network is written, nothing computed ahead.
+    pub fn operations(self) -> Result<f64> {
         let (graph, v, _) = self.graph()?;
         let layout = ParamLayout::of(&graph);
         let mut program = Program::new(Target::CPU);
@@ -123,19 +123,6 @@ impl Workload {
         let outputs = [(v, (out, View::dense(0, STATE_DIM)))];
         lower(&mut program, &graph, (&layout, params), &[("a", a), ("t", t), ("z", z)], &outputs)?;
         Ok(program.finish()?.flops)
-    }
-
-    /// Nominal operations of evaluating one chunk: its products as the network is written, nothing computed ahead.
-    pub fn operations(self) -> Result<f64> {
-        let NetworkSpec::Transformer(t) = self.network() else {
-            return self.products();
-        };
-        // Time, observation and adaptive norms are once per chunk, the rest once per token.
-        let store = self.parameters(0)?;
-        let once = |name: &str| ["time_mlp", "observation", "adaLN"].iter().any(|n| name.contains(n));
-        let matrices = store.layout.iter().filter(|p| p.shape.dims().len() >= 2);
-        let products: usize = matrices.map(|p| p.shape.len() * if once(&p.name) { 1 } else { HORIZON }).sum();
-        Ok(2.0 * (products + t.layers * 2 * HORIZON * HORIZON * t.width) as f64)
     }
 
     /// Nominal operations of sampling `batch` chunks; none for adaptive solvers.
@@ -216,6 +203,6 @@ mod tests {
             assert_eq!(workload.name().parse::<Workload>().unwrap(), *workload);
         }
         let error = "mlp".parse::<Workload>().unwrap_err().to_string();
-        assert!(error.contains("mlp256 or mlp512 or transformer"), "{error}");
+        assert!(error.contains("mlp256 or mlp512 or unet1d or transformer"), "{error}");
     }
 }
