@@ -3,6 +3,7 @@
 use crate::toy::{apart, config, cpu, devices, episodes, keys, observations, policy};
 use advect::kernel::math::Activation;
 use advect::nn::mlp::Mlp;
+use advect::nn::unet1d::Unet1d;
 use advect::nn::{Conditioning, NetworkSpec, TimeInput};
 use advect::policy::{ChunkSource, Objective, Policy, PolicyError, PrefixSpec, Previous, SamplerOptions};
 use advect::train::{RunConfig, Trainer};
@@ -174,6 +175,16 @@ fn what_cannot_be_is_an_error() {
         let error = Trainer::new(&cpu(), &episodes(), &config).err().unwrap().to_string();
         assert!(error.contains(&format!("prefix.max_delay: found {max_delay}, needed 1 to 7")), "{error}");
     }
+    let network = NetworkSpec::Unet1d(Unet1d {
+        down_dims: vec![8, 16],
+        kernel_size: 3,
+        groups: 4,
+        time: TimeInput::Sinusoidal { dim: 8, scale: 99.0, max_period: 10_000.0 },
+        film_scale: true,
+    });
+    let config = RunConfig { network, ..with_prefix() };
+    let error = Trainer::new(&cpu(), &episodes(), &config).err().unwrap().to_string();
+    assert!(error.contains("a time for every action, which the network unet1d does not take"), "{error}");
     let cloning = RunConfig { objective: Objective::BehaviourCloning, ..with_prefix() };
     let error = Trainer::new(&cpu(), &episodes(), &cloning).err().unwrap().to_string();
     assert!(error.contains("a prefix needs a policy with a flow"), "{error}");
