@@ -1,6 +1,7 @@
-// norm: y[i, j] = xhat[i, j] * w[w_offset + j] + b[b_offset + j] (w and b only where flags has bits 1 and 2), with
+// norm: y[i, j] = xhat[i, j] * w[i, j] + b[i, j] (w and b only where flags has bits 1 and 2), with
 // kind 0 (layer): xhat = (x - mean) / sqrt(mean((x - mean)^2) + eps);  kind 1 (rms): xhat = x / sqrt(mean(x^2) + eps).
-// x is [rows, cols] through a view, y is [rows, cols] at y.offset, rows y.row_stride apart. Called by the graph op Norm.
+// x, w and b are [rows, cols] through broadcasting views (w and b: one row for all, or those of an adaptive norm), y is
+// [rows, cols] at y.offset, rows y.row_stride apart. Called by the graph op Norm.
 // thin: an invocation per row; narrow: eight rows per workgroup; wide: a workgroup per row.
 //! variants tile=thin,narrow,wide
 //! where thin: R=64 L=1
@@ -16,10 +17,12 @@ struct Params {
     kind: u32,
     flags: u32,
     eps: f32,
-    w_offset: u32,
-    b_offset: u32,
-    pad: u32,
+    pad0: u32,
+    pad1: u32,
+    pad2: u32,
     x: View,
+    w: View,
+    b: View,
     y: View,
 }
 
@@ -37,6 +40,8 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
     let cols = select(0u, p.cols, i < p.rows);
     let x_at = view_row(p.x, i);
     let y_at = view_row(p.y, i);
+    let w_at = view_row(p.w, i);
+    let b_at = view_row(p.b, i);
     let share = 1.0 / f32(p.cols);
     var mean = 0.0;
     if p.kind == 0u {
@@ -55,10 +60,10 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
     for (var j = lane; j < cols; j += $(L)u) {
         var out = (x[x_at + j * p.x.col_stride] - mean) * rstd;
         if (p.flags & 1u) != 0u {
-            out *= w[p.w_offset + j];
+            out *= w[w_at + j * p.w.col_stride];
         }
         if (p.flags & 2u) != 0u {
-            out += b[p.b_offset + j];
+            out += b[b_at + j * p.b.col_stride];
         }
         y[y_at + j] = out;
     }

@@ -74,6 +74,7 @@ fn help_has_examples() {
         &["selftest", "--help"],
         &["train", "--help"],
         &["sample", "--help"],
+        &["serve", "--help"],
     ] {
         let help = advect(args);
         assert_eq!(help.code, 0, "{}", help.args);
@@ -103,13 +104,33 @@ fn usage_errors_are_one_line() {
     for solver in ["", "euler", "euler:0", "euler:x", "runge:4", "dopri5:0"] {
         fails(&["bench", "--solver", solver], 2, &["--solver", "needed euler:N"]);
     }
-    fails(&["bench", "--workload", "resnet"], 2, &["resnet", "mlp256 or mlp512"]);
+    fails(&["bench", "--workload", "resnet"], 2, &["resnet", "mlp256 or mlp512 or transformer"]);
     for seconds in ["0", "-1", "nan", "soon"] {
         fails(&["bench", &format!("--seconds={seconds}")], 2, &["--seconds", "needed a number of seconds"]);
     }
     for threads in ["0", "two", "1000000"] {
         fails(&["bench", "--threads", threads], 2, &["--threads", "from 1 to 1024"]);
     }
+}
+
+#[test]
+fn a_server_that_cannot_start_says_why() {
+    fails(&["serve", "no-such.safetensors"], 1, &["no-such.safetensors"]);
+    for (option, value, needed) in [
+        ("--port", "70000", "--port"),
+        ("--max-batch", "0", "whole number from 1"),
+        ("--max-connections", "many", "whole number from 1"),
+        ("--max-message-mb", "0", "whole number from 1"),
+        ("--deadline-ms", "-1", "number of milliseconds"),
+        ("--batch-wait-ms", "nan", "number of milliseconds"),
+        ("--idle-timeout-s", "0", "number of seconds"),
+        ("--solver", "euler", "needed euler:N"),
+    ] {
+        fails(&["serve", "policy.safetensors", &format!("{option}={value}")], 2, &[option, needed]);
+    }
+    fails(&["serve", "p.safetensors", "--key-env", "ADVECT_NO_SUCH_KEY"], 2, &["ADVECT_NO_SUCH_KEY"]);
+    fails(&["serve", "p.safetensors", "--key-file", "no/such/key"], 1, &["no/such/key"]);
+    fails(&["serve", "p.safetensors", "--key-env", "A", "--key-file", "b"], 2, &["--key-file"]);
 }
 
 #[test]

@@ -6,6 +6,7 @@ use advect::device::{Device, DeviceChoice};
 use advect::kernel::math::Activation;
 use advect::nn::mlp::Mlp;
 use advect::nn::residual::Residual;
+use advect::nn::transformer::{Observation, Transformer};
 use advect::nn::{Conditioning, EncoderSpec, NetworkSpec, TimeInput};
 use advect::policy::{LogProbOptions, Noise, Objective, Policy, SamplerOptions, Weights};
 use advect::train::{
@@ -114,6 +115,29 @@ fn the_same_seed_is_the_same_run() {
         assert_eq!(validated, [false, true, false, true, true]);
         let (other, _) = trained(&device, &RunConfig { seed: 8, ..config() });
         assert_ne!(bits(&a.weights.values), bits(&other.weights.values));
+    }
+}
+
+/// The transformer starts with gates of zero, so that its blocks have to be opened first.
+#[test]
+fn a_transformer_learns() {
+    for observation in [Observation::Conditioning, Observation::CrossAttention] {
+        let network = NetworkSpec::Transformer(Transformer {
+            width: 32,
+            layers: 2,
+            heads: 2,
+            mlp_ratio: 2,
+            observation,
+            ..Transformer::default()
+        });
+        let mut config = RunConfig { steps: 300, log_every: 20, network, history: 2, ..config() };
+        config.optimizer.lr = 3e-3;
+        let (policy, lines) = trained(&Device::open(&DeviceChoice::Cpu).expect("a CPU"), &config);
+        let (first, last) = (lines[0].loss, lines[lines.len() - 1].loss);
+        println!("{observation:?}: loss {first} to {last}");
+        assert!(last < 0.4 * first, "{observation:?}: loss {first} to {last}");
+        let gate = policy.weights.get("transformer_blocks.1.adaLN_modulation.1.weight").expect("a weight");
+        assert!(gate.iter().any(|w| w.abs() > 1e-3), "{observation:?}: the gates open");
     }
 }
 

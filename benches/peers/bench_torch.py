@@ -15,10 +15,12 @@ from statistics import median
 
 import torch
 
-from flow import Ema, Mlp, cfm_loss, euler_sampler, matrix_parameters
+from flow import Ema, Mlp, cfm_loss, euler_sampler, operations
+from transformer import Transformer
 
 ACTION_DIM, OBS_DIM = 16 * 2, 20
-WIDTHS = {"mlp256": 256, "mlp512": 512}
+NETWORKS = {"mlp256": lambda: Mlp(ACTION_DIM, OBS_DIM, 256), "mlp512": lambda: Mlp(ACTION_DIM, OBS_DIM, 512),
+            "transformer": lambda: Transformer(16, 2, OBS_DIM)}
 MODES = ("eager", "compile", "cudagraph")
 TRAIN_BATCH, DATASET_PAIRS = 256, 65_536
 LEARNING_RATE, BETAS, WEIGHT_DECAY, CLIP, EMA_DECAY = 1e-4, (0.95, 0.999), 1e-6, 1.0, 0.999
@@ -110,19 +112,18 @@ def result(what, mode, batch, evals, flop, times):
 
 
 def measure(args, progress):
-    width = WIDTHS[args.workload]
     for mode in args.modes:
         for batch in args.batch:
             torch.compiler.reset()
-            network = Mlp(ACTION_DIM, OBS_DIM, width).to(args.device)
+            network = NETWORKS[args.workload]().to(args.device)
             times = timings(sampling(network, args.solver, batch, mode, args.device), args.device)
-            flop = 2 * matrix_parameters(network) * batch * args.solver
+            flop = operations(network) * batch * args.solver
             yield progress(result("sample", mode, batch, args.solver, flop, times))
         if args.train:
             torch.compiler.reset()
-            network = Mlp(ACTION_DIM, OBS_DIM, width).to(args.device)
+            network = NETWORKS[args.workload]().to(args.device)
             times = timings(training(network, mode, args.device), args.device)
-            flop = 3 * 2 * matrix_parameters(network) * TRAIN_BATCH
+            flop = 3 * operations(network) * TRAIN_BATCH
             yield progress(result("train", mode, TRAIN_BATCH, 1, flop, times))
 
 
@@ -162,7 +163,7 @@ def modes(text):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--workload", choices=WIDTHS, default="mlp256")
+    parser.add_argument("--workload", choices=NETWORKS, default="mlp256")
     parser.add_argument("--batch", type=batches, default="1,64,1024,16384")
     parser.add_argument("--solver", type=euler_steps, default="euler:10")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")

@@ -102,5 +102,10 @@ class Ema:
 
 
 def matrix_parameters(network):
-    """The parameters that take part in matrix products: nominal work is 2 x these per sample and evaluation."""
+    """The parameters that take part in matrix products."""
     return sum(p.numel() for p in network.parameters() if p.dim() == 2)
+
+
+def operations(network):
+    """Nominal operations of one evaluation of one sample: 2 x the matrices' parameters, unless the network says otherwise."""
+    return network.operations() if hasattr(network, "operations") else 2 * matrix_parameters(network)

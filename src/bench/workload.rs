@@ -5,6 +5,7 @@ use crate::flow::{Field, Solver};
 use crate::graph::{Graph, Result, Shape, Value};
 use crate::kernel::math::Activation;
 use crate::nn::mlp::Mlp;
+use crate::nn::transformer::Transformer;
 use crate::nn::{Builder, Conditioning, Inputs, NetworkSpec, ParamStore, TimeInput};
 use std::str::FromStr;
 
@@ -17,38 +18,45 @@ pub const STATE_DIM: usize = HORIZON * ACTION_DIM;
 /// Numbers in an observation.
 pub const OBS_DIM: usize = 20;
 
-/// A network to measure: a velocity MLP with three hidden layers, SiLU and a time embedding of 64, over
-/// [chunk 32; time 64; observation 20].
+/// A network to measure, with a time embedding of 64, over a chunk of 32 and an observation of 20. The MLPs have three
+/// hidden layers and SiLU over [chunk; time; observation].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Workload {
     /// Hidden layers of 256.
     Mlp256,
     /// Hidden layers of 512.
     Mlp512,
+    /// A diffusion transformer of width 512, six layers, eight heads over 16 action tokens, the observation by conditioning.
+    Transformer,
 }
 
 impl Workload {
     /// All of them: to add one, add it here and in `name` and `network`.
-    pub const ALL: &'static [Workload] = &[Workload::Mlp256, Workload::Mlp512];
+    pub const ALL: &'static [Workload] = &[Workload::Mlp256, Workload::Mlp512, Workload::Transformer];
 
     /// Its name on the command line.
     pub fn name(self) -> &'static str {
         match self {
             Workload::Mlp256 => "mlp256",
             Workload::Mlp512 => "mlp512",
+            Workload::Transformer => "transformer",
         }
     }
 
     /// Its network.
     pub fn network(self) -> NetworkSpec {
+        let time = TimeInput::Sinusoidal { dim: 64, scale: 99.0, max_period: 1e4 };
         let width = match self {
             Workload::Mlp256 => 256,
             Workload::Mlp512 => 512,
+            Workload::Transformer => {
+                return NetworkSpec::Transformer(Transformer { time, ..Transformer::default() });
+            }
         };
         NetworkSpec::Mlp(Mlp {
             hidden: vec![width; 3],
             activation: Activation::Silu,
-            time: TimeInput::Sinusoidal { dim: 64, scale: 99.0, max_period: 1e4 },
+            time,
             conditioning: Conditioning::Concat,
         })
     }
@@ -70,15 +78,28 @@ impl Workload {
         Ok(store.layout.iter().filter(|p| p.shape.dims().len() >= 2).map(|p| p.shape.len()).sum())
     }
 
+    /// Nominal operations of evaluating one chunk: its products as the network is written, nothing computed ahead.
+    pub fn operations(self) -> Result<f64> {
+        let NetworkSpec::Transformer(t) = self.network() else {
+            return Ok(2.0 * self.matrix_parameters()? as f64);
+        };
+        // Time, observation and adaptive norms are once per chunk, the rest once per token.
+        let store = self.parameters(0)?;
+        let once = |name: &str| ["time_mlp", "observation", "adaLN"].iter().any(|n| name.contains(n));
+        let matrices = store.layout.iter().filter(|p| p.shape.dims().len() >= 2);
+        let products: usize = matrices.map(|p| p.shape.len() * if once(&p.name) { 1 } else { HORIZON }).sum();
+        Ok(2.0 * (products + t.layers * 2 * HORIZON * HORIZON * t.width) as f64)
+    }
+
     /// Nominal operations of sampling `batch` chunks; none for adaptive solvers.
     pub fn sampling_operations(self, batch: usize, solver: &Solver) -> Result<Option<f64>> {
-        let per_evaluation = 2.0 * self.matrix_parameters()? as f64 * batch as f64;
+        let per_evaluation = self.operations()? * batch as f64;
         Ok(solver.evaluations().map(|n| per_evaluation * n as f64))
     }
 
     /// Nominal operations of a training step: forward, and twice that backward.
     pub fn training_operations(self, batch: usize) -> Result<f64> {
-        Ok(3.0 * 2.0 * self.matrix_parameters()? as f64 * batch as f64)
+        Ok(3.0 * self.operations()? * batch as f64)
     }
 }
 
@@ -124,6 +145,13 @@ mod tests {
         let solver = Solver::euler(10);
         let ops = Workload::Mlp256.sampling_operations(64, &solver).unwrap();
         assert_eq!(ops, Some(2.0 * of(256) as f64 * 64.0 * 10.0));
+        // Per token: 512 x (1536 + 512 + 2 x 2048) in six blocks, in and out; per chunk: the rest.
+        let (w, tokens) = (512, 16);
+        let token = 6 * w * (4 * w + 8 * w) + 2 * 2 * w;
+        let chunk = (64 + w) * w + 20 * w + (6 * 6 + 2) * w * w;
+        let attention = 6 * 2 * tokens * tokens * w;
+        let want = 2.0 * (tokens * token + chunk + attention) as f64;
+        assert_eq!(Workload::Transformer.operations().unwrap(), want);
         let adaptive = "dopri5:1e-5".parse().unwrap();
         assert_eq!(Workload::Mlp256.sampling_operations(64, &adaptive).unwrap(), None);
     }
@@ -134,6 +162,6 @@ mod tests {
             assert_eq!(workload.name().parse::<Workload>().unwrap(), *workload);
         }
         let error = "mlp".parse::<Workload>().unwrap_err().to_string();
-        assert!(error.contains("mlp256 or mlp512"), "{error}");
+        assert!(error.contains("mlp256 or mlp512 or transformer"), "{error}");
     }
 }

@@ -20,9 +20,10 @@ Examples:
   advect bench --batch 1 --train
   advect bench --workload mlp512 --seconds 5 --json > bench.json
 
-Workloads: a chunk of 16 x 2 actions, an observation of 20, three hidden layers of 256 (mlp256) or 512 (mlp512), SiLU.")]
+Workloads: a chunk of 16 x 2 actions, an observation of 20, three hidden layers of 256 (mlp256) or 512 (mlp512), SiLU; or
+a diffusion transformer of width 512, 6 layers, 8 heads, over the 16 actions (transformer).")]
 pub struct Bench {
-    /// The network: mlp256 or mlp512
+    /// The network: mlp256, mlp512 or transformer
     #[arg(long, default_value = "mlp256")]
     workload: Workload,
     /// Batch sizes: numbers of chunks sampled together

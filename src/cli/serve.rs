@@ -135,9 +135,10 @@ impl Run for Serve {
                 ..Limits::default()
             },
         };
+        let solver = policy.spec.objective.solver(self.solver);
         let server = Server::start(policy, &device, config)?;
         let (policy, url) = (self.policy.display(), server.url());
-        print(&format!("serving {policy} on {url} ({}, batches up to {})\n", self.solver, self.max_batch))?;
+        print(&format!("serving {policy} on {url} ({solver}, batches up to {})\n", self.max_batch))?;
         while !interrupt.pressed() && server.healthy() {
             std::thread::sleep(LOOK);
         }
@@ -156,7 +157,13 @@ impl Serve {
         let (text, origin) = match (&self.key_env, &self.key_file) {
             (Some(name), _) => match std::env::var(name) {
                 Ok(text) => (text, format!("--key-env {name}")),
-                Err(error) => return Err(Usage(format!("--key-env {name}: {error}")).into()),
+                Err(std::env::VarError::NotPresent) => {
+                    return Err(Usage(format!("--key-env {name}: no such environment variable")).into());
+                }
+                // The error would print the key.
+                Err(std::env::VarError::NotUnicode(_)) => {
+                    return Err(Usage(format!("--key-env {name}: found no text, needed ASCII")).into());
+                }
             },
             (None, Some(path)) => {
                 let origin = format!("--key-file {}", path.display());

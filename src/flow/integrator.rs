@@ -215,6 +215,16 @@ impl Integrator {
         Ok(())
     }
 
+    /// On the CPU, reads the parameters of another integrator of the same field in place of a copy of its own. Both must have been
+    /// given the same ones. On a GPU each keeps its own.
+    pub(crate) fn share_params(&mut self, other: &mut Integrator) -> Result<()> {
+        let theirs = &mut other.lanes[0];
+        for lane in &mut self.lanes {
+            lane.session.share(lane.params, &mut theirs.session, theirs.params)?;
+        }
+        Ok(())
+    }
+
     /// Integrates: `requests` has one slice [requests, columns] per input of the field, `out` is [rows, output columns],
     /// `trajectory` (if compiled in) [steps + 1, rows, dim].
     pub fn run(

@@ -263,8 +263,12 @@ impl<'a> Lower<'a> {
     /// Operand `i` with plain, adjacent rows, copied if it lies otherwise.
     pub fn dense(&mut self, node: Value, i: usize) -> Result<(BufferId, View)> {
         let v = self.graph.node(node).inputs[i];
-        let x = self.plain(v)?;
+        let mut x = self.plain(v)?;
         let cols = self.graph.shape(v).cols();
+        if self.resolve(v)?.rows == 1 {
+            // The distance to a next row that does not exist.
+            x.1.row_stride = cols as u32;
+        }
         if x.1.row_stride as usize == cols {
             return Ok(x);
         }
@@ -339,6 +343,16 @@ impl<'a> Lower<'a> {
     /// The buffer bound where an operand is absent.
     pub fn empty(&mut self) -> BufferId {
         self.program.empty()
+    }
+
+    /// What the commands are made for.
+    pub fn target(&self) -> crate::kernel::Target {
+        self.program.target
+    }
+
+    /// Counts operations (a multiply-add is two) of the command that comes next.
+    pub fn count_flops(&mut self, flops: f64) {
+        self.program.count_flops(flops);
     }
 
     /// Emits a command.

@@ -244,6 +244,26 @@ impl Graph {
         self.push(Op::Softmax(op::softmax::Softmax), &[x])
     }
 
+    /// Scaled dot-product attention, softmax(q kᵀ / sqrt(dim)) v for every batch entry and head: q is [batch * q_tokens,
+    /// heads * dim], k and v are [k_batch * k_tokens, heads * dim]. Where k_batch is less than batch, each batch entry of the
+    /// keys serves as many consecutive ones of the queries (N samples of one request). Second derivatives do not exist.
+    pub fn attention(
+        &mut self,
+        q: Value,
+        k: Value,
+        v: Value,
+        shape: crate::kernel::attention::AttentionShape,
+    ) -> Result<Value> {
+        let y = self.push(Op::Attention(op::attention::Attention { shape }), &[q, k, v])?;
+        self.slice(y, 0, self.shape(q).cols())
+    }
+
+    /// Rotary position embedding (Su 2021, pairs as in GPT-NeoX) of the columns of each of `heads` heads; row r of x has
+    /// position r % tokens.
+    pub fn rope(&mut self, x: Value, heads: usize, tokens: usize, base: f64) -> Result<Value> {
+        self.push(Op::Rope(op::rope::Rope { heads, tokens, base, back: false }), &[x])
+    }
+
     /// Columns side by side; every part has the same rows.
     pub fn concat(&mut self, parts: &[Value]) -> Result<Value> {
         match parts {

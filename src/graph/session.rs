@@ -47,6 +47,15 @@ impl Session {
         }
     }
 
+    /// On the CPU, reads another session's memory of a buffer that neither writes, whatever their plans, in place of its own.
+    /// On a GPU each session keeps its own.
+    pub(crate) fn share(&mut self, id: BufferId, other: &mut Session, theirs: BufferId) -> Result<()> {
+        match (&mut self.inner, &mut other.inner) {
+            (Inner::Cpu(own, _), Inner::Cpu(other, _)) => own.share(id, other, theirs),
+            _ => Ok(()),
+        }
+    }
+
     /// The plan.
     pub fn plan(&self) -> &Arc<Plan> {
         match &self.inner {

@@ -75,11 +75,7 @@ impl CpuSession {
     /// A second session of the same plan that shares the read-only buffers `shared` with this one.
     pub(super) fn fork(&mut self, shared: &[BufferId]) -> Result<CpuSession> {
         for id in shared {
-            let slot = &mut self.slots[id.0 as usize];
-            if let Slot::Own(own) = slot {
-                let memory = std::mem::replace(own.get_mut(), Memory { lines: Vec::new(), len: 0 });
-                *slot = Slot::Shared(Arc::new(memory));
-            }
+            self.shared(*id);
         }
         let mut fork = CpuSession { plan: self.plan.clone(), slots: Vec::with_capacity(self.slots.len()) };
         for (slot, info) in self.slots.iter().zip(&self.plan.slots) {
@@ -94,6 +90,31 @@ impl CpuSession {
             });
         }
         Ok(fork)
+    }
+
+    /// A buffer's memory, which from here on is shared and read-only.
+    fn shared(&mut self, id: BufferId) -> Arc<Memory> {
+        let slot = &mut self.slots[id.0 as usize];
+        let memory = match slot {
+            Slot::Shared(memory) => memory.clone(),
+            Slot::Own(own) => {
+                Arc::new(std::mem::replace(own.get_mut(), Memory { lines: Vec::new(), len: 0 }))
+            }
+        };
+        *slot = Slot::Shared(memory.clone());
+        memory
+    }
+
+    /// Reads the memory of another plan's buffer of the same length in place of its own.
+    pub(super) fn share(&mut self, id: BufferId, other: &mut CpuSession, theirs: BufferId) -> Result<()> {
+        let (found, needed) =
+            (other.plan.slots[theirs.0 as usize].elements, self.plan.slots[id.0 as usize].elements);
+        if found != needed {
+            let name = self.plan.slots[id.0 as usize].name.as_deref().unwrap_or("a buffer").to_string();
+            return Err(GraphError::Length { name, found, needed });
+        }
+        self.slots[id.0 as usize] = Slot::Shared(other.shared(theirs));
+        Ok(())
     }
 
     /// Shares another session's memory of a shared buffer.

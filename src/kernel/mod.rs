@@ -5,6 +5,10 @@
 //! executors run the same commands: the GPU through the WGSL variant, the CPU through the twin.
 
 pub mod adamw;
+pub mod attention;
+pub mod attention_grad_kv;
+pub mod attention_grad_q;
+pub mod attention_jvp;
 pub mod binary;
 pub mod call;
 pub mod case;
@@ -30,6 +34,7 @@ pub mod path;
 pub mod philox;
 pub mod philox_raw;
 pub mod prefix;
+pub mod rope;
 pub mod row_sum;
 mod rowwise;
 pub mod softmax;
@@ -84,6 +89,11 @@ pub static KERNELS: &[&Kernel] = &[
     &norm_grad::KERNEL,
     &softmax::KERNEL,
     &softmax_grad::KERNEL,
+    &attention::KERNEL,
+    &attention_grad_q::KERNEL,
+    &attention_grad_kv::KERNEL,
+    &attention_jvp::KERNEL,
+    &rope::KERNEL,
     &mse::KERNEL,
     &matmul::KERNEL,
     &matmul::MATVEC,

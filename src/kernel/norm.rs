@@ -26,10 +26,10 @@ pub struct Params {
     kind: u32,
     flags: u32,
     eps: f32,
-    w_offset: u32,
-    b_offset: u32,
-    pad: u32,
+    pad: [u32; 3],
     x: View,
+    w: View,
+    b: View,
     y: View,
 }
 
@@ -45,32 +45,37 @@ pub static KERNEL: Kernel = Kernel {
 };
 const _: () = assert!(tile_agrees(&VARIANTS, size_of::<Params>()));
 
-/// y = xhat * w + b for every row of x; x and y are [rows, cols]. `affine` names the first of the `cols` weights and,
-/// if there is one, of the biases; `empty` is bound where there are none (any buffer that this call does not write).
-#[allow(clippy::type_complexity)]
+/// An operand through a broadcasting view.
+type Operand = (BufferId, View);
+
+/// y = xhat * w + b for every row of x; x and y are [rows, cols]. `affine` has the weights and, if there are, the biases: through
+/// views, one row for all (a norm's own) or rows of their own (an adaptive norm's). `empty` is bound where there are none
+/// (any buffer that this call does not write).
 pub fn command(
     kind: NormKind,
     eps: f32,
     [rows, cols]: [usize; 2],
-    (x, x_view): (BufferId, View),
-    affine: Option<((BufferId, usize), Option<(BufferId, usize)>)>,
-    (y, y_view): (BufferId, View),
+    (x, x_view): Operand,
+    affine: Option<(Operand, Option<Operand>)>,
+    (y, y_view): Operand,
     empty: BufferId,
 ) -> Command {
+    let none = (empty, View::dense(0, 0));
     let (w, b) = (affine.map(|a| a.0), affine.and_then(|a| a.1));
+    let flags = u32::from(w.is_some()) | u32::from(b.is_some()) << 1;
+    let ((w, w_view), (b, b_view)) = (w.unwrap_or(none), b.unwrap_or(none));
     let params = Params {
         rows: rows as u32,
         cols: cols as u32,
         kind: kind as u32,
-        flags: u32::from(w.is_some()) | u32::from(b.is_some()) << 1,
+        flags,
         eps,
-        w_offset: w.map_or(0, |w| w.1) as u32,
-        b_offset: b.map_or(0, |b| b.1) as u32,
-        pad: 0,
+        pad: [0; 3],
         x: x_view,
+        w: w_view,
+        b: b_view,
         y: y_view,
     };
-    let (w, b) = (w.map_or(empty, |w| w.0), b.map_or(empty, |b| b.0));
     let variant = tile(cols, VARIANTS);
     Command::new(&KERNEL, variant, &params, &[x, w, b, y], fold(rows, variant.constant("R")))
 }
@@ -80,11 +85,14 @@ fn twin(words: &[u32], args: &mut [Arg<'_>], cx: &TwinCx<'_>) {
     let [x, w, b, y] = args else { unreachable!("norm has four bindings") };
     let (x, w, b, y) = (x.read(), w.read(), b.read(), &mut y.write()[p.y.offset as usize..]);
     let (rows, cols) = (p.rows as usize, p.cols as usize);
-    let w = (p.flags & 1 != 0).then(|| &w[p.w_offset as usize..][..cols]);
-    let b = (p.flags & 2 != 0).then(|| &b[p.b_offset as usize..][..cols]);
+    let [has_w, has_b] = [1, 2].map(|flag| p.flags & flag != 0);
     whole_rows(cx, y, p.y.row_stride as usize, [rows, cols], 3 * rows * (cols + 8), |i, y| {
-        let mut spread = Vec::new();
-        line(p.kind, p.eps, Row::of(x, &p.x, i, 0, y.len()).slice(y.len(), &mut spread), w, b, y);
+        // Empty vectors do not allocate: they are used for operands with one element per row only.
+        let (mut spread, mut spread_w, mut spread_b) = (Vec::new(), Vec::new(), Vec::new());
+        let x = Row::of(x, &p.x, i, 0, cols).slice(cols, &mut spread);
+        let w = has_w.then(|| Row::of(w, &p.w, i, 0, cols).slice(cols, &mut spread_w));
+        let b = has_b.then(|| Row::of(b, &p.b, i, 0, cols).slice(cols, &mut spread_b));
+        line(p.kind, p.eps, x, w, b, y);
     });
 }
 

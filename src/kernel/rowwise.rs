@@ -165,6 +165,22 @@ pub(crate) fn sum2(a: &[f32], b: &[f32], f: impl Fn(f32, f32) -> f32) -> f32 {
     total as f32
 }
 
+/// Product of two short, equally long rows, in f32 and in a fixed order.
+#[inline(always)]
+pub(crate) fn dot(a: &[f32], b: &[f32]) -> f32 {
+    let mut lanes = [0.0f32; LANES];
+    let ((a_whole, a_rest), (b_whole, b_rest)) = (a.as_chunks::<LANES>(), b.as_chunks::<LANES>());
+    for (a, b) in a_whole.iter().zip(b_whole) {
+        for l in 0..LANES {
+            lanes[l] += a[l] * b[l];
+        }
+    }
+    for (s, (a, b)) in lanes.iter_mut().zip(a_rest.iter().zip(b_rest)) {
+        *s += a * b;
+    }
+    halve(lanes)
+}
+
 /// Largest element.
 #[inline(always)]
 pub(crate) fn largest(x: &[f32]) -> f32 {

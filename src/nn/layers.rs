@@ -8,6 +8,8 @@ use crate::kernel::math::Activation;
 pub enum Init {
     /// Uniform in [-bound, bound].
     Uniform(f32),
+    /// Normal with mean 0 and this standard deviation.
+    Normal(f32),
     /// All ones.
     Ones,
     /// All zeros.

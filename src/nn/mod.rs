@@ -2,12 +2,15 @@
 //!
 //! To add a network, add its file and its line in [`NetworkSpec`].
 
+pub mod act;
+pub mod attention;
 mod conv;
 pub mod encoder;
 pub mod layers;
 pub mod mlp;
 pub mod residual;
 pub mod store;
+pub mod transformer;
 pub mod unet1d;
 
 pub use encoder::EncoderSpec;
@@ -141,6 +144,8 @@ pub enum NetworkSpec {
     Mlp(mlp::Mlp),
     /// Residual blocks with layer norm.
     Residual(residual::Residual),
+    /// A diffusion transformer over action tokens.
+    Transformer(transformer::Transformer),
     /// Diffusion policy's U-Net over the chunk's steps.
     Unet1d(unet1d::Unet1d),
 }
@@ -151,6 +156,7 @@ impl NetworkSpec {
         match self {
             NetworkSpec::Mlp(n) => n.velocity(b, x),
             NetworkSpec::Residual(n) => n.velocity(b, x),
+            NetworkSpec::Transformer(n) => n.velocity(b, x),
             NetworkSpec::Unet1d(n) => n.velocity(b, x),
         }
     }
@@ -160,6 +166,7 @@ impl NetworkSpec {
         match self {
             NetworkSpec::Mlp(_) => "mlp",
             NetworkSpec::Residual(_) => "residual",
+            NetworkSpec::Transformer(_) => "transformer",
             NetworkSpec::Unet1d(_) => "unet1d",
         }
     }
@@ -167,7 +174,7 @@ impl NetworkSpec {
     /// Whether it takes a time for every action ([`Inputs::t`]), as a prefix of decided actions needs.
     pub fn time_per_action(&self) -> bool {
         match self {
-            NetworkSpec::Mlp(_) | NetworkSpec::Residual(_) => true,
+            NetworkSpec::Mlp(_) | NetworkSpec::Residual(_) | NetworkSpec::Transformer(_) => true,
             // One embedding of the time conditions the whole chunk.
             NetworkSpec::Unet1d(_) => false,
         }
@@ -186,6 +193,10 @@ impl NetworkSpec {
             NetworkSpec::Residual(n) => {
                 layers("network.width", &[n.width])?;
                 size("network.blocks", n.blocks, 0, MOST_LAYERS)?;
+                &n.time
+            }
+            NetworkSpec::Transformer(n) => {
+                n.check()?;
                 &n.time
             }
             NetworkSpec::Unet1d(n) => {

@@ -100,6 +100,10 @@ impl ParamStore {
             match spec.init {
                 Init::Zeros => {}
                 Init::Ones => out.fill(1.0),
+                Init::Normal(sd) => {
+                    philox::fill_normal(seed, STREAM + i as u32, 0, 0, out);
+                    out.iter_mut().for_each(|v| *v *= sd);
+                }
                 Init::Uniform(bound) => {
                     philox::fill_uniform(seed, STREAM + i as u32, 0, 0, out);
                     out.iter_mut().for_each(|v| *v = bound * (2.0 * *v - 1.0));

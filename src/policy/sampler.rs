@@ -204,6 +204,15 @@ impl Sampler {
         self.batch
     }
 
+    /// On the CPU, reads the weights of another sampler of the same policy in place of a copy of its own: for samplers of several
+    /// batch sizes. On a GPU each keeps its own.
+    ///
+    /// # Errors
+    /// [`PolicyError`] if the other has another number of weights. That they are equal is not checked.
+    pub fn share_weights(&mut self, other: &mut Sampler) -> Result<()> {
+        Ok(self.integrator.share_params(&mut other.integrator)?)
+    }
+
     /// The compiled integration.
     pub fn integrator(&self) -> &Integrator {
         &self.integrator

@@ -3,6 +3,7 @@
 //!
 //! To add a case, add its function to the file of its family and its line in [`CASES`] (and take it off [`TO_COME`]).
 
+mod attention;
 mod conv;
 pub mod file;
 mod graph_case;
@@ -125,6 +126,8 @@ pub static CASES: &[(&str, Run)] = &[
     ("layer_norm", ops::layer_norm),
     ("rms_norm", ops::rms_norm),
     ("softmax", ops::softmax),
+    ("attention", attention::attention),
+    ("act", attention::act),
     ("film", ops::film),
     ("concat", ops::concat),
     ("mse", ops::mse),
@@ -153,7 +156,6 @@ pub static CASES: &[(&str, Run)] = &[
 pub static TO_COME: &[&str] = &[
     "conv2d",
     "max_pool2d",
-    "attention",
     "coupling_exact",
     "coupling_sinkhorn",
     "loss/mean_flow",
@@ -162,7 +164,6 @@ pub static TO_COME: &[&str] = &[
     "loss/streaming",
     "loss/consistency",
     "loss/ddpm_epsilon",
-    "act",
     "sample_ddim",
 ];
 

@@ -129,7 +129,10 @@ impl Engine {
         let obs = policy.spec.obs_normalizer.offset.repeat(policy.spec.history);
         for batch in sizes(options.max_batch) {
             let failed = |source: PolicyError| ServeError::Compile { batch, source };
-            let sampler = policy.sampler(device, batch, 1, &options.sampler).map_err(failed)?;
+            let mut sampler = policy.sampler(device, batch, 1, &options.sampler).map_err(failed)?;
+            if let Some((_, first)) = engine.samplers.first_mut() {
+                sampler.share_weights(first).map_err(failed)?;
+            }
             engine.samplers.push((batch, sampler));
             let rows = vec![(&obs[..], NoiseKey { seed: 0, request: 0 }); batch];
             engine.sample(&rows).map_err(failed)?;

@@ -70,6 +70,8 @@ pub struct Reply {
 pub struct PolicyClient {
     socket: WebSocket<TcpStream>,
     metadata: Value,
+    /// Whether a reply was lost: the next one to come would be for an older observation.
+    lost: bool,
 }
 
 impl PolicyClient {
@@ -120,7 +122,7 @@ impl PolicyClient {
                 return Err(ClientError::Broken("the handshake took too long".into()));
             }
         };
-        let mut client = PolicyClient { socket, metadata: Value::Nil };
+        let mut client = PolicyClient { socket, metadata: Value::Nil, lost: false };
         let message = client.receive()?;
         let metadata = decode(&message, &LIMITS)?.to_owned();
         if !metadata.is_map() {
@@ -160,13 +162,25 @@ impl PolicyClient {
         self.request(&encode(&Value::Map(map)))
     }
 
-    /// Sends a message as it is, and reads its reply.
+    /// Sends a message as it is, and reads its reply. After a reply that did not come in time the connection is of no more
+    /// use: what came next would answer an older observation.
     ///
     /// # Errors
     /// As [`PolicyClient::infer`].
     pub fn request(&mut self, message: &[u8]) -> Result<Reply, ClientError> {
+        if self.lost {
+            return Err(ClientError::Broken("an earlier request failed: connect again".into()));
+        }
+        self.lost = true;
         self.socket.send(Message::Binary(message.to_vec().into())).map_err(broken)?;
-        let message = self.receive()?;
+        let message = match self.receive() {
+            Err(error @ ClientError::Server(_)) => {
+                self.lost = false;
+                return Err(error);
+            }
+            received => received?,
+        };
+        self.lost = false;
         reply(&decode(&message, &LIMITS)?)
     }
 

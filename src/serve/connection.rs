@@ -11,7 +11,7 @@ use std::net::SocketAddr;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
-use tokio::time::timeout;
+use tokio::time::{MissedTickBehavior, timeout};
 
 /// How long the other side has for its half of the closing handshake.
 const CLOSING: Duration = Duration::from_secs(1);
@@ -81,6 +81,7 @@ impl Connection<'_> {
         let idle = shared.config.limits.idle;
         let mut shutdown = shared.shutdown.clone();
         let mut ping = tokio::time::interval(idle / 3);
+        ping.set_missed_tick_behavior(MissedTickBehavior::Delay);
         ping.reset();
         let mut heard = Instant::now();
         loop {

@@ -1,5 +1,6 @@
 //! Sockets: how many at once, and how long one may take until it is a robot's.
 
+use super::metrics::{Metrics, Refusal};
 use axum::extract::connect_info::Connected;
 use axum::serve::{IncomingStream, Listener};
 use std::io;
@@ -19,11 +20,17 @@ pub(super) struct BoundedListener {
     inner: TcpListener,
     slots: Arc<Semaphore>,
     handshake: Duration,
+    metrics: Arc<Metrics>,
 }
 
 impl BoundedListener {
-    pub fn new(inner: TcpListener, sockets: usize, handshake: Duration) -> BoundedListener {
-        BoundedListener { inner, slots: Arc::new(Semaphore::new(sockets)), handshake }
+    pub fn new(
+        inner: TcpListener,
+        sockets: usize,
+        handshake: Duration,
+        metrics: Arc<Metrics>,
+    ) -> BoundedListener {
+        BoundedListener { inner, slots: Arc::new(Semaphore::new(sockets)), handshake, metrics }
     }
 }
 
@@ -49,7 +56,8 @@ impl Listener for BoundedListener {
             };
             // Dropped at once where there are too many: waiting would keep health checks out as well.
             let Ok(slot) = self.slots.clone().try_acquire_owned() else {
-                tracing::warn!("{address}: dropped, too many sockets are open");
+                tracing::debug!("{address}: dropped, too many sockets are open");
+                self.metrics.refuse(Refusal::Full);
                 continue;
             };
             if let Err(error) = stream.set_nodelay(true) {

@@ -57,8 +57,8 @@ pub struct ServeConfig {
     pub name: String,
     /// Solver and weights.
     pub sampler: SamplerOptions,
-    /// Requests that share a pass at most. Batches of 1, 2, 4, ... up to this are compiled and run once at the start, each with
-    /// a copy of the weights.
+    /// Requests that share a pass at most. Batches of 1, 2, 4, ... up to this are compiled and run once at the start; on
+    /// a GPU each has a copy of the weights, on the CPU they share one.
     pub max_batch: usize,
     /// How long the first request of a pass waits for others, if there are other robots. They gather without it
     /// while the device is busy.

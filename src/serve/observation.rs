@@ -3,26 +3,18 @@
 use super::array::{Array, numbers};
 use super::error::RequestError;
 use super::wire::{DEPTH, MessageLimits, WireError, decode, kind};
+use crate::data::ObsInput;
 use crate::policy::PolicySpec;
 use rmpv::ValueRef;
 
-/// Key of the observation where a policy has one input.
-pub const STATE: &str = "observation/state";
-
-/// A named part of the observation.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Input {
-    name: String,
-    /// Values per step of the history.
-    dim: usize,
-    /// Where they lie in a step of the policy's observation.
-    offset: usize,
-}
+/// Key of the observation where a policy has one input, whatever that is called.
+pub const STATE: &str = ObsInput::STATE;
 
 /// What a policy takes from a request.
 #[derive(Clone, Debug)]
 pub struct ObservationReader {
-    inputs: Vec<Input>,
+    /// In the order in which a step of the policy's observation has them.
+    inputs: Vec<ObsInput>,
     history: usize,
     obs_dim: usize,
     limits: MessageLimits,
@@ -42,19 +34,14 @@ pub struct Request {
 impl ObservationReader {
     /// For a policy.
     pub fn new(spec: &PolicySpec) -> ObservationReader {
-        Self::with_inputs(vec![(STATE.to_string(), spec.obs_dim)], spec.history)
+        Self::with_inputs(spec.obs_inputs.clone(), spec.history)
     }
 
-    fn with_inputs(inputs: Vec<(String, usize)>, history: usize) -> ObservationReader {
-        let mut obs_dim = 0;
-        let mut placed = Vec::with_capacity(inputs.len());
-        for (name, dim) in inputs {
-            placed.push(Input { name, dim, offset: obs_dim });
-            obs_dim += dim;
-        }
+    fn with_inputs(inputs: Vec<ObsInput>, history: usize) -> ObservationReader {
+        let obs_dim = inputs.iter().map(|input| input.dim).sum();
         // A list of numpy scalars takes seven values for each number, and a few lists around them.
         let values = 1024 + 16 * history * obs_dim;
-        ObservationReader { inputs: placed, history, obs_dim, limits: MessageLimits { values, depth: DEPTH } }
+        ObservationReader { inputs, history, obs_dim, limits: MessageLimits { values, depth: DEPTH } }
     }
 
     /// The keys that a request must have.
@@ -145,9 +132,10 @@ impl ObservationReader {
         if let Some(element) = data.iter().position(|v| !v.is_finite()) {
             return Err(RequestError::NonFinite { name: name.into(), value: data[element], element });
         }
+        let offset: usize = self.inputs[..at].iter().map(|input| input.dim).sum();
         for (step, row) in obs.chunks_exact_mut(self.obs_dim).enumerate() {
             let from = if every_step { 0 } else { step * dim };
-            row[input.offset..input.offset + dim].copy_from_slice(&data[from..from + dim]);
+            row[offset..offset + dim].copy_from_slice(&data[from..from + dim]);
         }
         Ok(())
     }
@@ -185,13 +173,16 @@ mod tests {
     use proptest::prelude::*;
     use rmpv::Value;
 
+    fn input(name: &str, dim: usize) -> ObsInput {
+        ObsInput { name: name.into(), dim }
+    }
+
     fn two() -> ObservationReader {
-        let inputs = vec![("observation/arm".to_string(), 2), ("observation/cup".to_string(), 1)];
-        ObservationReader::with_inputs(inputs, 2)
+        ObservationReader::with_inputs(vec![input("observation/arm", 2), input("observation/cup", 1)], 2)
     }
 
     fn one() -> ObservationReader {
-        ObservationReader::with_inputs(vec![("observation/arm".to_string(), 3)], 2)
+        ObservationReader::with_inputs(vec![input("observation/arm", 3)], 2)
     }
 
     fn map(entries: &[(&str, Value)]) -> Vec<u8> {

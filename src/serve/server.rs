@@ -241,7 +241,8 @@ fn metadata(
 /// Serves until the word to shut down, and then until all robots are gone or the time for it is over.
 async fn serve(listener: TcpListener, shared: &Arc<Shared>) {
     let limits = shared.config.limits;
-    let listener = BoundedListener::new(listener, limits.connections + SPARE_SOCKETS, limits.handshake);
+    let sockets = limits.connections + SPARE_SOCKETS;
+    let listener = BoundedListener::new(listener, sockets, limits.handshake, shared.metrics.clone());
     let app = Router::new()
         .route("/", get(websocket))
         .route("/healthz", get(healthz))
@@ -250,21 +251,21 @@ async fn serve(listener: TcpListener, shared: &Arc<Shared>) {
         .into_make_service_with_connect_info::<Peer>();
     let mut shutdown = shared.shutdown.clone();
     let word = async move { stopped(&mut shutdown).await };
-    let (serving, mut stop) =
-        (axum::serve(listener, app).with_graceful_shutdown(word), shared.shutdown.clone());
-    let mut serving = std::pin::pin!(serving.into_future());
+    let mut serving = std::pin::pin!(axum::serve(listener, app).with_graceful_shutdown(word).into_future());
+    let mut stop = shared.shutdown.clone();
     tokio::select! {
-        _ = &mut serving => {}
-        _ = stopped(&mut stop) => {
-            let most = u32::try_from(limits.connections).unwrap_or(u32::MAX);
-            let gone = async {
-                let _ = tokio::join!(&mut serving, shared.slots.acquire_many(most));
-            };
-            if tokio::time::timeout(limits.shutdown, gone).await.is_err() {
-                let left = limits.connections - shared.slots.available_permits();
-                tracing::warn!("{left} connections did not close in time");
-            }
-        }
+        biased;
+        () = stopped(&mut stop) => {}
+        // Only after the word.
+        _ = &mut serving => return,
+    }
+    let most = u32::try_from(limits.connections).unwrap_or(u32::MAX);
+    let gone = async {
+        let _ = tokio::join!(serving, shared.slots.acquire_many(most));
+    };
+    if tokio::time::timeout(limits.shutdown, gone).await.is_err() {
+        let left = limits.connections - shared.slots.available_permits();
+        tracing::warn!("{left} connections did not close in time");
     }
 }
 

@@ -247,6 +247,7 @@ impl RunConfig {
         match &self.network {
             NetworkSpec::Mlp(m) => m.hidden.iter().copied().min().unwrap_or(1),
             NetworkSpec::Residual(r) => r.width,
+            NetworkSpec::Transformer(t) => t.width,
             NetworkSpec::Unet1d(u) => u.down_dims.iter().copied().min().unwrap_or(0),
         }
     }

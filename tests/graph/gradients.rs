@@ -5,8 +5,9 @@ use super::engine::{agree, cpu, distance, leaves, normal, run};
 use super::oracle::{Leaves, evaluate, index};
 use advect::graph::op::conv::{self, Conv1d, Windows};
 use advect::graph::op::group_norm::{GroupNorm, GroupNormGrad};
-use advect::graph::op::{layout, map, norm, softmax, time_embed};
+use advect::graph::op::{self, layout, map, norm, softmax, time_embed};
 use advect::graph::{Graph, GraphError, Op, Result, Shape, Value};
+use advect::kernel::attention::AttentionShape;
 use advect::kernel::math::Activation;
 use advect::kernel::norm::NormKind;
 use advect::kernel::time_embed::TimeEmbedding;
@@ -32,6 +33,10 @@ fn case(name: &str, op: impl Fn(&mut Graph, Value) -> Result<Value> + 'static) -
 
 fn once(name: &str, op: impl Fn(&mut Graph, Value) -> Result<Value> + 'static) -> Case {
     Case { second: false, ..case(name, op) }
+}
+
+fn attention(heads: usize, [q_tokens, k_tokens]: [usize; 2], causal: bool) -> AttentionShape {
+    AttentionShape { heads, q_tokens, k_tokens, causal }
 }
 
 fn m(rows: usize, cols: usize) -> Shape {
@@ -96,6 +101,34 @@ fn cases() -> Vec<Case> {
             let x =
                 g.constant(m(ROWS, COLS), normal(3, 77, ROWS * COLS).iter().map(|v| *v as f32).collect())?;
             g.push(Op::NormGrad(norm::NormGrad { kind: NormKind::Layer, eps: 1e-5 }), &[x, h])
+        }),
+        once("attention to itself", |g, h| {
+            let shape = attention(2, [3, 3], false);
+            g.attention(h, h, h, shape)
+        }),
+        once("causal attention of slices", |g, h| {
+            let wide = g.concat(&[h, h, h])?;
+            let (q, k, v) = (g.slice(wide, 2, 4)?, g.slice(wide, 5, 4)?, g.slice(wide, 11, 4)?);
+            g.attention(q, k, v, attention(1, [6, 6], true))
+        }),
+        once("attention with its log-sum-exp", |g, h| {
+            let (k, v) = (g.input("k", m(4, COLS))?, g.input("v", m(4, COLS))?);
+            let shape = attention(4, [6, 4], false);
+            g.push(Op::Attention(op::attention::Attention { shape }), &[h, k, v])
+        }),
+        once("attention to shared keys", |g, h| {
+            let k = g.input("k", m(2, COLS))?;
+            let v = g.map(Activation::Tanh, k)?;
+            g.attention(h, k, v, attention(2, [2, 2], false))
+        }),
+        once("attention of other queries", |g, h| {
+            let q = g.input("q", m(8, COLS))?;
+            g.attention(q, h, h, attention(2, [4, 3], false))
+        }),
+        case("rope", |g, h| g.rope(h, 2, 3, 10.0)),
+        case("rope of a slice", |g, h| {
+            let x = g.slice(h, 1, 6)?;
+            g.rope(x, 1, 6, 100.0)
         }),
         case("concat", |g, h| {
             let (a, b) = (g.input("a", m(ROWS, 3))?, g.input("b", m(ROWS, 1))?);
@@ -437,7 +470,8 @@ fn second_derivatives() {
 
 #[test]
 fn what_has_no_second_derivative_says_so() {
-    for name in ["layer_norm", "rms_norm", "group_norm"] {
+    for name in ["layer_norm", "rms_norm", "group_norm", "attention to itself", "causal attention of slices"]
+    {
         let case = cases().into_iter().find(|c| c.name == name).unwrap();
         let mut c = between_layers(&case).unwrap();
         let x = c.wrt[0].1;

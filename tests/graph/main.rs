@@ -7,3 +7,4 @@ mod guidance;
 mod memory;
 mod oracle;
 mod staging;
+mod transformer;

@@ -9,6 +9,8 @@ use advect::kernel::norm::NormKind;
 use advect::kernel::time_embed::frequencies;
 use std::collections::HashMap;
 
+mod attention;
+
 /// Values by name of the inputs and parameters.
 pub type Leaves = HashMap<String, Vec<f64>>;
 
@@ -97,6 +99,19 @@ fn node_value(op: &Op, shape: Shape, x: &[(&[f64], Shape)], leaves: &Leaves) -> 
         Op::SoftmaxGrad(_) => each(&|i, j| {
             let s: f64 = (0..cols).map(|j| at(0, i, j) * at(1, i, j)).sum();
             at(0, i, j) * (at(1, i, j) - s)
+        }),
+        Op::Attention(a) => attention::result(&a.shape, x),
+        Op::AttentionGrad(a) => attention::gradient(&a.shape, a.of_queries, x),
+        Op::AttentionJvp(a) => attention::tangent(&a.shape, a.tangents, x),
+        Op::Rope(r) => each(&|i, j| {
+            let dim = cols / r.heads;
+            let (c, half) = (j % dim, dim / 2);
+            let angle = (i % r.tokens) as f64 * r.base.powf(-2.0 * (c % half) as f64 / dim as f64);
+            let angle = if r.back { -angle } else { angle };
+            match c < half {
+                true => at(0, i, j) * angle.cos() - at(0, i, j + half) * angle.sin(),
+                false => at(0, i, j) * angle.cos() + at(0, i, j - half) * angle.sin(),
+            }
         }),
         Op::Concat(_) => each(&|i, j| {
             let mut j = j;

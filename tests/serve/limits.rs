@@ -112,6 +112,22 @@ fn a_long_message_ends_its_connection_alone() {
 }
 
 #[test]
+fn a_client_never_takes_a_late_reply_for_the_next() {
+    // The other robot never asks, so the first request of a pass waits for it.
+    let server = serve(|config| config.batch_wait = Duration::from_millis(600));
+    let _other = connect(&server);
+    let options = ClientOptions { timeout: Duration::from_millis(200), ..ClientOptions::default() };
+    let mut client = PolicyClient::connect(&server.url(), &options).expect("a connection");
+    for words in ["no reply in time", "connect again", "connect again"] {
+        match client.infer(&[state(&observation(0))], None) {
+            Err(ClientError::Broken(text)) => assert!(text.contains(words), "{text}"),
+            other => panic!("{words}: {other:?}"),
+        }
+        std::thread::sleep(Duration::from_millis(500));
+    }
+}
+
+#[test]
 fn shutdown_answers_and_closes() {
     // The requests under way wait for a robot that asks nothing.
     let server = serve(|config| config.batch_wait = Duration::from_millis(400));

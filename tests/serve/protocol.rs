@@ -1,9 +1,12 @@
 //! Metadata, replies, errors, noise, batches.
 
 use crate::toy::{
-    ACTION, HISTORY, HORIZON, OBS, connect, cpu, get, observation, policy, serve, state, websocket,
+    ACTION, HISTORY, HORIZON, OBS, connect, cpu, get, observation, policy, policy_of, serve, state, websocket,
 };
-use advect::serve::{ClientError, ErrorKind, NoiseKey, Observation, STATE, ndarray, robot_seed, wire};
+use advect::data::ObsInput;
+use advect::serve::{
+    ClientError, ErrorKind, NoiseKey, Observation, STATE, ServeConfig, Server, ndarray, robot_seed, wire,
+};
 use advect::{Noise, SamplerOptions};
 use rmpv::Value;
 use std::time::Duration;
@@ -73,6 +76,33 @@ fn replies_are_the_samplers() {
     let different = client.infer(&[state(&both)], key).expect("a reply");
     assert_ne!(different.actions, repeated.actions);
     client.close().expect("closed in good order");
+}
+
+#[test]
+fn several_inputs_go_by_their_keys() {
+    let input = |name: &str, dim| ObsInput { name: name.into(), dim };
+    let policy = policy_of(vec![input("observation/arm", 2), input("observation/cup", 1)]);
+    let config = ServeConfig { port: 0, max_batch: 1, ..ServeConfig::default() };
+    let server = Server::start(policy, &cpu(), config).expect("a server");
+    let mut client = connect(&server);
+    let keys = Value::Array(vec!["observation/arm".into(), "observation/cup".into()]);
+    assert_eq!(client.metadata_of("observation_keys"), Some(&keys));
+    let arm = Observation { key: "observation/arm", shape: &[HISTORY, 2], data: &[0.1, 0.2, 0.3, 0.4] };
+    let cup = Observation { key: "observation/cup", shape: &[1], data: &[0.5] };
+    let key = NoiseKey { seed: 1, request: 2 };
+    let reply = client.infer(&[cup, arm], Some(key)).expect("a reply");
+    // The same policy with one input, which has the parts side by side.
+    let one = serve(|config| config.max_batch = 1);
+    let want = connect(&one).infer(&[state(&[0.1, 0.2, 0.5, 0.3, 0.4, 0.5])], Some(key)).expect("a reply");
+    assert_eq!(reply.actions, want.actions);
+    for (observations, words) in
+        [(vec![arm], "\"observation/cup\" is missing"), (vec![state(&[0.0; 3])], "unknown")]
+    {
+        match client.infer(&observations, None) {
+            Err(ClientError::Server(text)) => assert!(text.contains(words), "{text}"),
+            other => panic!("{words}: {other:?}"),
+        }
+    }
 }
 
 #[test]

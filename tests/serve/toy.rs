@@ -3,7 +3,7 @@
 // Each test program uses its own part of these.
 #![allow(dead_code)]
 
-use advect::data::EpisodeArrays;
+use advect::data::{EpisodeArrays, ObsInput};
 use advect::serve::{ClientOptions, Observation, PolicyClient, STATE, ServeConfig, Server};
 use advect::{Cpu, Device, Episodes, Policy, RunConfig, Trainer};
 use std::io::{Read, Write};
@@ -31,11 +31,17 @@ pub fn cpu() -> Device {
 
 /// Observations [2, 3], actions [4, 2].
 pub fn policy() -> Policy {
+    policy_of(vec![])
+}
+
+/// The same with named inputs.
+pub fn policy_of(obs_inputs: Vec<ObsInput>) -> Policy {
     let wave = |n: usize, step: f32| (0..n).map(|i| (i as f32 * step).sin()).collect();
     let arrays = EpisodeArrays {
         obs: wave(4 * 20 * OBS, 0.1),
         action: wave(4 * 20 * ACTION, 0.17),
         obs_dim: OBS,
+        obs_inputs,
         action_dim: ACTION,
         lengths: vec![20; 4],
         fps: Some(10.0),

@@ -222,13 +222,20 @@ fn follow_norm(
 ) -> Option<(Chain, Vec<Value>)> {
     let user = single(head)?;
     let node = graph.node(user);
-    let vector = |v: Value| is_vector(graph, v, graph.shape(head).cols());
+    // The affine part: a row for all or rows of its own, not what would make the result larger than the norm.
+    let head_shape = graph.shape(head);
+    let part = |v: Value| {
+        let shape = graph.shape(v);
+        v != head
+            && (shape.rows() == 1 || shape.rows() == head_shape.rows())
+            && (shape.cols() == 1 || shape.cols() == head_shape.cols())
+    };
     match (&node.op, node.inputs.as_slice()) {
-        (Op::Fma(_), [x, w, b]) if *x == head && vector(*w) && vector(*b) => {
+        (Op::Fma(_), [x, w, b]) if *x == head && part(*w) && part(*b) => {
             Some((Chain::Norm { head, weight: *w, bias: Some(*b) }, vec![user]))
         }
         (Op::Binary(Binary { op: BinaryOp::Mul, alpha, .. }), [x, w])
-            if *alpha == 1.0 && *x == head && vector(*w) =>
+            if *alpha == 1.0 && *x == head && part(*w) =>
         {
             Some((Chain::Norm { head, weight: *w, bias: None }, vec![user]))
         }
@@ -254,8 +261,8 @@ impl Lower<'_> {
                 self.matmul(*head, last, &epilogue)
             }
             Chain::Norm { head, weight, bias } => {
-                let weight = self.place(*weight)?;
-                let bias = bias.map(|b| self.place(b)).transpose()?;
+                let weight = self.broadcast(last, *weight)?;
+                let bias = bias.map(|b| self.broadcast(last, b)).transpose()?;
                 self.norm(*head, last, Some((weight, bias)))
             }
             Chain::GroupNorm(follow) => follow.lower(self, last),

@@ -2,6 +2,7 @@
 //!
 //! To add an operation, add its file and its line in the table at the end.
 
+pub mod attention;
 pub mod binary;
 pub mod conv;
 pub mod fma;
@@ -13,6 +14,7 @@ pub mod matmul;
 pub mod mse;
 pub mod norm;
 pub mod reduce;
+pub mod rope;
 pub mod softmax;
 pub mod time_embed;
 
@@ -92,6 +94,10 @@ ops! {
     NormGrad(norm::NormGrad),
     Softmax(softmax::Softmax),
     SoftmaxGrad(softmax::SoftmaxGrad),
+    Attention(attention::Attention),
+    AttentionGrad(attention::AttentionGrad),
+    AttentionJvp(attention::AttentionJvp),
+    Rope(rope::Rope),
     Concat(layout::Concat),
     Slice(layout::Slice),
     Pad(layout::Pad),

@@ -94,8 +94,10 @@ impl Operator for NormGrad {
     }
 }
 
-/// The affine part that a norm kernel takes along: weight and optional bias, each a buffer and an offset.
-pub(crate) type Affine = ((crate::kernel::BufferId, usize), Option<(crate::kernel::BufferId, usize)>);
+/// An operand of the affine part.
+type Part = (crate::kernel::BufferId, crate::kernel::View);
+/// The affine part that a norm kernel takes along: weight and optional bias.
+pub(crate) type Affine = (Part, Option<Part>);
 
 impl Lower<'_> {
     /// Emits the norm of `node` into `dest`, with the affine part that follows it.

@@ -4,6 +4,7 @@ use crate::kernel::case::Case;
 use crate::kernel::{BufferId, Target, View};
 
 pub mod adamw;
+pub mod attention;
 pub mod binary;
 pub mod col_sum;
 pub mod copy;
@@ -25,6 +26,7 @@ pub mod oracle;
 pub mod path;
 pub mod philox_raw;
 pub mod prefix;
+pub mod rope;
 pub mod row_sum;
 pub mod softmax;
 pub mod softmax_grad;
@@ -53,6 +55,11 @@ pub static CASES: &[(&str, Cases)] = &[
     ("norm_grad", norm_grad::cases),
     ("softmax", softmax::cases),
     ("softmax_grad", softmax_grad::cases),
+    ("attention", attention::forward),
+    ("attention_grad_q", attention::grad_q),
+    ("attention_grad_kv", attention::grad_kv),
+    ("attention_jvp", attention::jvp),
+    ("rope", rope::cases),
     ("mse", mse::cases),
     ("matmul", matmul::cases),
     ("window", window::cases),

@@ -1,6 +1,6 @@
 //! Cases of `norm`: both kinds, without and with weight and bias, rows far from zero mean.
 
-use super::{OPERANDS, Operand, ROWS, at, id, operand, output, values};
+use super::{OPERANDS, Operand, ROWS, at, id, operand, output};
 use crate::kernel::Target;
 use crate::kernel::case::Case;
 use crate::kernel::norm::{NormKind, command};
@@ -25,18 +25,25 @@ pub fn cases(_target: &Target) -> Vec<Case> {
             let equal = matches!(kind, Operand::Column | Operand::Single);
             for norm in if equal { &[NormKind::Rms][..] } else { &[NormKind::Layer, NormKind::Rms] } {
                 let norm = *norm;
-                for affine in 0..3 {
+                for affine in 0..4 {
                     let (mut x, xv) = operand(kind, [rows, cols], 1);
                     x.iter_mut().for_each(|v| *v += 1.5);
-                    let (w, b) = (values(cols + 5, 2), values(cols + 2, 3));
+                    // One row of weights for all, then operands of every kind.
+                    let kinds = if affine < 3 {
+                        [Operand::Row; 2]
+                    } else {
+                        [OPERANDS[(k + 2) % 6], OPERANDS[(k + 5) % 6]]
+                    };
+                    let (w, wv) = operand(kinds[0], [rows, cols], 2);
+                    let (b, bv) = operand(kinds[1], [rows, cols], 3);
                     let (yv, want) = output([rows, cols], k, |i, j| {
                         let row: Vec<f64> = (0..cols).map(|j| at(&x, &xv, i, j)).collect();
                         let (mean, rstd) = statistics(norm, &row);
                         let y = (row[j] - mean) * rstd;
-                        let y = if affine > 0 { y * f64::from(w[5 + j]) } else { y };
-                        if affine > 1 { y + f64::from(b[2 + j]) } else { y }
+                        let y = if affine > 0 { y * at(&w, &wv, i, j) } else { y };
+                        if affine > 1 { y + at(&b, &bv, i, j) } else { y }
                     });
-                    let parts = (affine > 0).then_some(((id(1), 5), (affine > 1).then_some((id(2), 2))));
+                    let parts = (affine > 0).then_some(((id(1), wv), (affine > 1).then_some((id(2), bv))));
                     out.push(Case {
                         label: format!("norm {norm:?} {rows}x{cols} {kind:?} affine {affine}"),
                         command: command(norm, EPS, [rows, cols], (id(0), xv), parts, (id(3), yv), id(2)),

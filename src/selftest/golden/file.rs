@@ -84,6 +84,13 @@ impl GoldenFile {
         self.attrs[key].as_f64().ok_or_else(|| self.bad(format!("attribute {key:?} is no number")))
     }
 
+    /// An attribute that is true or false.
+    pub fn flag(&self, key: &str) -> Result<bool> {
+        self.attrs[key]
+            .as_bool()
+            .ok_or_else(|| self.bad(format!("attribute {key:?} is neither true nor false")))
+    }
+
     /// An attribute that is a text.
     pub fn text(&self, key: &str) -> Result<&str> {
         self.attrs[key].as_str().ok_or_else(|| self.bad(format!("attribute {key:?} is no text")))

@@ -85,8 +85,23 @@ impl<'a> GraphCase<'a> {
         self.check(device, &outputs, score)
     }
 
+    /// The given data, laid out unlike the file's, as an input.
+    pub(super) fn input_of(&mut self, name: &str, shape: Shape, data: Vec<f32>) -> Result<Value> {
+        self.inputs.push((name.into(), data));
+        Ok(self.graph.input(name, shape)?)
+    }
+
     /// Runs the graph and compares each value with the tensor of its name.
     pub(super) fn check(self, device: &Device, outputs: &[(String, Value)], score: &mut Score) -> Result<()> {
+        let file = self.file;
+        for ((name, _), got) in outputs.iter().zip(self.run(device, outputs)?) {
+            score.close(file, name, &got)?;
+        }
+        Ok(())
+    }
+
+    /// Runs the graph; the values of `outputs`.
+    pub(super) fn run(self, device: &Device, outputs: &[(String, Value)]) -> Result<Vec<Vec<f32>>> {
         let layout = ParamLayout::of(&self.graph);
         let mut program = Program::new(Target::of(device));
         let params = program.resident("params", layout.len().max(1))?;
@@ -114,6 +129,7 @@ impl<'a> GraphCase<'a> {
             )?;
         }
         session.run(&[0])?;
+        let mut all = Vec::new();
         for (name, value) in outputs {
             let id = session.plan().buffer(name)?;
             let mut got = vec![0.0; self.graph.shape(*value).len()];
@@ -123,9 +139,9 @@ impl<'a> GraphCase<'a> {
             {
                 got = transposed(&got, [batch, steps, channels]);
             }
-            score.close(self.file, name, &got)?;
+            all.push(got);
         }
-        Ok(())
+        Ok(all)
     }
 }
 

@@ -1,0 +1,272 @@
+//! `attention`: multi-head scaled dot-product attention with an online softmax; and what its derivatives' kernels share.
+
+use super::call::{fold, params};
+use super::math::{exp_neg, log};
+use super::rowwise::{dot, largest, whole_rows};
+use super::{Arg, BufferId, Command, Kernel, Target, TwinCx, Variant, View, variant};
+use crate::device::Access;
+use bytemuck::{Pod, Zeroable};
+use multiversion::multiversion;
+
+/// Heads, tokens and mask of an attention. Batch sizes and the width of a head follow from the operands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AttentionShape {
+    /// Heads: equal parts of the columns.
+    pub heads: usize,
+    /// Queries of a batch entry.
+    pub q_tokens: usize,
+    /// Keys of a batch entry.
+    pub k_tokens: usize,
+    /// Query i sees keys 0 to i only.
+    pub causal: bool,
+}
+
+/// All sizes of a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sizes {
+    /// Heads, tokens, mask.
+    pub shape: AttentionShape,
+    /// Batch entries of the queries.
+    pub batch: usize,
+    /// Each batch entry of the keys serves this many of the queries'.
+    pub k_batch_div: usize,
+    /// Columns of a head.
+    pub dim: usize,
+}
+
+/// A buffer and a view with plain rows.
+pub type Place = (BufferId, View);
+
+/// Parameters of every attention kernel; mirrors the struct in `shaders/shared/attention.wgsl`. An operand's pair is the
+/// place of its first element and the distance of its rows.
+#[derive(Clone, Copy, Debug, Default, Pod, Zeroable)]
+#[repr(C)]
+pub(super) struct Params {
+    pub(super) batch: u32,
+    pub(super) heads: u32,
+    pub(super) q_tokens: u32,
+    pub(super) k_tokens: u32,
+    pub(super) dim: u32,
+    pub(super) k_batch_div: u32,
+    pub(super) flags: u32,
+    pub(super) scale: f32,
+    pub(super) q: [u32; 2],
+    pub(super) k: [u32; 2],
+    pub(super) v: [u32; 2],
+    pub(super) y: [u32; 2],
+    pub(super) d: [u32; 2],
+    pub(super) out: [u32; 2],
+    pub(super) tq: [u32; 2],
+    pub(super) tk: [u32; 2],
+    pub(super) tv: [u32; 2],
+    pub(super) pad: [u32; 2],
+}
+
+const CAUSAL: u32 = 1;
+pub(super) const HAS_TQ: u32 = 2;
+pub(super) const HAS_TK: u32 = 4;
+pub(super) const HAS_TV: u32 = 8;
+
+/// A view with plain rows, as the parameters have it.
+pub(super) fn place(view: &View) -> [u32; 2] {
+    debug_assert!(view.plain_rows());
+    [view.offset, view.row_stride]
+}
+
+impl Params {
+    pub(super) fn new(sizes: &Sizes, q: &Place, k: &Place, v: &Place, out: &Place) -> Params {
+        let Sizes { shape, batch, k_batch_div, dim } = *sizes;
+        Params {
+            batch: batch as u32,
+            heads: shape.heads as u32,
+            q_tokens: shape.q_tokens as u32,
+            k_tokens: shape.k_tokens as u32,
+            dim: dim as u32,
+            k_batch_div: k_batch_div as u32,
+            flags: if shape.causal { CAUSAL } else { 0 },
+            scale: 1.0 / (dim as f32).sqrt(),
+            q: place(&q.1),
+            k: place(&k.1),
+            v: place(&v.1),
+            out: place(&out.1),
+            ..Params::default()
+        }
+    }
+
+    pub(super) fn has(&self, flag: u32) -> bool {
+        self.flags & flag != 0
+    }
+
+    /// Columns of all heads: where the log-sum-exps begin in a row of a result.
+    pub(super) fn width(&self) -> usize {
+        self.heads as usize * self.dim as usize
+    }
+
+    /// The keys that query `row` (of all) sees: their first row and how many.
+    pub(super) fn keys(&self, row: usize) -> (usize, usize) {
+        let (b, i) = (row / self.q_tokens as usize, row % self.q_tokens as usize);
+        let first = b / self.k_batch_div as usize * self.k_tokens as usize;
+        let all = self.k_tokens as usize;
+        (first, if self.has(CAUSAL) { all.min(i + 1) } else { all })
+    }
+
+    /// The first query of a batch entry that sees key `j`.
+    pub(super) fn first_query(&self, j: usize) -> usize {
+        if self.has(CAUSAL) { j } else { 0 }
+    }
+
+    /// Columns `h dim ..` of row `i` of an operand.
+    pub(super) fn head<'a>(&self, data: &'a [f32], at: [u32; 2], i: usize, h: usize) -> &'a [f32] {
+        let start = at[0] as usize + i * at[1] as usize + h * self.dim as usize;
+        &data[start..start + self.dim as usize]
+    }
+
+    /// The log-sum-exp of head `h` in row `i` of a result (or its cotangent): it follows the columns of all heads.
+    pub(super) fn last(&self, data: &[f32], at: [u32; 2], i: usize, h: usize) -> f32 {
+        data[at[0] as usize + i * at[1] as usize + self.width() + h]
+    }
+
+    /// Scalar operations of a pass with `dots` products along the keys.
+    pub(super) fn cost(&self, dots: usize) -> usize {
+        self.batch as usize * self.q_tokens as usize * self.k_tokens as usize * self.width() * dots
+    }
+}
+
+/// The variants of an attention kernel that a target and a width of head admit, best first.
+pub(super) fn choose(
+    [tile, row]: [&'static Variant; 2],
+    dim: usize,
+    target: &Target,
+) -> impl Iterator<Item = &'static Variant> {
+    let fits = dim <= tile.constant("DMAX") as usize
+        && (!target.gpu
+            || (tile.shared_bytes <= target.workgroup_bytes && tile.workgroup[0] <= target.invocations));
+    let tile = fits.then_some(tile);
+    let order = if target.software || !target.gpu { [Some(row), tile] } else { [tile, Some(row)] };
+    order.into_iter().flatten()
+}
+
+/// Workgroups for `tokens` rows of each of `groups` heads of batch entries.
+pub(super) fn grid(variant: &Variant, groups: usize, tokens: usize) -> [u32; 3] {
+    let rows = variant.constant("R");
+    match variant.constant("DMAX") {
+        0 => fold(groups * tokens, rows),
+        _ => fold(groups * tokens.div_ceil(rows as usize), 1),
+    }
+}
+
+/// Whether a pair of variants has the workgroups that its constants say; for compile-time asserts.
+pub(super) const fn variants_agree(variants: &[&Variant; 2]) -> bool {
+    let mut n = 0;
+    while n < 2 {
+        let v = variants[n];
+        if v.workgroup[0] != v.constant("R") * v.constant("L")
+            || v.params_bytes as usize != size_of::<Params>()
+        {
+            return false;
+        }
+        n += 1;
+    }
+    true
+}
+
+const VARIANTS: [&Variant; 2] = [&variant::attention::TILE, &variant::attention::ROW];
+
+/// The kernel.
+pub static KERNEL: Kernel = Kernel {
+    name: "attention",
+    access: &[Access::Read, Access::Read, Access::Read, Access::Write],
+    params_bytes: size_of::<Params>(),
+    variants: &VARIANTS,
+    twin,
+};
+const _: () = assert!(variants_agree(&VARIANTS));
+
+/// out = [softmax(q kᵀ / sqrt(dim)) v | log-sum-exp of the scores], head by head and batch entry by batch entry: q is
+/// [batch * q_tokens, heads * dim], k and v are [batch / k_batch_div * k_tokens, heads * dim], out is
+/// [batch * q_tokens, heads * dim + heads]. One command per variant that suits the target, best first.
+pub fn commands(
+    sizes: &Sizes,
+    q: Place,
+    k: Place,
+    v: Place,
+    out: Place,
+    target: &Target,
+) -> impl Iterator<Item = Command> {
+    let params = Params::new(sizes, &q, &k, &v, &out);
+    let (groups, tokens) = (sizes.batch * sizes.shape.heads, sizes.shape.q_tokens);
+    choose(VARIANTS, sizes.dim, target).map(move |variant| {
+        Command::new(&KERNEL, variant, &params, &[q.0, k.0, v.0, out.0], grid(variant, groups, tokens))
+    })
+}
+
+/// Keys of a tile.
+const TILE: usize = 64;
+/// Below every score: what the largest of none is.
+const LEAST: f32 = -1.0e30;
+
+fn twin(words: &[u32], args: &mut [Arg<'_>], cx: &TwinCx<'_>) {
+    let p: &Params = params(words);
+    let [q, k, v, out] = args else { unreachable!("attention has four bindings") };
+    let (q, k, v, out) = (q.read(), k.read(), v.read(), &mut out.write()[p.out[0] as usize..]);
+    let (rows, width, dim) = ((p.batch * p.q_tokens) as usize, p.width(), p.dim as usize);
+    whole_rows(cx, out, p.out[1] as usize, [rows, width + p.heads as usize], p.cost(2), |row, out| {
+        let (first, keys) = p.keys(row);
+        let (o, lse) = out.split_at_mut(width);
+        for (h, (o, lse)) in o.chunks_exact_mut(dim).zip(lse).enumerate() {
+            let rows = |data, at: [u32; 2]| KeyRows::new(data, at, first, h * dim);
+            *lse = line(p.head(q, p.q, row, h), p.scale, rows(k, p.k), rows(v, p.v), keys, o);
+        }
+    });
+}
+
+/// The columns of a head in consecutive rows of keys or values.
+#[derive(Clone, Copy)]
+pub(super) struct KeyRows<'a> {
+    data: &'a [f32],
+    ld: usize,
+}
+
+impl<'a> KeyRows<'a> {
+    pub(super) fn new(data: &'a [f32], at: [u32; 2], first: usize, column: usize) -> KeyRows<'a> {
+        let ld = at[1] as usize;
+        KeyRows { data: &data[at[0] as usize + first * ld + column..], ld }
+    }
+
+    #[inline(always)]
+    pub(super) fn row(&self, j: usize, dim: usize) -> &'a [f32] {
+        &self.data[j * self.ld..j * self.ld + dim]
+    }
+}
+
+/// One query of one head over `keys` keys: its result in `o`, and its log-sum-exp.
+#[multiversion(targets("x86_64+avx2+fma"))]
+fn line(q: &[f32], scale: f32, k: KeyRows<'_>, v: KeyRows<'_>, keys: usize, o: &mut [f32]) -> f32 {
+    let (mut top, mut total) = (LEAST, 0.0f32);
+    let mut weights = [0.0f32; TILE];
+    o.fill(0.0);
+    for j0 in (0..keys).step_by(TILE) {
+        let n = TILE.min(keys - j0);
+        for (t, w) in weights[..n].iter_mut().enumerate() {
+            *w = scale * dot(q, k.row(j0 + t, q.len()));
+        }
+        let larger = top.max(largest(&weights[..n]));
+        let shrink = exp_neg(larger - top);
+        top = larger;
+        for w in &mut weights[..n] {
+            *w = exp_neg(top - *w);
+        }
+        total = total * shrink + weights[..n].iter().sum::<f32>();
+        if j0 > 0 {
+            o.iter_mut().for_each(|o| *o *= shrink);
+        }
+        for (t, w) in weights[..n].iter().enumerate() {
+            for (o, v) in o.iter_mut().zip(v.row(j0 + t, q.len())) {
+                *o += w * v;
+            }
+        }
+    }
+    let share = 1.0 / total;
+    o.iter_mut().for_each(|o| *o *= share);
+    top + log(total)
+}
