@@ -55,6 +55,13 @@ fn networks() -> Vec<Net> {
             conditioning,
         })));
     }
+    out.push(Net(NetworkSpec::Unet1d(Unet1d {
+        down_dims: vec![4, 6],
+        kernel_size: 3,
+        groups: 2,
+        time,
+        film_scale: true,
+    })));
     out
 }
 
