@@ -9,6 +9,7 @@ mod data;
 mod demo;
 mod devices;
 mod errors;
+mod import;
 mod output;
 mod sample;
 mod selftest;
@@ -44,6 +45,7 @@ commands! {
     Devices(devices::Devices),
     Train(train::Train),
     Sample(sample::Sample),
+    Import(import::Import),
     Data(data::Data),
     Serve(serve::Serve),
     Bench(bench::Bench),

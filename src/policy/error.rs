@@ -38,6 +38,16 @@ pub enum PolicyError {
         /// Of this build.
         needed: u64,
     },
+    /// A checkpoint of another program cannot be imported.
+    #[error("cannot import {dir}: {file}: {what}", dir = dir.display())]
+    Import {
+        /// The checkpoint's directory.
+        dir: PathBuf,
+        /// Which of its files.
+        file: String,
+        /// What is missing, unknown or malformed.
+        what: String,
+    },
     /// A count or shape of the request does not fit the policy.
     #[error("{what}: found {found}, needed {needed}")]
     Shape {
