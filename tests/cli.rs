@@ -74,6 +74,9 @@ fn help_has_examples() {
         &["selftest", "--help"],
         &["train", "--help"],
         &["sample", "--help"],
+        &["data", "--help"],
+        &["data", "inspect", "--help"],
+        &["data", "convert", "--help"],
         &["serve", "--help"],
     ] {
         let help = advect(args);
@@ -287,4 +290,77 @@ fn an_interrupt_exits_with_130() {
     let kill = Command::new("kill").args(["-INT", &child.id().to_string()]).status().expect("kill is there");
     assert!(kill.success());
     error_of(&ran(&args, child.wait_with_output().unwrap()), 130, &["interrupted"]);
+}
+
+#[test]
+fn data_sets_are_inspected() {
+    let set = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/lerobot/v3");
+    let text = advect(&["data", "inspect", set]);
+    assert_eq!(text.code, 0, "{}", text.err);
+    for word in [
+        "LeRobot data set, v3",
+        "4 episodes, 94 steps",
+        "block_x",
+        "observation.images.top (image 8x8x3)",
+        "warning",
+    ] {
+        assert!(text.out.contains(word), "{word}: {}", text.out);
+    }
+    let report = json(&advect(&["data", "inspect", set, "--json", "--horizon", "30"]));
+    assert_eq!((&report["kind"], &report["episodes"]), (&Value::from("lerobot-v3.0"), &Value::from(4)));
+    let short = report["warnings"]
+        .as_array()
+        .expect("a list")
+        .iter()
+        .any(|w| w["kind"] == "short" && w["fatal"] == true);
+    assert!(short, "{report}");
+    fails(&["data", "inspect", "/none"], 2, &["/none", "no such file"]);
+    fails(
+        &["data", "inspect", concat!(env!("CARGO_MANIFEST_DIR"), "/src")],
+        2,
+        &["src", "without meta/info.json"],
+    );
+}
+
+#[test]
+fn data_sets_are_converted() {
+    let set = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/lerobot/v3");
+    let folder = tempfile::tempdir().expect("a folder");
+    let at = |name: &str| folder.path().join(name).to_str().expect("UTF-8").to_string();
+    let report = json(&advect(&["data", "convert", set, &at("a.npz"), "--json"]));
+    assert_eq!((&report["kind"], &report["steps"]), (&Value::from("npz"), &Value::from(94)));
+    let ran =
+        advect(&["data", "convert", &at("a.npz"), &at("b"), "--to", "lerobot-v2.1", "--successful-only"]);
+    assert!(
+        ran.code == 0 && ran.out.contains("lerobot-v2.1): 3 episodes, 61 steps"),
+        "{}{}",
+        ran.out,
+        ran.err
+    );
+    fails(&["data", "convert", &at("a.npz"), &at("b")], 2, &["found a folder"]);
+    fails(&["data", "convert", &at("a.npz"), &at("c"), "--to", "zarr"], 2, &["lerobot-v2.1"]);
+    fails(&["data", "convert", &at("none.npz"), &at("c")], 1, &["none.npz", "no such file"]);
+    assert_eq!(std::fs::read_dir(folder.path()).expect("a folder").count(), 2);
+    // Both kinds train, alone and together.
+    let out = at("p.safetensors");
+    let run = [
+        "train",
+        "--data",
+        set,
+        "--data",
+        &at("a.npz"),
+        "--out",
+        &out,
+        "--steps",
+        "2",
+        "--batch-size",
+        "8",
+        "--device",
+        "cpu",
+    ];
+    let ran = advect(&run);
+    assert_eq!(ran.code, 0, "{}", ran.err);
+    for words in ["skipped image columns: observation.images.top", "8 episodes of 188 steps"] {
+        assert!(ran.err.contains(words), "{words}: {}", ran.err);
+    }
 }

@@ -8,7 +8,7 @@ use advect::flow::integrator::Start;
 use advect::flow::{Batch, Field, IntegrateOptions, Integrator};
 use advect::graph::{Graph, Result, Shape, Value};
 use advect::kernel::math::Activation;
-use advect::nn::{Builder, Conditioning, Inputs, NetworkSpec, ParamStore, TimeInput, mlp};
+use advect::nn::{Builder, Conditioning, Inputs, NetworkSpec, ParamStore, TimeInput, mlp, unet1d};
 use advect::policy::{ChunkSource, GuidedOptions, PrefixSpec, Previous, SamplerOptions};
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::backtrace::Backtrace;
@@ -210,6 +210,98 @@ fn an_euler_step_takes_at_most_five_dispatches() {
     }
 }
 
+/// A U-Net over 8 steps of 4 numbers; the widest products are large enough to be split over the CPU's threads.
+struct Unet(NetworkSpec);
+
+impl Unet {
+    fn new(down_dims: Vec<usize>) -> Unet {
+        let time = TimeInput::Sinusoidal { dim: 32, scale: 99.0, max_period: 1e4 };
+        Unet(NetworkSpec::Unet1d(unet1d::Unet1d {
+            down_dims,
+            kernel_size: 5,
+            groups: 8,
+            final_groups: 8,
+            time,
+            film_scale: true,
+        }))
+    }
+
+    fn integrator(&self, device: &Device, solver: &str, rows: usize, staging: bool) -> Integrator {
+        let mut g = Graph::new();
+        let [a, t, z] =
+            [("a", DIM), ("t", 1), ("z", OBS)].map(|(n, cols)| g.input(n, Shape::matrix(1, cols)).unwrap());
+        let mut b = Builder::new(&mut g);
+        self.0.velocity(&mut b, &Unet::inputs(a, t, z)).unwrap();
+        let store = ParamStore::init(&b.params, 0);
+        let options = IntegrateOptions { staging, ..Default::default() };
+        let batch = Batch { requests: rows, samples: 1 };
+        let solver = solver.parse().unwrap();
+        let mut integrator = Integrator::new(device, self, &store.layout, solver, batch, &options).unwrap();
+        integrator.set_params(&store.values).unwrap();
+        integrator
+    }
+
+    fn inputs(a: Value, t: Value, z: Value) -> Inputs {
+        Inputs { a, t, z, horizon: 8, action_dim: DIM / 8, history: 1 }
+    }
+}
+
+impl Field for Unet {
+    fn dim(&self) -> usize {
+        DIM
+    }
+
+    fn request(&self) -> Vec<(&'static str, usize)> {
+        vec![("obs", OBS)]
+    }
+
+    fn velocity(&self, g: &mut Graph, state: Value, time: Value, request: &[Value]) -> Result<Value> {
+        self.0.velocity(&mut Builder::new(g), &Unet::inputs(state, time, request[0]))
+    }
+}
+
+/// Time embedding, step encoder and every block's scale and shift are computed for all solver steps before the loop.
+#[test]
+fn a_unet_step_leaves_time_and_observation_out() {
+    let _alone = alone();
+    let net = Unet::new(vec![16, 32]);
+    let obs: Vec<f32> = (0..2 * OBS).map(|i| (i * 37 % 101) as f32 / 50.0 - 1.0).collect();
+    for (name, device) in [("cpu", Some(cpu())), ("gpu", gpu("a U-Net's steps"))] {
+        let Some(device) = device else { continue };
+        let mut samples = Vec::new();
+        let per_step = [true, false].map(|staging| {
+            let [few, many] = ["euler:2", "euler:6"].map(|solver| {
+                let mut integrator = net.integrator(&device, solver, 2, staging);
+                let mut out = vec![0.0; 2 * DIM];
+                let before = integrator.counters();
+                integrator.run(Start::Noise { seed: 3, request: 0 }, &[&obs], &mut out, None).unwrap();
+                let dispatched = integrator.counters().since(&before).dispatches as usize;
+                samples.push(out);
+                let plan = integrator.plan();
+                let steps = plan.dispatches(plan.phase("steps").unwrap());
+                (if name == "cpu" { steps } else { dispatched }, plan.flops)
+            });
+            ((many.0 - few.0) as f64 / 4.0, (many.1 - few.1) / 4.0)
+        });
+        let [(with, flops), (without, all)] = per_step;
+        println!("{name}: {with} kernels and {flops} operations per step staged, {without} and {all} not");
+        // 2 x 8 convolutions of unfold, product and norm; three residual ones; down; up with its skip; output with the step.
+        assert_eq!(with, (3 * 16 + 3 + 2 + 5 + 4) as f64, "{name}");
+        assert!(without >= with + 12.0, "{name}: {with} staged, {without} not");
+        // Per step and sample: the products of condition and step encoder are gone.
+        let films = 2.0 * 2.0 * ((32 + OBS) * 2 * (4 * 16 + 4 * 32)) as f64;
+        let encoder = 2.0 * (32 * 128 + 128 * 32) as f64;
+        let ahead = flops_of_times(4) / 4.0;
+        assert_eq!(all - (flops - ahead), films + encoder, "{name}");
+        assert!(apart(&samples[1], &samples[3]) < 1e-4, "{name}: staged or not, the same samples");
+    }
+}
+
+/// What a plan's operations grow by with the times of `steps` more steps: their parts of conditions and step encoder.
+fn flops_of_times(steps: usize) -> f64 {
+    steps as f64 * 2.0 * (32 * 128 + 128 * 32 + 32 * 2 * (4 * 16 + 4 * 32)) as f64
+}
+
 #[test]
 fn a_sampling_pass_is_one_submit() {
     let _alone = alone();
@@ -287,6 +379,20 @@ fn the_cpu_allocates_nothing_in_steady_state() {
             failures.push(format!(
                 "{solver}, batch {requests}: {own} allocations in steady state, one of them:\n{culprit}"
             ));
+        }
+    }
+    // Products split over the threads: 2 x 512 x 2560 operations for each of 4 rows.
+    let net = Unet::new(vec![64, 512]);
+    for rows in [1, 3] {
+        let mut integrator = net.integrator(&device, "euler:2", rows, true);
+        let (obs, mut out) = (vec![0.3; rows * OBS], vec![0.0; rows * DIM]);
+        let (own, gemm) = allocations(|| {
+            integrator.run(Start::Noise { seed: 1, request: 0 }, &[&obs], &mut out, None).unwrap();
+        });
+        println!("U-Net, batch {rows}: {own} allocations per run, and {gemm} inside gemm");
+        if own > 0 {
+            let culprit = CULPRIT.lock().unwrap_or_else(PoisonError::into_inner).take().unwrap_or_default();
+            failures.push(format!("U-Net, batch {rows}: {own} allocations, one of them:\n{culprit}"));
         }
     }
     assert!(failures.is_empty(), "{}", failures.join("\n"));

@@ -7,6 +7,7 @@ use advect::kernel::math::Activation;
 use advect::nn::mlp::Mlp;
 use advect::nn::residual::Residual;
 use advect::nn::transformer::{Observation, Transformer};
+use advect::nn::unet1d::Unet1d;
 use advect::nn::{Conditioning, EncoderSpec, NetworkSpec, TimeInput};
 use advect::policy::{LogProbOptions, Noise, Objective, Policy, SamplerOptions, Weights};
 use advect::train::{
@@ -99,6 +100,39 @@ fn distance(a: &[f32], b: &[f32]) -> f64 {
     let square = |v: f32| f64::from(v).powi(2);
     let (d, n) = a.iter().zip(b).fold((0.0, 0.0), |(d, n), (x, y)| (d + square(x - y), n + square(*y)));
     (d / n).sqrt()
+}
+
+/// A small U-Net goes through the same trainer: its loss falls, and its policy samples.
+#[test]
+fn a_unet_trains() {
+    let network = NetworkSpec::Unet1d(Unet1d {
+        down_dims: vec![16, 32],
+        kernel_size: 3,
+        groups: 4,
+        final_groups: 8,
+        time: TimeInput::Sinusoidal { dim: 16, scale: 99.0, max_period: 10_000.0 },
+        film_scale: true,
+    });
+    for device in devices() {
+        // Fewer steps on an adapter that may be software, and less to ask of them.
+        let (steps, share) = if matches!(device, Device::Cpu(_)) { (200, 0.9) } else { (30, 1.0) };
+        let config = RunConfig { network: network.clone(), steps, ..config() };
+        let (policy, lines) = trained(&device, &config);
+        let losses: Vec<f64> = lines.iter().map(|l| l.loss).collect();
+        let mean = |part: &[f64]| part.iter().sum::<f64>() / part.len() as f64;
+        let third = losses.len() / 3;
+        let (first, last) = (mean(&losses[..third]), mean(&losses[losses.len() - third..]));
+        println!("{}: {steps} steps of a U-Net, loss {first:.3} to {last:.3}", device.describe());
+        assert!(last < share * first, "{}: loss {first} to {last}", device.describe());
+        let mut sampler = policy.sampler(&device, 2, 3, &SamplerOptions::default()).expect("a sampler");
+        let mut chunks = vec![f32::NAN; 6 * policy.spec.chunk()];
+        let obs = vec![0.1; 2 * policy.spec.request()];
+        sampler.sample(&obs, Noise::Seed { seed: 1, request: 0 }, &mut chunks).expect("chunks");
+        assert!(chunks.iter().all(|v| v.is_finite()));
+    }
+    let error = Trainer::new(&devices()[0], &toy(), &RunConfig { network, horizon: 5, ..config() });
+    let error = error.err().expect("5 is odd").to_string();
+    assert!(error.contains("horizon 5") && error.contains("multiple of 2"), "{error}");
 }
 
 #[test]

@@ -17,10 +17,16 @@ import torch
 
 from flow import Ema, Mlp, cfm_loss, euler_sampler, operations
 from transformer import Transformer
+from unet import Unet1d
 
 ACTION_DIM, OBS_DIM = 16 * 2, 20
-NETWORKS = {"mlp256": lambda: Mlp(ACTION_DIM, OBS_DIM, 256), "mlp512": lambda: Mlp(ACTION_DIM, OBS_DIM, 512),
-            "transformer": lambda: Transformer(16, 2, OBS_DIM)}
+# The condition's numbers, and the network for them.
+WORKLOADS = {
+    "mlp256": (OBS_DIM, lambda: Mlp(ACTION_DIM, OBS_DIM, 256)),
+    "mlp512": (OBS_DIM, lambda: Mlp(ACTION_DIM, OBS_DIM, 512)),
+    "unet1d": (2 * OBS_DIM, lambda: Unet1d(2, 16, 2 * OBS_DIM)),
+    "transformer": (OBS_DIM, lambda: Transformer(16, 2, OBS_DIM)),
+}
 MODES = ("eager", "compile", "cudagraph")
 TRAIN_BATCH, DATASET_PAIRS = 256, 65_536
 LEARNING_RATE, BETAS, WEIGHT_DECAY, CLIP, EMA_DECAY = 1e-4, (0.95, 0.999), 1e-6, 1.0, 0.999
@@ -42,9 +48,9 @@ def captured(work):
     return graph.replay
 
 
-def sampling(network, solver_steps, batch, mode, device):
+def sampling(network, condition_dim, solver_steps, batch, mode, device):
     """A function of no arguments that samples `batch` chunks."""
-    noise, obs = torch.randn(batch, ACTION_DIM, device=device), torch.randn(batch, OBS_DIM, device=device)
+    noise, obs = torch.randn(batch, ACTION_DIM, device=device), torch.randn(batch, condition_dim, device=device)
     sampler = euler_sampler(network, solver_steps, device)
     if mode != "eager":
         sampler = torch.compile(sampler, dynamic=False)
@@ -56,10 +62,10 @@ def sampling(network, solver_steps, batch, mode, device):
     return captured(work) if mode == "cudagraph" else work
 
 
-def training(network, mode, device):
+def training(network, condition_dim, mode, device):
     """A function of no arguments that takes one optimiser step on a random batch of a resident data set."""
     actions = torch.randn(DATASET_PAIRS, ACTION_DIM, device=device)
-    observations = torch.randn(DATASET_PAIRS, OBS_DIM, device=device)
+    observations = torch.randn(DATASET_PAIRS, condition_dim, device=device)
     optimiser = torch.optim.AdamW(network.parameters(), LEARNING_RATE, BETAS, weight_decay=WEIGHT_DECAY, fused=True,
                                   capturable=mode == "cudagraph")
     parameters = list(network.parameters())
@@ -112,18 +118,19 @@ def result(what, mode, batch, evals, flop, times):
 
 
 def measure(args, progress):
+    condition_dim, make = WORKLOADS[args.workload]
     for mode in args.modes:
         for batch in args.batch:
             torch.compiler.reset()
-            network = NETWORKS[args.workload]().to(args.device)
-            times = timings(sampling(network, args.solver, batch, mode, args.device), args.device)
-            flop = operations(network) * batch * args.solver
+            network = make().to(args.device)
+            times = timings(sampling(network, condition_dim, args.solver, batch, mode, args.device), args.device)
+            flop = operations(network, condition_dim, ACTION_DIM, args.device) * batch * args.solver
             yield progress(result("sample", mode, batch, args.solver, flop, times))
         if args.train:
             torch.compiler.reset()
-            network = NETWORKS[args.workload]().to(args.device)
-            times = timings(training(network, mode, args.device), args.device)
-            flop = 3 * operations(network) * TRAIN_BATCH
+            network = make().to(args.device)
+            times = timings(training(network, condition_dim, mode, args.device), args.device)
+            flop = 3 * operations(network, condition_dim, ACTION_DIM, args.device) * TRAIN_BATCH
             yield progress(result("train", mode, TRAIN_BATCH, 1, flop, times))
 
 
@@ -163,7 +170,7 @@ def modes(text):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--workload", choices=NETWORKS, default="mlp256")
+    parser.add_argument("--workload", choices=WORKLOADS, default="mlp256")
     parser.add_argument("--batch", type=batches, default="1,64,1024,16384")
     parser.add_argument("--solver", type=euler_steps, default="euler:10")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")

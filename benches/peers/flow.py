@@ -19,6 +19,8 @@ def time_embedding(t, dim=TIME_DIM, scale=TIME_SCALE):
 class Mlp(nn.Module):
     """Linear layers with SiLU between, over concat(action, time embedding, condition)."""
 
+    time_dim = TIME_DIM
+
     def __init__(self, action_dim, condition_dim, width, hidden_layers=3):
         super().__init__()
         self.action_dim = action_dim
@@ -48,6 +50,8 @@ class ResidualBlock(nn.Module):
 class ResidualMlp(nn.Module):
     """W_out silu(blocks(W_in concat(action, time embedding, condition)))"""
 
+    time_dim = TIME_DIM
+
     def __init__(self, action_dim, condition_dim, width, blocks):
         super().__init__()
         self.action_dim = action_dim
@@ -67,12 +71,12 @@ def cfm_loss(network, action, condition):
     noise = torch.randn_like(action)
     t = torch.rand(len(action), device=action.device)
     x = torch.lerp(noise, action, t[:, None])
-    return F.mse_loss(network(x, time_embedding(t), condition), action - noise)
+    return F.mse_loss(network(x, time_embedding(t, network.time_dim), condition), action - noise)
 
 
 def euler_sampler(network, steps, device="cpu"):
     """A function (noise [B, A], condition [B, Z]) -> actions [B, A]. The steps' time embeddings are made once, here."""
-    embeddings = time_embedding(torch.arange(steps, device=device) / steps)
+    embeddings = time_embedding(torch.arange(steps, device=device) / steps, network.time_dim)
 
     def sample(noise, condition):
         x = noise
@@ -106,6 +110,22 @@ def matrix_parameters(network):
     return sum(p.numel() for p in network.parameters() if p.dim() == 2)
 
 
-def operations(network):
-    """Nominal operations of one evaluation of one sample: 2 x the matrices' parameters, unless the network says otherwise."""
-    return network.operations() if hasattr(network, "operations") else 2 * matrix_parameters(network)
+def operations(network, condition_dim, action_dim, device="cpu"):
+    """Nominal operations of one evaluation of one sample: what the network says, or two for each element of each weight
+    matrix, and each step that a convolution multiplies it with."""
+    if hasattr(network, "operations"):
+        return network.operations()
+    count = 0
+
+    def add(module, inputs, output):
+        nonlocal count
+        steps = {nn.Conv1d: output, nn.ConvTranspose1d: inputs[0]}.get(type(module))
+        count += 2 * module.weight.numel() * (1 if steps is None else steps.shape[-1])
+
+    layers = [m for m in network.modules() if isinstance(m, (nn.Linear, nn.Conv1d, nn.ConvTranspose1d))]
+    hooks = [m.register_forward_hook(add) for m in layers]
+    with torch.inference_mode():
+        network(*(torch.zeros(1, n, device=device) for n in (action_dim, network.time_dim, condition_dim)))
+    for hook in hooks:
+        hook.remove()
+    return count

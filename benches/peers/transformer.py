@@ -47,6 +47,8 @@ class Block(nn.Module):
 class Transformer(nn.Module):
     """Velocity of chunks [B, horizon x action] given time embeddings [B, 64] and observations [B, condition]."""
 
+    time_dim = TIME_DIM
+
     def __init__(self, horizon, action, condition, width=512, layers=6, heads=8, mlp_ratio=4):
         super().__init__()
         self.horizon, self.action, self.width = horizon, action, width

@@ -61,7 +61,7 @@ class Evaluation:
 
 def pusht(args):
     """Push-T: execute 4 of 16 by ten Euler steps, and around it other lengths and numbers of steps."""
-    data, config = args.data or HERE.parents[1] / "data/pusht.npz", HERE.parents[1] / "data/pusht.toml"
+    data, config = args.data or HERE.parents[1] / "data/pusht.npz", HERE / "pusht.toml"
     middle = [Evaluation(4, "euler:10")]
     around = [Evaluation(8, "euler:10"), Evaluation(2, "euler:10"), Evaluation(4, "euler:1"), Evaluation(4, "euler:3")]
     for evaluations in (middle, around):  # the comparison first
@@ -69,7 +69,7 @@ def pusht(args):
             for objective in args.objectives:
                 # a cloned policy integrates nothing: solvers do not matter to it
                 own = [e for e in evaluations if objective == "flow_matching" or e.solver == "euler:10"]
-                yield Policy("pusht", data, config, args.steps or 20_000, objective, seed), own
+                yield Policy("pusht", data, config, args.steps or 30_000, objective, seed), own
 
 
 def metaworld(args):
@@ -84,7 +84,7 @@ def metaworld(args):
     for seed in args.seeds:
         for file in files:
             for objective in args.objectives:
-                steps = args.steps or (16_000 if file.stem in LONG else 4_000)
+                steps = args.steps or (16_000 if file.stem in LONG else 8_000)
                 policy = Policy(file.stem, file, HERE / "metaworld.toml", steps, objective, seed)
                 yield policy, [Evaluation(execute, "euler:10") for execute in args.execute]
 
@@ -233,7 +233,7 @@ def main():
     p.add_argument("--objectives", type=words, default=list(OBJECTIVES))
     p.add_argument("--tasks", type=words, help="metaworld: these only")
     p.add_argument("--execute", type=numbers, default=[8], help="metaworld: actions to execute of each chunk")
-    p.add_argument("--steps", type=int, help="training steps [pusht 20,000; metaworld 4,000, hard tasks 16,000]")
+    p.add_argument("--steps", type=int, help="training steps [pusht 30,000; metaworld 8,000, hard tasks 16,000]")
     p.add_argument("--episodes", type=int, help="episodes of an evaluation [pusht 100; metaworld 50]")
     p.add_argument("--workers", type=int, default=2, help="simulators at once")
     p.add_argument("--device", default="cpu", help="of training and serving")

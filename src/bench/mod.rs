@@ -1,22 +1,26 @@
 //! Measuring how fast a device samples (and trains) networks of known size: what `advect bench` prints.
 //!
-//! GFLOP/s are nominal: two operations for each element of each weight matrix, for each sample and each evaluation of
-//! the velocity, the whole network every time. Work that the engine saves (what depends on the time or the observation
+//! GFLOP/s are nominal: two operations for each element of each weight matrix (and each step that a convolution multiplies it
+//! with), for each sample and each evaluation of the velocity, the whole network every time. Work that the engine saves (what depends on the time or the observation
 //! alone is computed once, not at each step) counts as done, so numbers of different engines compare; activations,
 //! biases, embeddings and the solver's own arithmetic count as nothing.
 
+mod control;
 mod sample;
 mod timing;
 mod train;
 mod workload;
 
+pub use control::{ControlRow, RATE_HZ, control};
 pub use sample::sample;
 pub use timing::{Budget, Times};
 pub use train::{TRAIN_BATCH, demonstrations, run_config, train};
 pub use workload::{ACTION_DIM, HORIZON, OBS_DIM, STATE_DIM, Workload};
 
+use crate::control::ControlError;
 use crate::device::{CounterSnapshot, Device};
 use crate::flow::FlowError;
+use crate::policy::PolicyError;
 use crate::train::TrainError;
 use serde::Serialize;
 
@@ -51,6 +55,18 @@ pub enum BenchError {
     /// Training failed.
     #[error(transparent)]
     Train(#[from] TrainError),
+    /// The policy could not be made.
+    #[error(transparent)]
+    Policy(#[from] PolicyError),
+    /// The control loop failed.
+    #[error(transparent)]
+    Control(Box<ControlError>),
+}
+
+impl From<ControlError> for BenchError {
+    fn from(error: ControlError) -> Self {
+        BenchError::Control(Box::new(error))
+    }
 }
 
 impl From<crate::graph::GraphError> for BenchError {
@@ -97,6 +113,9 @@ pub struct Report {
     pub threads: usize,
     /// The measurements, in the order asked for.
     pub results: Vec<Row>,
+    /// The control loop, if asked for.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub control: Vec<ControlRow>,
 }
 
 /// Threads of the CPU executor, 0 on a GPU.

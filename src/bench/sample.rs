@@ -1,6 +1,6 @@
 //! Sampling, measured.
 
-use super::{BenchError, Budget, OBS_DIM, Row, STATE_DIM, Workload, row};
+use super::{BenchError, Budget, Row, STATE_DIM, Workload, row};
 use crate::device::Device;
 use crate::flow::integrator::Start;
 use crate::flow::{Batch, IntegrateOptions, Integrator, Solver};
@@ -24,7 +24,7 @@ pub fn sample(
     let options = IntegrateOptions::default();
     let mut integrator = Integrator::new(device, &workload, &store.layout, solver, rows, &options)?;
     integrator.set_params(&store.values)?;
-    let mut observations = zeros("the observations", batch, OBS_DIM)?;
+    let mut observations = zeros("the observations", batch, workload.request_dim())?;
     philox::fill_normal(SEED, 0, 0, 0, &mut observations);
     let mut chunks = zeros("the result", batch, STATE_DIM)?;
     let mut request = 0;

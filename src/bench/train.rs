@@ -44,7 +44,7 @@ pub fn run_config(workload: Workload, batch_size: usize, seed: u64) -> RunConfig
         batch_size,
         seed,
         validation_fraction: 0.0,
-        history: 1,
+        history: workload.history(),
         horizon: HORIZON,
         action_scope: Scope::PerDim,
         encoder: EncoderSpec::Identity,

@@ -2,10 +2,13 @@
 
 use super::BenchError;
 use crate::flow::{Field, Solver};
-use crate::graph::{Graph, Result, Shape, Value};
+use crate::graph::lower::lower;
+use crate::graph::{Graph, ParamLayout, Program, Result, Shape, Value};
 use crate::kernel::math::Activation;
+use crate::kernel::{Target, View};
 use crate::nn::mlp::Mlp;
 use crate::nn::transformer::Transformer;
+use crate::nn::unet1d::Unet1d;
 use crate::nn::{Builder, Conditioning, Inputs, NetworkSpec, ParamStore, TimeInput};
 use std::str::FromStr;
 
@@ -18,29 +21,46 @@ pub const STATE_DIM: usize = HORIZON * ACTION_DIM;
 /// Numbers in an observation.
 pub const OBS_DIM: usize = 20;
 
-/// A network to measure, with a time embedding of 64, over a chunk of 32 and an observation of 20. The MLPs have three
-/// hidden layers and SiLU over [chunk; time; observation].
+/// A network to measure, over a chunk of 32 and observations of 20. The MLPs have three hidden layers and SiLU over
+/// [chunk; time; observation] with a time embedding of 64; the U-Net is diffusion policy's for low-dimensional Push-T.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Workload {
     /// Hidden layers of 256.
     Mlp256,
     /// Hidden layers of 512.
     Mlp512,
+    /// Channels of 256, 512 and 1024, kernel 5, step embedding of 128.
+    Unet1d,
     /// A diffusion transformer of width 512, six layers, eight heads over 16 action tokens, the observation by conditioning.
     Transformer,
 }
 
 impl Workload {
     /// All of them: to add one, add it here and in `name` and `network`.
-    pub const ALL: &'static [Workload] = &[Workload::Mlp256, Workload::Mlp512, Workload::Transformer];
+    pub const ALL: &'static [Workload] =
+        &[Workload::Mlp256, Workload::Mlp512, Workload::Unet1d, Workload::Transformer];
 
     /// Its name on the command line.
     pub fn name(self) -> &'static str {
         match self {
             Workload::Mlp256 => "mlp256",
             Workload::Mlp512 => "mlp512",
+            Workload::Unet1d => "unet1d",
             Workload::Transformer => "transformer",
         }
+    }
+
+    /// Observations that it is conditioned on.
+    pub fn history(self) -> usize {
+        match self {
+            Workload::Mlp256 | Workload::Mlp512 | Workload::Transformer => 1,
+            Workload::Unet1d => 2,
+        }
+    }
+
+    /// Numbers in a request: its observations side by side.
+    pub fn request_dim(self) -> usize {
+        self.history() * OBS_DIM
     }
 
     /// Its network.
@@ -49,6 +69,16 @@ impl Workload {
         let width = match self {
             Workload::Mlp256 => 256,
             Workload::Mlp512 => 512,
+            Workload::Unet1d => {
+                return NetworkSpec::Unet1d(Unet1d {
+                    down_dims: vec![256, 512, 1024],
+                    kernel_size: 5,
+                    groups: 8,
+                    final_groups: 8,
+                    time: TimeInput::Sinusoidal { dim: 128, scale: 99.0, max_period: 1e4 },
+                    film_scale: true,
+                });
+            }
             Workload::Transformer => {
                 return NetworkSpec::Transformer(Transformer { time, ..Transformer::default() });
             }
@@ -61,27 +91,44 @@ impl Workload {
         })
     }
 
-    /// Random parameters: the same seed gives the same everywhere.
-    pub fn parameters(self, seed: u64) -> Result<ParamStore> {
+    /// The velocity of one chunk and its parameters.
+    fn graph(self) -> Result<(Graph, Value, Vec<crate::nn::ParamSpec>)> {
         let mut graph = Graph::new();
         let a = graph.input("a", Shape::matrix(1, STATE_DIM))?;
         let t = graph.input("t", Shape::matrix(1, 1))?;
-        let z = graph.input("z", Shape::matrix(1, OBS_DIM))?;
+        let z = graph.input("z", Shape::matrix(1, self.request_dim()))?;
         let mut builder = Builder::new(&mut graph);
-        self.network().velocity(&mut builder, &inputs(a, t, z))?;
-        Ok(ParamStore::init(&builder.params, seed))
+        let v = self.network().velocity(&mut builder, &self.inputs(a, t, z))?;
+        let params = builder.params;
+        Ok((graph, v, params))
     }
 
-    /// Elements of all weight matrices.
-    pub fn matrix_parameters(self) -> Result<usize> {
-        let store = self.parameters(0)?;
-        Ok(store.layout.iter().filter(|p| p.shape.dims().len() >= 2).map(|p| p.shape.len()).sum())
+    /// Random parameters: the same seed gives the same everywhere.
+    pub fn parameters(self, seed: u64) -> Result<ParamStore> {
+        Ok(ParamStore::init(&self.graph()?.2, seed))
+    }
+
+    /// All matrix products of evaluating one chunk, none of them staged.
+    fn products(self) -> Result<f64> {
+        let (graph, v, _) = self.graph()?;
+        let layout = ParamLayout::of(&graph);
+        let mut program = Program::new(Target::CPU);
+        let params = program.resident("params", layout.len())?;
+        let [a, t, z] = [
+            program.resident("a", STATE_DIM)?,
+            program.resident("t", 1)?,
+            program.resident("z", self.request_dim())?,
+        ];
+        let out = program.resident("out", STATE_DIM)?;
+        let outputs = [(v, (out, View::dense(0, STATE_DIM)))];
+        lower(&mut program, &graph, (&layout, params), &[("a", a), ("t", t), ("z", z)], &outputs)?;
+        Ok(program.finish()?.flops)
     }
 
     /// Nominal operations of evaluating one chunk: its products as the network is written, nothing computed ahead.
     pub fn operations(self) -> Result<f64> {
         let NetworkSpec::Transformer(t) = self.network() else {
-            return Ok(2.0 * self.matrix_parameters()? as f64);
+            return self.products();
         };
         // Time, observation and adaptive norms are once per chunk, the rest once per token.
         let store = self.parameters(0)?;
@@ -101,11 +148,11 @@ impl Workload {
     pub fn training_operations(self, batch: usize) -> Result<f64> {
         Ok(3.0 * self.operations()? * batch as f64)
     }
-}
 
-/// A chunk and its observation, of one step.
-fn inputs(a: Value, t: Value, z: Value) -> Inputs {
-    Inputs { a, t, z, horizon: HORIZON, action_dim: ACTION_DIM, history: 1 }
+    /// A chunk and its observations.
+    fn inputs(self, a: Value, t: Value, z: Value) -> Inputs {
+        Inputs { a, t, z, horizon: HORIZON, action_dim: ACTION_DIM, history: self.history() }
+    }
 }
 
 impl FromStr for Workload {
@@ -125,11 +172,11 @@ impl Field for Workload {
     }
 
     fn request(&self) -> Vec<(&'static str, usize)> {
-        vec![("obs", OBS_DIM)]
+        vec![("obs", self.request_dim())]
     }
 
     fn velocity(&self, g: &mut Graph, state: Value, time: Value, request: &[Value]) -> Result<Value> {
-        self.network().velocity(&mut Builder::new(g), &inputs(state, time, request[0]))
+        self.network().velocity(&mut Builder::new(g), &self.inputs(state, time, request[0]))
     }
 }
 
@@ -137,11 +184,18 @@ impl Field for Workload {
 mod tests {
     use super::*;
 
+    /// As `unet.py` among the peers has it: parameters, and `flow.operations`.
+    const UNET: (usize, f64) = (63_554_434, 586_104_832.0);
+
     #[test]
     fn nominal_work_is_the_matrices() {
         let of = |width: usize| (32 + 64 + 20) * width + 2 * width * width + width * 32;
-        assert_eq!(Workload::Mlp256.matrix_parameters().unwrap(), of(256));
-        assert_eq!(Workload::Mlp512.matrix_parameters().unwrap(), of(512));
+        let operations = |w: Workload| w.operations().unwrap();
+        assert_eq!(operations(Workload::Mlp256), 2.0 * of(256) as f64);
+        assert_eq!(operations(Workload::Mlp512), 2.0 * of(512) as f64);
+        // What PyTorch's modules count: weights times steps of every convolution, and the linear layers.
+        let parameters = Workload::Unet1d.parameters(0).unwrap().layout.count();
+        assert_eq!((parameters, operations(Workload::Unet1d)), UNET);
         let solver = Solver::euler(10);
         let ops = Workload::Mlp256.sampling_operations(64, &solver).unwrap();
         assert_eq!(ops, Some(2.0 * of(256) as f64 * 64.0 * 10.0));

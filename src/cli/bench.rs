@@ -18,12 +18,14 @@ Examples:
   advect bench
   advect bench --device gpu --batch 1,64 --solver rk4:4
   advect bench --batch 1 --train
+  advect bench --batch 1 --control --seconds 30
   advect bench --workload mlp512 --seconds 5 --json > bench.json
 
-Workloads: a chunk of 16 x 2 actions, an observation of 20, three hidden layers of 256 (mlp256) or 512 (mlp512), SiLU; or
-a diffusion transformer of width 512, 6 layers, 8 heads, over the 16 actions (transformer).")]
+Workloads, for a chunk of 16 x 2 actions and an observation of 20: three hidden layers of 256 (mlp256) or 512 (mlp512), SiLU;
+diffusion policy's U-Net of 256, 512 and 1024 channels over two observations (unet1d); a diffusion transformer of width 512,
+6 layers, 8 heads, over the 16 actions (transformer).")]
 pub struct Bench {
-    /// The network: mlp256, mlp512 or transformer
+    /// The network: mlp256, mlp512, unet1d or transformer
     #[arg(long, default_value = "mlp256")]
     workload: Workload,
     /// Batch sizes: numbers of chunks sampled together
@@ -35,10 +37,14 @@ pub struct Bench {
     /// Measure a training step of batch 256 too: forward, backward, clipping, AdamW, moving average
     #[arg(long)]
     train: bool,
+    /// Measure the control loop too: one robot at 100 Hz in real time, a chunk at every step, inference in the loop and on
+    /// a thread of its own, --seconds each (30 or more give a p99 that means something)
+    #[arg(long)]
+    control: bool,
     /// About how long to measure each batch size, seconds (at least five runs)
     #[arg(long, default_value = "2", value_parser = seconds)]
     seconds: f64,
-    /// Print JSON: {device, workload, solver, threads, results}
+    /// Print JSON: {device, workload, solver, threads, results, control}
     #[arg(long)]
     json: bool,
 }
@@ -68,8 +74,9 @@ impl Run for Bench {
             solver: self.solver.to_string(),
             threads: bench::threads(&device),
             results: Vec::new(),
+            control: Vec::new(),
         };
-        let parts = self.batch.len() + usize::from(self.train);
+        let parts = self.batch.len() + usize::from(self.train) + usize::from(self.control);
         let bar = progress(100 * parts as u64);
         let mut parts = 0;
         let mut measured = |what: &str, batch: usize, measure: &mut Measure<'_>| {
@@ -91,14 +98,23 @@ impl Run for Bench {
                 bench::train(&device, self.workload, TRAIN_BATCH, budget, go_on)
             })?);
         }
+        if self.control {
+            bar.set_message("the control loop");
+            let from = 100 * (self.batch.len() + usize::from(self.train)) as u64;
+            let rows = bench::control(&device, self.workload, self.solver, budget, &mut |done| {
+                bar.set_position(from + (100.0 * done) as u64);
+                !interrupt.pressed()
+            });
+            report.control = stopped(rows)?;
+        }
         bar.finish_and_clear();
         if self.json { print_json(&report) } else { print(&render(&report, Colour::stdout())) }
     }
 }
 
 /// A measurement that was stopped was stopped by Ctrl-C.
-fn stopped(row: Result<Row, BenchError>) -> anyhow::Result<Row> {
-    row.map_err(|error| match error {
+fn stopped<T>(measured: Result<T, BenchError>) -> anyhow::Result<T> {
+    measured.map_err(|error| match error {
         BenchError::Stopped => Interrupted.into(),
         other => other.into(),
     })
@@ -132,5 +148,37 @@ fn render(report: &Report, colour: Colour) -> String {
             grouped(row.submits as i64),
         ]);
     }
-    format!("{}, {} on {}\n{}", report.workload, report.solver, report.device, table.render(colour))
+    let head = format!("{}, {} on {}", report.workload, report.solver, report.device);
+    let mut text = format!("{head}\n{}", table.render(colour));
+    if !report.control.is_empty() {
+        text.push_str(&format!(
+            "\nthe control loop at {} Hz\n{}",
+            bench::RATE_HZ,
+            control_table(report, colour)
+        ));
+    }
+    text
+}
+
+fn control_table(report: &Report, colour: Colour) -> String {
+    let mut table = Table::new(&[
+        "inference",
+        ">steps",
+        ">act p50 ms",
+        ">p99 ms",
+        ">max ms",
+        ">chunk p50 ms",
+        ">p99 ms",
+        ">max ms",
+        ">held",
+        ">longest delay",
+    ]);
+    for row in &report.control {
+        let mut cells = vec![row.inference.to_owned(), grouped(row.ticks as i64)];
+        cells.extend([row.act_p50_ms, row.act_p99_ms, row.act_max_ms].map(short));
+        cells.extend([row.chunk_p50_ms, row.chunk_p99_ms, row.chunk_max_ms].map(short));
+        cells.extend([grouped(row.held as i64), grouped(row.longest_delay as i64)]);
+        table.row(cells);
+    }
+    table.render(colour)
 }

@@ -5,9 +5,11 @@
 
 mod bench;
 mod common;
+mod data;
 mod demo;
 mod devices;
 mod errors;
+mod import;
 mod output;
 mod sample;
 mod selftest;
@@ -43,6 +45,8 @@ commands! {
     Devices(devices::Devices),
     Train(train::Train),
     Sample(sample::Sample),
+    Import(import::Import),
+    Data(data::Data),
     Serve(serve::Serve),
     Bench(bench::Bench),
     Selftest(selftest::Selftest),
@@ -64,6 +68,7 @@ Examples:
   advect devices                          what there is, and what auto takes
   advect train --data demos.npz --out policy.safetensors
   advect sample policy.safetensors --obs obs.npy --batch 64 --out actions.npy
+  advect data inspect demos.npz           what is in it, and what in it ruins training
   advect serve policy.safetensors         robots ask for actions over OpenPI's WebSocket wire
   advect selftest --device gpu            whether this GPU and driver can be trusted
   advect bench --batch 1,64,1024          how many action chunks a second

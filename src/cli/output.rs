@@ -1,6 +1,7 @@
 //! Output for people: aligned tables, numbers with few digits, colour on a terminal only.
 
 use std::io::IsTerminal;
+use std::time::Duration;
 
 /// ANSI colours, or none.
 #[derive(Clone, Copy)]
@@ -159,6 +160,17 @@ pub fn count(n: usize, thing: &str) -> String {
     format!("{} {thing}{}", grouped(n as i64), if n == 1 { "" } else { "s" })
 }
 
+/// A time in at most two units: `2.3 s`, `1 min 1 s`, `2 h 2 min`.
+pub fn duration(time: Duration) -> String {
+    let seconds = time.as_secs();
+    match seconds {
+        0..10 => format!("{:.1} s", time.as_secs_f64()),
+        10..60 => format!("{seconds} s"),
+        60..3600 => format!("{} min {} s", seconds / 60, seconds % 60),
+        _ => format!("{} h {} min", seconds / 3600, seconds / 60 % 60),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -194,5 +206,14 @@ mod tests {
         assert_eq!(lines[0], "name        n  verdict");
         assert_eq!(lines[1], "a           1  \x1b[32mok\x1b[0m");
         assert_eq!(lines[2], "longer  1,000  failed");
+    }
+
+    #[test]
+    fn durations_are_short() {
+        let text = |s: f64| duration(Duration::from_secs_f64(s));
+        assert_eq!(
+            [text(2.34), text(59.0), text(61.0), text(7322.0)],
+            ["2.3 s", "59 s", "1 min 1 s", "2 h 2 min"]
+        );
     }
 }

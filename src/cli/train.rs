@@ -3,8 +3,8 @@
 use super::Run;
 use super::common::{Context, Interrupt, note_line, number_in, print, print_json, progress};
 use super::errors::Interrupted;
-use super::output::{count, grouped, short};
-use advect::data::{Aside, Episodes};
+use super::output::{count, duration, grouped, short};
+use advect::data::{Aside, Episodes, Loaded};
 use advect::policy::Objective;
 use advect::train::{Event, MetricsWriter, Outcome, RunConfig, RunOptions, TrainError, Trainer, resume, run};
 use indicatif::{ProgressBar, ProgressStyle};
@@ -14,8 +14,8 @@ use std::time::Duration;
 
 /// Train a policy on demonstrations
 ///
-/// FILE.npz holds obs [T, obs_dim], action [T, action_dim] and episode_len [E], the episodes end to end; the `[data]` table
-/// of the configuration names other arrays. One tenth of the episodes is held out for validation. Ctrl-C saves and ends;
+/// PATH is a numpy archive of obs [T, obs_dim], action [T, action_dim] and episode_len [E], the episodes end to end, or a
+/// LeRobot directory (v2.1 or v3.0); the `[data]` table of the configuration names other arrays or columns. One tenth of the episodes is held out for validation. Ctrl-C saves and ends;
 /// --resume goes on from there as if nothing had happened, bit for bit.
 #[derive(clap::Args)]
 #[command(after_help = "\
@@ -23,6 +23,7 @@ Examples:
   advect train --data data/pusht.npz --out policy.safetensors
   advect train --data demos.npz --config run.toml --out runs/a.safetensors --steps 50000 --device gpu
   advect train --data demos.npz --out policy.safetensors --resume
+  advect train --data ~/datasets/robot --data more.npz --out policy.safetensors
 
 A run.toml has any of these keys; what it lacks has its default:
   steps = 20000
@@ -31,14 +32,16 @@ A run.toml has any of these keys; what it lacks has its default:
   horizon = 16                    # actions per chunk
   relative_to = [0, 1]            # observation dimensions that the actions are relative to
   optimizer = { lr = 1e-3, warmup = 500, clip = 1.0 }
-  data = { obs = \"state\", fps = 10 }  # several arrays are named inputs: obs = [\"state\", \"goal\"]
+  data = { obs = \"state\", fps = 10 }  # several are named inputs: obs = [\"state\", \"goal\"]
 
 Beside policy.safetensors lie policy.safetensors.train (what --resume needs) and metrics.jsonl: a line each log_every steps,
 {step, loss, val_loss or null, lr, grad_norm, steps_per_s}.")]
 pub struct Train {
     /// The demonstrations
-    #[arg(long, value_name = "FILE.npz")]
-    data: PathBuf,
+    ///
+    /// A .npz or a LeRobot directory; given several times, the episodes of all of them.
+    #[arg(long, value_name = "PATH", required = true)]
+    data: Vec<PathBuf>,
     /// The checkpoint to write
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
@@ -72,7 +75,7 @@ pub struct Train {
 }
 
 /// Names the file that an error is about, if the error does not.
-fn in_file(path: &Path, error: anyhow::Error) -> anyhow::Error {
+pub(super) fn in_file(path: &Path, error: anyhow::Error) -> anyhow::Error {
     let path = path.display().to_string();
     if error.to_string().contains(&path) { error } else { error.context(path) }
 }
@@ -107,8 +110,10 @@ struct Summary<'a> {
 impl Run for Train {
     fn run(self, cx: &Context) -> anyhow::Result<()> {
         let config = self.settings()?;
-        let episodes =
-            Episodes::load_npz(&self.data, &config.data).map_err(|e| in_file(&self.data, e.into()))?;
+        let Loaded { episodes, notes } = Episodes::load_all(&self.data, &config.data)?;
+        for note in notes {
+            note_line(&note);
+        }
         // Better now than after the first thousand steps.
         drop(Aside::create(&self.out)?);
         if self.out.is_dir() {
@@ -119,7 +124,10 @@ impl Run for Train {
 
         let device = cx.open()?;
         let mut trainer = Trainer::new(&device, &episodes, &config).map_err(|e| match e {
-            TrainError::Data(_) | TrainError::Norm(_) => in_file(&self.data, e.into()),
+            TrainError::Data(_) | TrainError::Norm(_) => match self.data.as_slice() {
+                [one] => in_file(one, e.into()),
+                _ => e.into(),
+            },
             _ => e.into(),
         })?;
         if self.resume {
@@ -270,28 +278,4 @@ fn render(s: &Summary<'_>) -> String {
         out += &format!("loss {}, {val}\n", short(loss));
     }
     out + &format!("wrote {checkpoint} and {}\n", s.metrics.display())
-}
-
-fn duration(time: Duration) -> String {
-    let seconds = time.as_secs();
-    match seconds {
-        0..10 => format!("{:.1} s", time.as_secs_f64()),
-        10..60 => format!("{seconds} s"),
-        60..3600 => format!("{} min {} s", seconds / 60, seconds % 60),
-        _ => format!("{} h {} min", seconds / 3600, seconds / 60 % 60),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn durations_are_short() {
-        let text = |s: f64| duration(Duration::from_secs_f64(s));
-        assert_eq!(
-            [text(2.34), text(59.0), text(61.0), text(7322.0)],
-            ["2.3 s", "59 s", "1 min 1 s", "2 h 2 min"]
-        );
-    }
 }

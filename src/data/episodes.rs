@@ -47,6 +47,19 @@ impl Episodes {
 
     /// As [`Episodes::from_arrays`], with the file's own names of obs, action, lengths and success for the errors.
     pub(super) fn checked(mut arrays: EpisodeArrays, names: [&str; 4]) -> Result<Self, DataError> {
+        Self::structure(&arrays, names)?;
+        if arrays.obs_inputs.is_empty() {
+            arrays.obs_inputs = ObsInput::state(arrays.obs_dim);
+        }
+        let starts = starts(&arrays.lengths);
+        let [obs_name, action_name, ..] = names;
+        finite(obs_name, &arrays.obs, arrays.obs_dim, &starts)?;
+        finite(action_name, &arrays.action, arrays.action_dim, &starts)?;
+        Ok(Self { arrays, starts })
+    }
+
+    /// All that is checked but the values being finite.
+    pub(super) fn structure(arrays: &EpisodeArrays, names: [&str; 4]) -> Result<(), DataError> {
         let [obs_name, action_name, length_name, success_name] = names;
         let rows = |name: &str, data: &[f32], dim: usize| {
             if dim == 0 || !data.len().is_multiple_of(dim) {
@@ -67,7 +80,6 @@ impl Episodes {
         count(|| format!("{action_name} rows (as many as {obs_name} has)"), action_rows, obs_rows)?;
         let total = arrays.lengths.iter().fold(0usize, |sum, &length| sum.saturating_add(length));
         count(|| format!("sum of {length_name} (the rows of {obs_name})"), total, obs_rows)?;
-        let starts = starts(&arrays.lengths);
         let episodes = arrays.lengths.len();
         if let Some(success) = &arrays.success {
             count(|| format!("{success_name} entries (one per episode)"), success.len(), episodes)?;
@@ -80,17 +92,14 @@ impl Episodes {
                 count(|| format!("{what} entries (one per value)"), names.len(), dim)?;
             }
         }
-        if arrays.obs_inputs.is_empty() {
-            arrays.obs_inputs = ObsInput::state(arrays.obs_dim);
+        if !arrays.obs_inputs.is_empty() {
+            ObsInput::check(&arrays.obs_inputs, arrays.obs_dim)?;
         }
-        ObsInput::check(&arrays.obs_inputs, arrays.obs_dim)?;
         if let Some(fps) = arrays.fps.filter(|fps| !(fps.is_finite() && *fps > 0.0)) {
             let needed = "a positive number of steps per second";
             return Err(DataError::Value { what: "fps".into(), found: fps.to_string(), needed });
         }
-        finite(obs_name, &arrays.obs, arrays.obs_dim, &starts)?;
-        finite(action_name, &arrays.action, arrays.action_dim, &starts)?;
-        Ok(Self { arrays, starts })
+        Ok(())
     }
 
     /// Only the episodes named, renumbered from 0 in the order given.
@@ -140,6 +149,11 @@ impl Episodes {
             return Err(DataError::NoSuccessfulEpisode { episodes: success.len() });
         }
         self.select(&kept)
+    }
+
+    /// The arrays themselves.
+    pub fn into_arrays(self) -> EpisodeArrays {
+        self.arrays
     }
 
     /// Number of episodes, at least 1.

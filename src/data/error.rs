@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use super::aside::WriteError;
+use super::lerobot::LeRobotError;
 
 /// A fault in a data file, in demonstrations or in how they were asked for. Each is one line that names the thing,
 /// what was found and what was needed.
@@ -26,6 +27,37 @@ pub enum DataError {
     /// A file could not be written.
     #[error(transparent)]
     Write(#[from] WriteError),
+    /// A LeRobot directory is at fault.
+    #[error(transparent)]
+    LeRobot(#[from] LeRobotError),
+    /// The folder is no data set.
+    #[error("{}: found a folder without meta/info.json, needed a LeRobot directory or a .npz file", path.display())]
+    NotDataSet {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// One of several data sets is at fault.
+    #[error("{}", within(path, source))]
+    In {
+        /// Which one.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: Box<DataError>,
+    },
+    /// Data sets that are to be one differ.
+    #[error("{what} differs between data sets: {left} in {first}, {right} in {second}")]
+    Disagree {
+        /// In what they differ.
+        what: &'static str,
+        /// One data set.
+        first: String,
+        /// Another.
+        second: String,
+        /// What the first has.
+        left: String,
+        /// What the second has.
+        right: String,
+    },
     /// The file is not a readable .npz archive.
     #[error("{}: not a readable .npz archive: {reason}", path.display())]
     NotNpz {
@@ -171,6 +203,12 @@ pub enum DataError {
         /// Padded steps allowed.
         pad_after: usize,
     },
+}
+
+/// The fault, after the data set's path unless it names it.
+fn within(path: &std::path::Path, source: &DataError) -> String {
+    let (path, text) = (path.display().to_string(), source.to_string());
+    if text.contains(&path) { text } else { format!("{path}: {text}") }
 }
 
 fn list(names: &[String]) -> String {

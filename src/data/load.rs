@@ -5,16 +5,24 @@ use std::io::{BufReader, Read, Seek};
 use std::path::Path;
 
 use npyz::npz::NpzArchive;
+use npyz::{DType, TypeChar};
 
 use super::aside::open;
 use super::episodes::{EpisodeArrays, Episodes};
 use super::error::DataError;
 use super::inputs::ObsInput;
 use super::npy::{Array, Decoded, Element, decode};
-use super::spec::DataSpec;
+use super::source::{Kind, Source};
+use super::spec::{Columns, DataSpec};
 
 /// Array of observations where the spec names none.
 const OBS: &str = "obs";
+/// Array of successes where the spec names none.
+const SUCCESS: &str = "episode_success";
+/// Names of the observation's inputs and how many values each has, where the observations are several inputs side by side.
+pub(super) const INPUT_NAMES: &str = "obs_inputs";
+/// See [`INPUT_NAMES`].
+pub(super) const INPUT_DIMS: &str = "obs_input_dims";
 
 impl Episodes {
     /// Reads a .npz of episodes: obs [T, O] and action [T, A] (f4, f8 or integers), episode_len `[E]` (whole numbers that
@@ -27,21 +35,39 @@ impl Episodes {
     /// [`DataError`] if the file is missing or no archive, an array is missing or of the wrong dtype or rank, or the
     /// arrays do not fit together ([`Episodes::from_arrays`] lists how).
     pub fn load_npz(path: impl AsRef<Path>, spec: &DataSpec) -> Result<Self, DataError> {
-        let mut archive = Archive::open(path.as_ref())?;
-        let columns = spec.obs.clone().unwrap_or_else(|| OBS.into());
-        let (obs, obs_dim, obs_inputs) = archive.observations(columns.names())?;
-        let (action, action_dim) = archive.matrix(&spec.action)?;
-        let lengths = archive.lengths(&spec.episode_len)?;
-        let success = archive.optional_vector(&spec.episode_success)?;
-        let success = success.map(|flags| flags.into_iter().map(|flag| flag != 0.0).collect());
-        if spec.successful_only && success.is_none() {
-            return Err(DataError::NoSuccessArray { array: spec.episode_success.clone() });
-        }
-        let fps = match spec.fps {
-            Some(fps) => Some(fps),
-            None => archive.optional_scalar("fps")?,
-        };
-        let arrays = EpisodeArrays {
+        read(path.as_ref(), spec)?.episodes(spec)
+    }
+}
+
+/// Reads an archive without judging what is in it.
+pub(super) fn read(path: &Path, spec: &DataSpec) -> Result<Source, DataError> {
+    let mut archive = Archive::open(path)?;
+    let columns = spec.obs.clone().unwrap_or_else(|| OBS.into());
+    let (obs, obs_dim, mut obs_inputs) = archive.observations(columns.names())?;
+    if let (Columns::One(_), Some(named)) = (&columns, archive.inputs()?) {
+        obs_inputs = named;
+    }
+    let (action, action_dim) = archive.matrix(&spec.action)?;
+    let lengths = archive.lengths(&spec.episode_len)?;
+    let success_name = spec.episode_success.as_deref().unwrap_or(SUCCESS);
+    let success = archive.optional_vector(success_name)?;
+    let success = success.map(|flags| flags.into_iter().map(|flag| flag != 0.0).collect());
+    let fps = match spec.fps {
+        Some(fps) => Some(fps),
+        None => archive.optional_scalar("fps")?,
+    };
+    let names = |given: &Option<Vec<String>>, stored: Option<Vec<String>>| given.clone().or(stored);
+    Ok(Source {
+        kind: Kind::Npz,
+        labels: [
+            columns.names().join(" + "),
+            spec.action.clone(),
+            spec.episode_len.clone(),
+            success_name.to_owned(),
+        ],
+        arrays: EpisodeArrays {
+            obs_names: names(&spec.obs_names, archive.names("obs_names", obs_dim)?),
+            action_names: names(&spec.action_names, archive.names("action_names", action_dim)?),
             obs,
             action,
             obs_dim,
@@ -50,14 +76,14 @@ impl Episodes {
             lengths,
             success,
             fps,
-            obs_names: spec.obs_names.clone(),
-            action_names: spec.action_names.clone(),
-        };
-        let obs_name = columns.names().join(" + ");
-        let names = [&*obs_name, &spec.action, &spec.episode_len, &spec.episode_success];
-        let episodes = Self::checked(arrays, names)?;
-        if spec.successful_only { episodes.successful() } else { Ok(episodes) }
-    }
+        },
+        images: vec![],
+        unused: vec![],
+        notes: vec![],
+        faults: vec![],
+        fault_count: 0,
+        tasks: None,
+    })
 }
 
 /// Puts observation columns [T, dim] side by side, in the order given: values [T, O], O and the inputs that they are.
@@ -162,6 +188,41 @@ impl<'a> Archive<'a> {
         beside(parts)
     }
 
+    /// An array of texts; none where there is no such array, or it holds something else.
+    fn texts(&mut self, array: &str) -> Result<Option<Vec<String>>, DataError> {
+        let bad = |error: std::io::Error| {
+            let what = format!("{}: array '{array}'", self.path.display());
+            DataError::NotNpy { what, reason: error.to_string() }
+        };
+        let Some(npy) = self.npz.by_name(array).map_err(bad)? else { return Ok(None) };
+        let texts = match npy.header().dtype() {
+            DType::Plain(dtype) => dtype.type_char() == TypeChar::UnicodeStr,
+            _ => false,
+        };
+        // A claim of any size is not worth memory before the bytes are there.
+        let small = npy.header().shape().iter().product::<u64>() <= 1 << 20;
+        if !texts || !small || npy.header().shape().len() != 1 {
+            return Ok(None);
+        }
+        npy.into_vec::<String>().map(Some).map_err(bad)
+    }
+
+    /// Names of values, where there are as many as needed.
+    fn names(&mut self, array: &str, dim: usize) -> Result<Option<Vec<String>>, DataError> {
+        Ok(self.texts(array)?.filter(|names| names.len() == dim))
+    }
+
+    /// The named inputs that `obs` is put together from, where the archive says.
+    fn inputs(&mut self) -> Result<Option<Vec<ObsInput>>, DataError> {
+        let Some(names) = self.texts(INPUT_NAMES)? else { return Ok(None) };
+        let dims = self.lengths(INPUT_DIMS)?;
+        if dims.len() != names.len() {
+            let what = format!("{INPUT_DIMS} entries (one per name in {INPUT_NAMES})");
+            return Err(DataError::Count { what, found: dims.len(), needed: names.len() });
+        }
+        Ok(Some(names.into_iter().zip(dims).map(|(name, dim)| ObsInput { name, dim }).collect()))
+    }
+
     fn optional_vector(&mut self, array: &str) -> Result<Option<Vec<f64>>, DataError> {
         match self.read(array)? {
             Some((shape, _)) if shape.len() != 1 => {
@@ -197,7 +258,6 @@ impl<'a> Archive<'a> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::spec::Columns;
     use super::*;
     use npyz::npz::NpzWriter;
     use npyz::{AutoSerialize, WriterBuilder};

@@ -1,26 +1,36 @@
 //! Demonstrations: files, episodes, validation split, windows and sample quality.
 //!
-//! The way through: [`Episodes::load_npz`] reads and checks a file, [`split_episodes`] holds episodes out,
+//! The way through: [`Episodes::load`] reads and checks a numpy archive or a LeRobot directory, [`split_episodes`] holds episodes out,
 //! [`Windows`] says where every training example lies. Fitting a normaliser is [`crate::policy::normalizer`].
 
 mod aside;
+mod convert;
 mod episodes;
 mod error;
 mod inputs;
+pub mod inspect;
+mod join;
+mod lerobot;
 mod load;
 mod npy;
 pub mod quality;
+mod save;
+mod source;
 mod spec;
 pub mod split;
 mod windows;
 
 pub use aside::{Aside, WriteError, write_aside};
+pub use convert::{Converted, convert};
 pub use episodes::{EpisodeArrays, Episodes};
 pub use error::DataError;
 pub use inputs::ObsInput;
+pub use lerobot::LeRobotError;
 pub use load::read_npz_f32;
 pub use npy::{Array, NpyWriter, read_npy_f32, write_npy_f32};
 pub use quality::{Estimate, energy_distance, energy_over_draws, mean_and_standard_error};
+pub use save::write_npz;
+pub use source::{Kind, Loaded, Skipped, Source, Tasks};
 pub use spec::{Columns, DataSpec};
 pub use split::{Split, split_episodes};
 pub use windows::{WindowSpec, Windows};

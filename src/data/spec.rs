@@ -32,16 +32,18 @@ impl From<&str> for Columns {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct DataSpec {
-    /// Arrays of observations [T, O]; several become several named inputs, side by side in the order given. What is not
-    /// given is `obs`.
+    /// Arrays or columns of observations [T, O]; several become several named inputs, side by side in the order given. If
+    /// not given: `obs` of a numpy archive; `observation.state`, then `observation.environment_state` of a LeRobot directory,
+    /// as far as it has them.
     pub obs: Option<Columns>,
-    /// Array of actions [T, A].
+    /// Array or column of actions [T, A].
     pub action: String,
-    /// Array of episode lengths `[E]`.
+    /// Array of episode lengths `[E]`; LeRobot directories have their own.
     pub episode_len: String,
-    /// Array that says whether each episode succeeded `[E]`; the file may lack it.
-    pub episode_success: String,
-    /// Steps per second; the file's own `fps` counts only where this is not given.
+    /// Array that says whether each episode succeeded `[E]`, or the column that is true where an episode succeeded. If not
+    /// given: `episode_success` or `next.success`, which the data may lack.
+    pub episode_success: Option<String>,
+    /// Steps per second; the data's own rate counts only where this is not given.
     pub fps: Option<f64>,
     /// Names of the observation's values.
     pub obs_names: Option<Vec<String>>,
@@ -49,6 +51,8 @@ pub struct DataSpec {
     pub action_names: Option<Vec<String>>,
     /// Keep successful episodes only.
     pub successful_only: bool,
+    /// How far two timestamps of a LeRobot directory may be from one period apart, in seconds.
+    pub tolerance_s: f64,
 }
 
 impl Default for DataSpec {
@@ -57,11 +61,12 @@ impl Default for DataSpec {
             obs: None,
             action: "action".into(),
             episode_len: "episode_len".into(),
-            episode_success: "episode_success".into(),
+            episode_success: None,
             fps: None,
             obs_names: None,
             action_names: None,
             successful_only: false,
+            tolerance_s: 1e-4,
         }
     }
 }

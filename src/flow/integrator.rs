@@ -89,6 +89,9 @@ pub const NOISE_STREAM: u32 = 1;
 
 /// Rows of a block on the CPU: activations of a 256-wide network stay in a core's second-level cache.
 const BLOCK: usize = 64;
+/// Operations of one product from which a lone block's kernels are split over the threads: it streams megabytes of weights
+/// from memory, which one core cannot do at the rate of all. Handing over to another thread costs some 5 us each time.
+const SPLIT: f64 = 8e6;
 /// A compiled integration.
 pub struct Integrator {
     solver: Solver,
@@ -150,7 +153,10 @@ impl Integrator {
             }
         };
         let plan = Arc::new(plan(device, field, layout, solver, block, &times, options)?);
-        let mut first = Lane::new(Session::new(device, plan)?, field, options.finish.is_some(), block)?;
+        let heavy = plan.costs.iter().any(|(_, flops)| *flops >= SPLIT);
+        let mut session = Session::new(device, plan)?;
+        session.split_kernels(heavy && threads == 1);
+        let mut first = Lane::new(session, field, options.finish.is_some(), block)?;
         let mut lanes = Vec::new();
         let shared = [first.params];
         for _ in 1..threads {

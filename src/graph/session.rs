@@ -10,6 +10,8 @@ use std::sync::Arc;
 /// A plan resident on a device.
 pub struct Session {
     inner: Inner,
+    /// CPU threads that a lone session's products are split over.
+    threads: usize,
 }
 
 enum Inner {
@@ -25,14 +27,18 @@ impl Session {
             Device::Cpu(cpu) => Inner::Cpu(CpuSession::new(plan)?, cpu.clone()),
             Device::Gpu(gpu) => Inner::Gpu(Box::new(GpuSession::new(gpu, plan)?)),
         };
-        Ok(Session { inner })
+        Ok(Session { inner, threads: 1 })
     }
 
     /// On the CPU, a second session of the same plan that shares the named read-only buffers; for replaying one plan from
     /// several threads.
     pub fn fork(&mut self, shared: &[BufferId]) -> Result<Session> {
         match &mut self.inner {
-            Inner::Cpu(session, cpu) => Ok(Session { inner: Inner::Cpu(session.fork(shared)?, cpu.clone()) }),
+            Inner::Cpu(session, cpu) => {
+                let inner = Inner::Cpu(session.fork(shared)?, cpu.clone());
+                Ok(Session { inner, threads: self.threads })
+            }
+
             Inner::Gpu(_) => {
                 Err(GraphError::Plan { kernel: "session", what: "only CPU sessions fork".into() })
             }
@@ -45,6 +51,15 @@ impl Session {
             (Inner::Cpu(own, _), Inner::Cpu(other, _)) => own.adopt(other, id),
             _ => Err(GraphError::Plan { kernel: "session", what: "only CPU sessions share memory".into() }),
         }
+    }
+
+    /// On the CPU, whether [`Session::run_serial`] and [`Session::run_reading`] split single kernels over the pool's
+    /// threads: for plans of few rows and much work, of which one session runs at a time.
+    pub fn split_kernels(&mut self, split: bool) {
+        self.threads = match &self.inner {
+            Inner::Cpu(_, cpu) if split => cpu.threads(),
+            _ => 1,
+        };
     }
 
     /// On the CPU, reads another session's memory of a buffer that neither writes, whatever their plans, in place of its own.
@@ -139,11 +154,12 @@ impl Session {
         }
     }
 
-    /// On the CPU, replays phases on the calling thread alone; on a GPU the same as [`Session::run`].
+    /// On the CPU, replays phases on the calling thread alone (but see [`Session::split_kernels`]); on a GPU the same as
+    /// [`Session::run`].
     pub fn run_serial(&mut self, phases: &[usize]) -> Result<()> {
         match &mut self.inner {
-            Inner::Cpu(s, _) => {
-                phases.iter().for_each(|p| s.run(*p, 1));
+            Inner::Cpu(s, cpu) => {
+                alone(s, cpu, phases, self.threads);
                 Ok(())
             }
             Inner::Gpu(s) => s.repeat(phases, 1),
@@ -157,8 +173,8 @@ impl Session {
             self.check(*id, 0, out.len())?;
         }
         match &mut self.inner {
-            Inner::Cpu(s, _) => {
-                phases.iter().for_each(|p| s.run(*p, 1));
+            Inner::Cpu(s, cpu) => {
+                alone(s, cpu, phases, self.threads);
                 reads.iter_mut().for_each(|(id, out)| s.read(*id, 0, out));
                 Ok(())
             }
@@ -198,4 +214,12 @@ impl Session {
             Inner::Gpu(s) => s.counters(),
         }
     }
+}
+
+/// Replays phases on this thread, or with each kernel split over the pool's.
+fn alone(session: &mut CpuSession, cpu: &Cpu, phases: &[usize], threads: usize) {
+    if threads <= 1 || phases.is_empty() {
+        return phases.iter().for_each(|p| session.run(*p, 1));
+    }
+    cpu.install(|| phases.iter().for_each(|p| session.run(*p, threads)));
 }

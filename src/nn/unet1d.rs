@@ -22,6 +22,8 @@ pub struct Unet1d {
     pub kernel_size: usize,
     /// Groups of the norms; divides every entry of `down_dims`.
     pub groups: usize,
+    /// Groups of the last norm, before the output; divides `down_dims[0]`. The reference has 8 here whatever `groups` is.
+    pub final_groups: usize,
     /// How the time enters: its columns d become the step embedding d -> 4 d -> d.
     pub time: TimeInput,
     /// FiLM with scale and shift; false: a shift only.
@@ -45,7 +47,8 @@ impl Unet1d {
         size("network.down_dims (resolutions)", self.down_dims.len(), 1, 16)?;
         layers("network.down_dims", &self.down_dims)?;
         size("network.kernel_size", self.kernel_size, 1, 255)?;
-        size("network.groups", self.groups, 1, self.down_dims.iter().copied().min().unwrap_or(1))
+        size("network.groups", self.groups, 1, self.down_dims.iter().copied().min().unwrap_or(1))?;
+        size("network.final_groups", self.final_groups, 1, self.down_dims[0])
     }
 
     /// What must divide the horizon: the steps are halved once for each resolution but the last.
@@ -92,7 +95,7 @@ impl Unet1d {
             h = b.conv_transpose1d(&format!("up_modules.{i}.2"), h, channels, 4, up)?;
             steps *= 2;
         }
-        h = cx.conv_norm(b, "final_conv.0", h, self.down_dims[0])?;
+        h = cx.conv_norm(b, "final_conv.0", h, self.down_dims[0], self.final_groups)?;
         h = b.conv1d("final_conv.1", h, x.action_dim, 1, Conv1d { steps, stride: 1, padding: 0 })?;
         b.graph.reshape(h, chunk)
     }
@@ -128,11 +131,18 @@ impl Unet1d {
 
 impl Context<'_> {
     /// Convolution, group norm, Mish.
-    fn conv_norm(&self, b: &mut Builder<'_>, name: &str, x: Value, channels: usize) -> Result<Value> {
+    fn conv_norm(
+        &self,
+        b: &mut Builder<'_>,
+        name: &str,
+        x: Value,
+        channels: usize,
+        groups: usize,
+    ) -> Result<Value> {
         let (kernel, steps) = (self.net.kernel_size, b.graph.shape(x).rows() / self.samples);
         let conv = Conv1d { steps, stride: 1, padding: kernel / 2 };
         let h = b.conv1d(&format!("{name}.block.0"), x, channels, kernel, conv)?;
-        let h = b.group_norm(&format!("{name}.block.1"), h, self.net.groups, steps)?;
+        let h = b.group_norm(&format!("{name}.block.1"), h, groups, steps)?;
         b.activate(Activation::Mish, h)
     }
 
@@ -140,7 +150,7 @@ impl Context<'_> {
     /// channels differ).
     fn block(&self, b: &mut Builder<'_>, name: &str, x: Value, channels: usize) -> Result<Value> {
         let (rows, columns) = (b.graph.shape(x).rows(), b.graph.shape(x).cols());
-        let h = self.conv_norm(b, &format!("{name}.conv1"), x, channels)?;
+        let h = self.conv_norm(b, &format!("{name}.conv1"), x, channels, self.net.groups)?;
         let parts = if self.net.film_scale { 2 } else { 1 };
         let film = b.linear(&format!("{name}.cond_encoder.1"), self.condition, parts * channels)?;
         let h = if self.net.film_scale {
@@ -152,7 +162,7 @@ impl Context<'_> {
             let shift = b.rows(film, rows)?;
             b.graph.add(h, shift)?
         };
-        let h = self.conv_norm(b, &format!("{name}.conv2"), h, channels)?;
+        let h = self.conv_norm(b, &format!("{name}.conv2"), h, channels, self.net.groups)?;
         if columns == channels {
             return b.graph.add(h, x);
         }
@@ -181,7 +191,14 @@ mod tests {
     #[test]
     fn what_does_not_fit_is_named() {
         let time = TimeInput::Sinusoidal { dim: 8, scale: 99.0, max_period: 1e4 };
-        let net = Unet1d { down_dims: vec![8, 16, 24], kernel_size: 5, groups: 4, time, film_scale: true };
+        let net = Unet1d {
+            down_dims: vec![8, 16, 24],
+            kernel_size: 5,
+            groups: 4,
+            final_groups: 8,
+            time,
+            film_scale: true,
+        };
         assert_eq!(velocity(&net, 8, [1, 1]).unwrap(), Shape::matrix(3, 16));
         assert_eq!(velocity(&net, 4, [3, 1]).unwrap(), Shape::matrix(3, 8));
         let error = |net: &Unet1d, horizon, time| velocity(net, horizon, time).unwrap_err().to_string();

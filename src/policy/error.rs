@@ -38,6 +38,16 @@ pub enum PolicyError {
         /// Of this build.
         needed: u64,
     },
+    /// A checkpoint of another program cannot be imported.
+    #[error("cannot import {dir}: {file}: {what}", dir = dir.display())]
+    Import {
+        /// The checkpoint's directory.
+        dir: PathBuf,
+        /// Which of its files.
+        file: String,
+        /// What is missing, unknown or malformed.
+        what: String,
+    },
     /// A count or shape of the request does not fit the policy.
     #[error("{what}: found {found}, needed {needed}")]
     Shape {
@@ -68,7 +78,7 @@ pub enum PolicyError {
     },
     /// The observation's named inputs do not add up.
     #[error(transparent)]
-    Inputs(#[from] DataError),
+    Inputs(Box<DataError>),
     /// The policy's objective has not what is asked for.
     #[error("{what} needs a policy with a flow, and this one was trained by {objective}")]
     Objective {
@@ -109,6 +119,12 @@ pub enum PolicyError {
     /// The file cannot be written.
     #[error(transparent)]
     Write(#[from] WriteError),
+}
+
+impl From<DataError> for PolicyError {
+    fn from(error: DataError) -> PolicyError {
+        PolicyError::Inputs(Box::new(error))
+    }
 }
 
 /// Result of the policy floor.

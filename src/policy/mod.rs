@@ -3,8 +3,10 @@
 
 pub mod best_of;
 pub mod checkpoint;
+pub mod denoising;
 pub mod error;
 pub mod guided;
+mod lerobot;
 pub mod likelihood;
 pub mod normalizer;
 pub mod objective;

@@ -70,6 +70,7 @@ impl Policy {
     ) -> Result<Sampler> {
         let batch = Batch { requests: observations, samples };
         let spec = &self.spec;
+        spec.objective.can_be_sampled()?;
         let integrator = compile(self, device, &PolicyField(spec), batch, options, None)?;
         let solver = spec.objective.solver(options.solver);
         let zeros = match spec.objective.starts_from_noise() {
@@ -90,6 +91,7 @@ pub(super) fn compile(
     hold: Option<Finish<'_>>,
 ) -> Result<Integrator> {
     let spec = &policy.spec;
+    spec.objective.can_be_sampled()?;
     let finish = |program: &mut Program, batch: Batch, x: BufferId, inputs: &[(&'static str, BufferId)]| {
         let find = |program: &Program, name: &str| {
             inputs.iter().find(|(n, _)| *n == name).map_or_else(|| program.named(name), |(_, b)| Ok(*b))

@@ -65,6 +65,26 @@ pub trait ChunkSource: Send {
     ) -> Result<()>;
 }
 
+impl<S: ChunkSource + ?Sized> ChunkSource for Box<S> {
+    fn spec(&self) -> &PolicySpec {
+        (**self).spec()
+    }
+
+    fn robots(&self) -> usize {
+        (**self).robots()
+    }
+
+    fn sample(
+        &mut self,
+        obs: &[f32],
+        noise: &[NoiseKey],
+        previous: Option<&Previous<'_>>,
+        chunks: &mut [f32],
+    ) -> Result<()> {
+        (**self).sample(obs, noise, previous, chunks)
+    }
+}
+
 /// The step from physical actions to the policy's own coordinates.
 pub(super) struct ModelSpace {
     offset: Vec<f32>,

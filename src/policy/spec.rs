@@ -14,6 +14,8 @@ use serde::{Deserialize, Deserializer, Serialize};
 pub enum TimeConvention {
     /// t = 0 is noise, t = 1 the action.
     NoiseToAction,
+    /// t = 0 is the action, t = 1 noise: a denoising diffusion's step over its last step.
+    ActionToNoise,
 }
 
 /// What the flow starts from.
@@ -74,8 +76,9 @@ pub struct PolicySpec {
     pub horizon: usize,
     /// Values of an action.
     pub action_dim: usize,
-    /// Steps from the newest observation to the chunk's first action.
-    pub action_offset: usize,
+    /// Steps from the newest observation to the chunk's first action. Negative where the chunk begins in the past, as
+    /// LeRobot's does: at -k, row k is the action for the newest observation.
+    pub action_offset: i32,
     /// How long a prefix of decided actions it was trained to continue; null: none, the whole chunk has one time.
     #[serde(deserialize_with = "required")]
     pub prefix: Option<PrefixSpec>,
@@ -143,6 +146,24 @@ impl PolicySpec {
                 what: "the noise law",
                 found: format!("{:?}", self.noise),
                 needed: format!("{noise:?} for {}", self.objective.name()),
+            });
+        }
+        let time = match self.objective {
+            Objective::Denoising(_) => TimeConvention::ActionToNoise,
+            _ => TimeConvention::NoiseToAction,
+        };
+        if self.time != time {
+            return Err(PolicyError::Shape {
+                what: "the direction of time",
+                found: format!("{:?}", self.time),
+                needed: format!("{time:?} for {}", self.objective.name()),
+            });
+        }
+        if i64::from(self.action_offset) <= -(self.horizon as i64) {
+            return Err(PolicyError::Shape {
+                what: "action_offset",
+                found: self.action_offset.to_string(),
+                needed: format!("above {}: a chunk that reaches the present", -(self.horizon as i64)),
             });
         }
         self.network.check()?;

@@ -2,7 +2,7 @@
 //! pass of the device.
 //!
 //! The wire. The server first sends a msgpack map of metadata. Each request is one binary frame, a msgpack map of observations:
-//! `observation/state` for a policy of one input, else one key for each input, with [history, dim] or [dim] (which then
+//! `observation/state` for a policy of one input, else one key for each input, with [history, dim] or `[dim]` (which then
 //! stands for every step of the history) as a numpy array of any number type, or a list of numbers. The reply is a map
 //! with `actions`, an f32 array [horizon, action_dim] in physical units, and plain numbers. What cannot be answered gets a text
 //! frame with the reason, and the connection goes on; only a message longer than the limit ends it.

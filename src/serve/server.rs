@@ -230,7 +230,7 @@ fn metadata(
         ("action_names", names(&spec.action_names)),
         ("action_dim", number(spec.action_dim)),
         ("horizon", number(spec.horizon)),
-        ("action_offset", number(spec.action_offset)),
+        ("action_offset", Value::from(i64::from(spec.action_offset))),
         ("control_rate_hz", spec.rate_hz.map_or(Value::Nil, Value::F64)),
         ("max_batch", number(config.max_batch)),
         ("deadline_ms", deadline),

@@ -197,6 +197,17 @@ impl RunConfig {
 
     /// Checks what does not depend on the data.
     pub fn check(&self) -> Result<()> {
+        if matches!(self.objective, Objective::Denoising(_)) {
+            return Err(no_denoising());
+        }
+        if i32::try_from(self.action_offset).is_err() {
+            let found = self.action_offset.to_string();
+            return Err(TrainError::Setting {
+                what: "action_offset",
+                found,
+                needed: "at most 2,147,483,647",
+            });
+        }
         let at_least_one: [(&'static str, u64); 8] = [
             ("steps", self.steps),
             ("batch_size", self.batch_size as u64),
@@ -286,6 +297,12 @@ impl RunConfig {
         relative.check(episodes.obs_dim(), episodes.action_dim())?;
         Ok(Some(relative))
     }
+}
+
+/// Denoising policies are imported, not trained.
+pub(super) fn no_denoising() -> TrainError {
+    let needed = "an objective that trains here: flow_matching or behaviour_cloning";
+    TrainError::Setting { what: "objective", found: "denoising".into(), needed }
 }
 
 #[cfg(test)]

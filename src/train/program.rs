@@ -108,6 +108,7 @@ fn front(
             let zeros = p.constant(&vec![0.0; batch * chunk])?;
             (zeros, zeros, Path::Ot { sigma_min: 0.0 }.kernel())
         }
+        Objective::Denoising(_) => return Err(super::config::no_denoising()),
     };
     let eps = if kind.reads_noise() {
         let eps = p.temporary(batch * chunk)?;
@@ -123,7 +124,7 @@ fn front(
         obs_dim: spec.obs_dim,
         horizon: spec.horizon,
         action_dim: spec.action_dim,
-        action_offset: spec.action_offset as i32,
+        action_offset: spec.action_offset,
     };
     p.push(window::command(&shape, index, table, raw_obs, raw_action, affine, obs, x1))?;
     let (xt, ut) = (p.temporary(batch * chunk)?, p.temporary(batch * chunk)?);

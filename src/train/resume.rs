@@ -27,7 +27,8 @@ pub fn train_path(checkpoint: &Path) -> PathBuf {
     name.into()
 }
 
-/// A fingerprint of demonstrations: FNV-1a over all values and lengths.
+/// A fingerprint of demonstrations: FNV-1a over all values and lengths, the named inputs and the rate. Data sets that were
+/// joined have that of the episodes together.
 pub fn fingerprint(episodes: &Episodes) -> String {
     struct Fnv(u64);
     impl Hasher for Fnv {
@@ -46,6 +47,11 @@ pub fn fingerprint(episodes: &Episodes) -> String {
     for n in episodes.lengths() {
         hash.write(&(*n as u64).to_le_bytes());
     }
+    for input in episodes.obs_inputs() {
+        hash.write(input.name.as_bytes());
+        hash.write(&(input.dim as u64).to_le_bytes());
+    }
+    hash.write(&episodes.fps().unwrap_or(0.0).to_le_bytes());
     format!("{:016x}", hash.finish())
 }
 

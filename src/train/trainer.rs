@@ -88,7 +88,7 @@ impl Trainer {
             obs_inputs: episodes.obs_inputs().to_vec(),
             horizon: config.horizon,
             action_dim: episodes.action_dim(),
-            action_offset: config.action_offset,
+            action_offset: i32::try_from(config.action_offset).unwrap_or(i32::MAX),
             prefix: config.prefix,
             obs_normalizer: Normalizer::fit_obs(config.obs_normalizer, episodes, &split.train)?,
             action_normalizer: Normalizer::fit_actions(

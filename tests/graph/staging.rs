@@ -42,7 +42,14 @@ fn network(spec: &NetworkSpec, requests: usize, samples: usize) -> FieldGraph {
 }
 
 fn unet(time: TimeInput, film_scale: bool) -> NetworkSpec {
-    NetworkSpec::Unet1d(Unet1d { down_dims: vec![4, 6], kernel_size: 3, groups: 2, time, film_scale })
+    NetworkSpec::Unet1d(Unet1d {
+        down_dims: vec![4, 6],
+        kernel_size: 3,
+        groups: 2,
+        final_groups: 4,
+        time,
+        film_scale,
+    })
 }
 
 /// The field at every time of the grid, [time][element], staged or not; and the census.

@@ -1,7 +1,8 @@
 //! Metadata, replies, errors, noise, batches.
 
 use crate::toy::{
-    ACTION, HISTORY, HORIZON, OBS, connect, cpu, get, observation, policy, policy_of, serve, state, websocket,
+    ACTION, HISTORY, HORIZON, OBS, connect, cpu, get, gpu, observation, policy, policy_of, serve, state,
+    websocket,
 };
 use advect::data::ObsInput;
 use advect::serve::{
@@ -76,6 +77,35 @@ fn replies_are_the_samplers() {
     let different = client.infer(&[state(&both)], key).expect("a reply");
     assert_ne!(different.actions, repeated.actions);
     client.close().expect("closed in good order");
+}
+
+#[test]
+fn a_gpu_serves_the_same_chunks() {
+    let Some(device) = gpu("a_gpu_serves_the_same_chunks") else { return };
+    let config = ServeConfig {
+        port: 0,
+        max_batch: 4,
+        batch_wait: Duration::from_millis(200),
+        ..ServeConfig::default()
+    };
+    let server = Server::start(policy(), &device, config).expect("a server");
+    let mut clients = [connect(&server), connect(&server), connect(&server)];
+    let on_cpu = serve(|_| ());
+    let mut reference = connect(&on_cpu);
+    std::thread::scope(|scope| {
+        let robots = clients.iter_mut().enumerate().map(|(robot, client)| {
+            let key = NoiseKey { seed: robot as u64, request: 1 };
+            scope.spawn(move || client.infer(&[state(&observation(robot))], Some(key)).expect("a reply"))
+        });
+        let robots: Vec<_> = robots.collect();
+        for (robot, reply) in robots.into_iter().enumerate() {
+            let reply = reply.join().expect("a robot");
+            let want = reference.infer(&[state(&observation(robot))], Some(reply.noise)).expect("a reply");
+            for (found, wanted) in reply.actions.iter().zip(&want.actions) {
+                assert!((found - wanted).abs() < 1e-4, "robot {robot}: {found} {wanted}");
+            }
+        }
+    });
 }
 
 #[test]

@@ -5,7 +5,7 @@
 
 use advect::data::{EpisodeArrays, ObsInput};
 use advect::serve::{ClientOptions, Observation, PolicyClient, STATE, ServeConfig, Server};
-use advect::{Cpu, Device, Episodes, Policy, RunConfig, Trainer};
+use advect::{Cpu, Device, DeviceChoice, Episodes, Policy, RunConfig, Trainer};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
@@ -27,6 +27,26 @@ network = { kind = \"residual\", width = 16, blocks = 1, activation = \"silu\", 
 
 pub fn cpu() -> Device {
     Device::Cpu(Cpu::with_threads(2).expect("threads"))
+}
+
+/// The adapter that `gpu` means here (ADVECT_DEVICE may name another), or None, said loudly.
+pub fn gpu(test: &str) -> Option<Device> {
+    let choice = match std::env::var("ADVECT_DEVICE").as_deref() {
+        Err(_) | Ok("" | "auto" | "cpu") => DeviceChoice::Gpu,
+        Ok(name) => name.parse().expect("a device"),
+    };
+    match Device::open(&choice) {
+        Ok(device) => {
+            println!("{test}: on {}", device.describe());
+            Some(device)
+        }
+        Err(e) => {
+            let required = std::env::var_os("ADVECT_REQUIRE_GPU").is_some_and(|v| v == "1");
+            assert!(!required, "{test}: ADVECT_REQUIRE_GPU=1, but no adapter opens: {e}");
+            println!("NOT RUN: {test}: no adapter opens: {e}");
+            None
+        }
+    }
 }
 
 /// Observations [2, 3], actions [4, 2].

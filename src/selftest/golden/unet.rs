@@ -30,7 +30,7 @@ impl Unet {
         let (kernel_size, groups) = (number("kernel_size")?, number("groups")?);
         let time = TimeInput::Sinusoidal { dim: number("step_embed_dim")?, scale, max_period: 1e4 };
         Ok(Unet {
-            net: Unet1d { down_dims, kernel_size, groups, time, film_scale: true },
+            net: Unet1d { down_dims, kernel_size, groups, final_groups: 8, time, film_scale: true },
             horizon: number("horizon")?,
             action_dim: number("action_dim")?,
             condition: number("global_cond_dim")?,

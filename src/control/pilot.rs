@@ -1,0 +1,277 @@
+//! What both controllers share: who needs a new chunk when, and which rows of which chunks are the action now. No threads
+//! and no clocks: time is what the caller says, progress is what the robots executed.
+
+use super::action::{Action, Counts, Kind};
+use super::delay::Delays;
+use super::error::expect;
+use super::history::History;
+use super::job::Job;
+use super::robot::{Newest, Robot, Rows, robot_seed};
+use super::safety::{Gate, Verdict};
+use super::spec::{ControlSpec, Hold, Mode, offset, reach};
+use super::{ControlError, Result};
+use crate::policy::{NoiseKey, PolicySpec};
+use std::time::Duration;
+
+pub(super) struct Pilot {
+    policy: PolicySpec,
+    spec: ControlSpec,
+    rows: Rows,
+    robots: Vec<Robot>,
+    history: History,
+    delays: Delays,
+    gate: Option<Gate>,
+    tick: u64,
+    now: Duration,
+    /// The action sent last, [robots, action_dim].
+    values: Vec<f32>,
+    kinds: Vec<Kind>,
+    taken: Option<usize>,
+    pub(super) counts: Counts,
+    /// What went wrong last.
+    pub(super) fault: Option<ControlError>,
+}
+
+impl Pilot {
+    pub(super) fn new(policy: &PolicySpec, robots: usize, spec: &ControlSpec) -> Result<Pilot> {
+        if robots == 0 {
+            let found = "0".into();
+            return Err(ControlError::Setting { what: "robots", found, needed: "at least 1".into() });
+        }
+        spec.check(policy)?;
+        // As many chunks as can have an action for the same step, and those that begin later.
+        let most = match spec.mode {
+            Mode::Ensemble { .. } => policy.horizon.div_ceil(spec.execute),
+            Mode::Receding | Mode::RealTime => 1,
+        } + offset(policy).max(0) as usize / spec.execute
+            + 1;
+        Ok(Pilot {
+            rows: Rows { horizon: policy.horizon, action_dim: policy.action_dim, offset: offset(policy) },
+            robots: (0..robots).map(|number| Robot::new(robot_seed(spec.seed, number), most)).collect(),
+            history: History::new(robots, policy.history, policy.obs_dim),
+            delays: Delays::new(spec.delay, spec.delays),
+            gate: spec.safety.as_ref().map(|s| Gate::new(s, policy.action_dim, robots)).transpose()?,
+            tick: 0,
+            now: Duration::ZERO,
+            values: vec![0.0; robots * policy.action_dim],
+            kinds: vec![Kind::Hold; robots],
+            taken: None,
+            counts: Counts::default(),
+            fault: None,
+            policy: policy.clone(),
+            spec: spec.clone(),
+        })
+    }
+
+    pub(super) fn policy(&self) -> &PolicySpec {
+        &self.policy
+    }
+
+    pub(super) fn gate(&self) -> Option<&Gate> {
+        self.gate.as_ref()
+    }
+
+    pub(super) fn expected_delay(&self) -> usize {
+        self.delays.expected()
+    }
+
+    /// Calls of act that are over.
+    pub(super) fn tick(&self) -> u64 {
+        self.tick
+    }
+
+    /// Begins a call: observations [robots, obs_dim] of this moment. A robot whose observation is not finite is not seen.
+    ///
+    /// # Errors
+    /// For a wrong length, or a robot of which nothing is known yet and whose observation says nothing either. Nothing has
+    /// changed then.
+    pub(super) fn observe(&mut self, obs: &[f32], now: Duration) -> Result<()> {
+        let (dim, robots) = (self.policy.obs_dim, self.robots.len());
+        expect("observations", obs.len(), robots * dim)?;
+        let fault = |robot: usize, element: usize| ControlError::Observation {
+            robot,
+            element,
+            value: obs[robot * dim + element],
+        };
+        let bad = |r: usize| obs[r * dim..][..dim].iter().position(|v| !v.is_finite());
+        if matches!(self.spec.hold, Hold::Last { .. }) {
+            let lost = (0..robots).filter(|r| !self.robots[*r].placed);
+            if let Some((r, element)) = lost.filter_map(|r| Some((r, bad(r)?))).next() {
+                return Err(fault(r, element));
+            }
+        }
+        self.now = self.now.max(now);
+        self.taken = None;
+        for r in 0..robots {
+            let (robot, obs) = (&mut self.robots[r], &obs[r * dim..][..dim]);
+            let bad = bad(r);
+            robot.sees = bad.is_none();
+            if !robot.placed {
+                // Nothing was sent yet: the robot stands where holding would have it.
+                let start = &mut self.values[r * self.rows.action_dim..][..self.rows.action_dim];
+                match &self.spec.hold {
+                    Hold::Fixed { action } => start.copy_from_slice(action),
+                    Hold::Last { from } => start.iter_mut().zip(from).for_each(|(v, &d)| *v = obs[d]),
+                }
+                if let Some(gate) = &mut self.gate {
+                    gate.start(r, start)?;
+                }
+                robot.placed = true;
+            }
+            match bad {
+                None => self.history.push(r, obs),
+                Some(element) => {
+                    self.counts.bad_observations += 1;
+                    self.fault = Some(fault(r, element));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The oldest observation that still counts.
+    fn oldest(&self) -> Duration {
+        let age = self.spec.max_age_s.and_then(|age| Duration::try_from_secs_f64(age).ok());
+        age.map_or(Duration::ZERO, |age| self.now.saturating_sub(age))
+    }
+
+    /// Whether a robot's observation should be handed over now.
+    fn robot_due(&self, robot: &Robot) -> bool {
+        if !robot.sees || robot.waits {
+            return false;
+        }
+        let Some(asked) = robot.asked else { return true };
+        // Early enough that the running chunk lasts until the next is there.
+        let latest = (reach(&self.policy) - self.delays.expected() as i64).max(1) as u64;
+        let stands = !robot.has_action(self.rows, self.oldest()) && !robot.begins_later(self.rows);
+        stands || robot.executed - asked >= latest.min(self.spec.execute as u64)
+    }
+
+    /// Whether a request should be made now.
+    pub(super) fn due(&self) -> bool {
+        self.robots.iter().any(|robot| self.robot_due(robot))
+    }
+
+    /// Writes the request of this moment.
+    pub(super) fn ask(&mut self, job: &mut Job) {
+        let (horizon, dim, chunk) = (self.rows.horizon, self.rows.action_dim, self.policy.chunk());
+        job.obs.copy_from_slice(self.history.rows());
+        job.tick = self.tick;
+        job.seen_at = self.now;
+        job.continues = false;
+        let delay = self.delays.expected() as i64 - self.rows.offset;
+        for r in 0..self.robots.len() {
+            let wanted = self.robot_due(&self.robots[r]);
+            let robot = &mut self.robots[r];
+            job.wanted[r] = wanted;
+            job.epoch[r] = robot.epoch;
+            job.born[r] = robot.executed;
+            job.noise[r] = NoiseKey { seed: robot.seed, request: robot.requests };
+            (job.left[r], job.delay[r]) = (0, 0);
+            if !wanted {
+                continue;
+            }
+            robot.requests += 1;
+            robot.asked = Some(robot.executed);
+            robot.waits = true;
+            let Some(running) = robot.running().filter(|_| self.spec.mode == Mode::RealTime) else {
+                continue;
+            };
+            // Row i of the new chunk is for the same step as row i + passed of the running one.
+            let passed = (robot.executed - running.born) as usize;
+            if passed < horizon {
+                let rows = &running.values[passed * dim..];
+                job.previous[r * chunk..][..rows.len()].copy_from_slice(rows);
+                job.left[r] = horizon - passed;
+                job.delay[r] = delay.clamp(0, job.left[r] as i64) as usize;
+                job.continues = true;
+            }
+        }
+    }
+
+    /// Takes over the chunks of a request. Rows that are past are skipped by what was executed since the observation.
+    pub(super) fn take(&mut self, job: &Job) {
+        let late = (self.tick - job.tick) as usize;
+        self.delays.push(late);
+        self.counts.chunks += 1;
+        self.counts.longest_delay = self.counts.longest_delay.max(late);
+        let (chunk, reach) = (self.policy.chunk(), reach(&self.policy));
+        for (r, robot) in self.robots.iter_mut().enumerate() {
+            if !job.wanted[r] || job.epoch[r] != robot.epoch {
+                continue;
+            }
+            robot.waits = false;
+            let consumed = robot.executed - job.born[r];
+            if consumed as i64 >= reach {
+                self.counts.expired += 1;
+                continue;
+            }
+            self.taken = self.taken.max(Some(consumed as usize));
+            robot.push(&job.chunks[r * chunk..][..chunk], job.born[r], job.seen_at);
+        }
+    }
+
+    /// A request that came to nothing: its robots ask again.
+    pub(super) fn failed(&mut self) {
+        self.counts.failures += 1;
+        for robot in self.robots.iter_mut().filter(|robot| robot.waits) {
+            robot.waits = false;
+            robot.asked = None;
+        }
+    }
+
+    /// The actions of this call.
+    pub(super) fn act(&mut self) -> Result<Action<'_>> {
+        let (dim, oldest) = (self.rows.action_dim, self.oldest());
+        for (r, robot) in self.robots.iter_mut().enumerate() {
+            let values = &mut self.values[r * dim..][..dim];
+            let found = match robot.sees {
+                true => robot.action(self.spec.mode, self.rows, oldest, values),
+                false => None,
+            };
+            // A robot moves on in its chunk by executing it, or by waiting for one that begins later.
+            robot.executed += u64::from(found.is_some() || robot.begins_later(self.rows));
+            let mut kind = match found {
+                None => Kind::Hold,
+                Some(Newest(true)) if !robot.waits => Kind::Fresh,
+                Some(_) => Kind::Previous,
+            };
+            if let (Kind::Hold, Hold::Fixed { action }) = (kind, &self.spec.hold) {
+                values.copy_from_slice(action);
+            }
+            if let Some(gate) = &mut self.gate {
+                match (kind, &self.spec.hold) {
+                    (Kind::Hold, Hold::Last { .. }) => gate.stop(r, values)?,
+                    _ => {
+                        if gate.apply(r, values)? == Verdict::Held {
+                            kind = Kind::Hold;
+                        }
+                    }
+                }
+            }
+            *match kind {
+                Kind::Fresh => &mut self.counts.fresh,
+                Kind::Previous => &mut self.counts.previous,
+                Kind::Hold => &mut self.counts.held,
+            } += 1;
+            self.kinds[r] = kind;
+        }
+        self.tick += 1;
+        self.counts.ticks += 1;
+        let kind = self.kinds.iter().copied().min().unwrap_or(Kind::Hold);
+        Ok(Action { values: &self.values, kind, kinds: &self.kinds, delay: self.taken })
+    }
+
+    /// Forgets a robot's past: it starts anew with its next observation. With a seed, its noise starts anew too.
+    pub(super) fn reset(&mut self, number: usize, seed: Option<u64>) -> Result<()> {
+        let robots = self.robots.len();
+        let robot = self.robots.get_mut(number).ok_or(ControlError::Robot { found: number, robots })?;
+        robot.reset();
+        if let Some(seed) = seed {
+            robot.seed = robot_seed(seed, number);
+            robot.requests = 0;
+        }
+        self.history.forget(number);
+        Ok(())
+    }
+}

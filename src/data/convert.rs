@@ -1,0 +1,101 @@
+//! One kind of data set into another.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::aside::WriteError;
+use super::error::DataError;
+use super::lerobot;
+use super::save::write_npz;
+use super::source::{Kind, Source, Tasks};
+use super::spec::DataSpec;
+
+/// What [`convert`] did.
+#[derive(Debug)]
+pub struct Converted {
+    /// Episodes written.
+    pub episodes: usize,
+    /// Steps written.
+    pub steps: usize,
+    /// What was left behind or should be known, a line each.
+    pub notes: Vec<String>,
+}
+
+/// Reads a data set and writes it as another kind, whole or not at all. Values, lengths, successes, rate and names stay as
+/// they are; images and columns that `spec` does not name stay behind. `task` is the instruction of data that has none.
+///
+/// # Errors
+/// [`DataError`] if training would refuse the data, `to` exists (a numpy archive is replaced), a LeRobot directory is asked for
+/// and the rate is unknown, or something cannot be written.
+pub fn convert(
+    from: impl AsRef<Path>,
+    to: impl AsRef<Path>,
+    kind: Kind,
+    spec: &DataSpec,
+    task: &str,
+) -> Result<Converted, DataError> {
+    let to = to.as_ref();
+    let source = Source::open(from, spec)?;
+    let mut notes = source.lines();
+    if !source.unused.is_empty() {
+        let names: Vec<&str> = source.unused.iter().map(|skipped| skipped.name.as_str()).collect();
+        notes.push(format!("left behind: {}", names.join(", ")));
+    }
+    // Rows may go with the failed episodes, and their tasks with them.
+    let tasks = source.tasks.clone().filter(|_| !spec.successful_only);
+    if tasks.is_none() && source.tasks.is_some() && kind != Kind::Npz {
+        notes.push(format!("successful episodes only: their task is '{task}'"));
+    }
+    let episodes = source.episodes(spec)?;
+    let (count, steps) = (episodes.count(), episodes.steps());
+    match kind {
+        Kind::Npz => {
+            if tasks.is_some() {
+                notes.push("left behind: the texts of the tasks".into());
+            }
+            write_npz(to, &episodes)?;
+        }
+        Kind::LeRobotV2 | Kind::LeRobotV3 => {
+            let Some(fps) = episodes.fps() else {
+                let (what, found) = ("fps of the data".into(), "none".into());
+                return Err(DataError::Value {
+                    what,
+                    found,
+                    needed: "a rate, which LeRobot directories need: set data.fps",
+                });
+            };
+            let columns = || episodes.obs_inputs().iter().map(|input| input.column());
+            if columns().any(|name| !lerobot::OBS.contains(&name.as_str())) {
+                let names: Vec<String> = columns().map(|name| format!("\"{name}\"")).collect();
+                notes.push(format!("to read it back: [data] obs = [{}]", names.join(", ")));
+            }
+            let tasks = tasks.unwrap_or_else(|| Tasks { texts: vec![task.into()], of_row: vec![0; steps] });
+            folder_aside(to, |folder| lerobot::write(folder, &episodes, fps, &tasks, kind))?;
+        }
+    }
+    Ok(Converted { episodes: count, steps, notes })
+}
+
+/// Fills a folder beside `path` and renames it to `path`, which must not exist.
+fn folder_aside(path: &Path, fill: impl FnOnce(&Path) -> Result<(), String>) -> Result<(), WriteError> {
+    let fail = |source: io::Error| WriteError::File { path: path.into(), source };
+    if path.exists() {
+        return Err(fail(io::ErrorKind::AlreadyExists.into()));
+    }
+    let Some(name) = path.file_name() else {
+        return Err(fail(io::Error::new(io::ErrorKind::InvalidInput, "the path names no folder")));
+    };
+    let parent = match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent.to_path_buf(),
+        _ => PathBuf::from("."),
+    };
+    let prefix = format!(".{}.", name.to_string_lossy());
+    let aside = tempfile::Builder::new().prefix(&prefix).suffix(".tmp").tempdir_in(&parent).map_err(|e| {
+        WriteError::Folder { path: path.into(), folder: parent.clone(), source: e.kind().into() }
+    })?;
+    // A temporary folder is private; one made inside has the usual mode, and is what is renamed.
+    let inner = aside.path().join("set");
+    std::fs::create_dir(&inner).map_err(fail)?;
+    fill(&inner).map_err(|reason| fail(io::Error::other(reason)))?;
+    std::fs::rename(&inner, path).map_err(fail)
+}

@@ -1,0 +1,162 @@
+//! How the state follows the action: whether the recorded action is the state itself, and how many steps later the state
+//! gets there.
+
+use serde::Serialize;
+
+use super::Rows;
+
+/// Most steps that are looked ahead.
+const AHEAD: usize = 15;
+/// Most rows that are compared.
+const ROWS: usize = 20_000;
+/// Most pairs of an action and an observation dimension that are tried where names do not say which belong together.
+const PAIRS: usize = 4096;
+/// Delays at which they are tried.
+const LAGS: [usize; 4] = [0, 1, 2, 4];
+
+/// How well actions and later states agree.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Following {
+    /// Pairs of an action dimension and the observation dimension that is its state.
+    pub pairs: Vec<[usize; 2]>,
+    /// Steps after which the state is closest to the action.
+    pub lag: usize,
+    /// Mean distance then, in standard deviations of the actions.
+    pub distance: f64,
+    /// The same without a delay.
+    pub distance_now: f64,
+}
+
+/// Looks for the delay; None where no observation dimension is like an action.
+pub fn following(rows: &Rows<'_>, names: [Option<&[String]>; 2]) -> Option<Following> {
+    let stds: Vec<f64> = (0..rows.action_dim).map(|d| spread(rows, d)).collect();
+    let moving = |pair: &[usize; 2]| stds[pair[0]] > 0.0;
+    let pairs: Vec<[usize; 2]> =
+        named(names).unwrap_or_else(|| nearest(rows, &stds)).into_iter().filter(moving).collect();
+    if pairs.is_empty() {
+        return None;
+    }
+    let distance = |lag: usize| {
+        let each = pairs.iter().filter_map(|pair| apart(rows, *pair, lag).map(|d| d / stds[pair[0]]));
+        let all: Vec<f64> = each.collect();
+        (!all.is_empty()).then(|| all.iter().sum::<f64>() / all.len() as f64)
+    };
+    let distances: Vec<f64> = (0..=AHEAD).map_while(distance).collect();
+    let lag = (0..distances.len()).min_by(|&a, &b| distances[a].total_cmp(&distances[b]))?;
+    // Half a deviation apart says nothing about which state an action means.
+    (distances[lag] < 0.5).then(|| Following {
+        pairs,
+        lag,
+        distance: distances[lag],
+        distance_now: distances[0],
+    })
+}
+
+/// Dimensions of the same name; None where there are none.
+fn named([obs, action]: [Option<&[String]>; 2]) -> Option<Vec<[usize; 2]>> {
+    let (obs, action) = (obs?, action?);
+    let place = |name: &String| obs.iter().position(|other| other == name);
+    let pairs: Vec<_> = action.iter().enumerate().filter_map(|(d, name)| Some([d, place(name)?])).collect();
+    (!pairs.is_empty()).then_some(pairs)
+}
+
+/// For each action dimension the observation dimension that is nearest to it some steps later.
+fn nearest(rows: &Rows<'_>, stds: &[f64]) -> Vec<[usize; 2]> {
+    if rows.action_dim * rows.obs_dim > PAIRS {
+        return Vec::new();
+    }
+    let mut pairs = Vec::new();
+    for (d, std) in stds.iter().enumerate() {
+        let places = (0..rows.obs_dim).flat_map(|o| LAGS.map(|lag| (o, lag)));
+        let apart = |(o, lag)| apart(rows, [d, o], lag).map(|distance| (distance, o));
+        let best = places.filter_map(apart).min_by(|a, b| a.0.total_cmp(&b.0));
+        if let Some((_, o)) = best.filter(|(distance, _)| *distance < 0.5 * std) {
+            pairs.push([d, o]);
+        }
+    }
+    pairs
+}
+
+/// Mean |action(t) - state(t + lag)| over rows spread over the data; None where no episode is longer than the lag.
+fn apart(rows: &Rows<'_>, [d, o]: [usize; 2], lag: usize) -> Option<f64> {
+    let stride = rows.count.div_ceil(ROWS).max(1);
+    let (mut sum, mut n) = (0.0, 0usize);
+    for episode in &rows.episodes {
+        for row in (episode.start..episode.end.saturating_sub(lag)).step_by(stride) {
+            let difference =
+                rows.action[row * rows.action_dim + d] - rows.obs[(row + lag) * rows.obs_dim + o];
+            if difference.is_finite() {
+                sum += f64::from(difference.abs());
+                n += 1;
+            }
+        }
+    }
+    (n > 0).then(|| sum / n as f64)
+}
+
+fn spread(rows: &Rows<'_>, d: usize) -> f64 {
+    let values = || {
+        let all = rows.action.iter().skip(d).step_by(rows.action_dim).take(rows.count);
+        all.filter(|x| x.is_finite()).map(|&x| f64::from(x))
+    };
+    let n = values().count().max(1) as f64;
+    let mean = values().sum::<f64>() / n;
+    (values().map(|x| (x - mean).powi(2)).sum::<f64>() / n).sqrt()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Two episodes of a wave; the second observation dimension is the action `lag` steps before.
+    fn wave(lag: usize) -> (Vec<f32>, Vec<f32>) {
+        let value = |t: i64| (t as f32 * 0.1).sin() * 3.0;
+        let action: Vec<f32> = (0..400).map(|t| value(t % 200)).collect();
+        let obs =
+            (0..400).flat_map(|t| [((t * 7) % 13) as f32 * 10.0, value(t % 200 - lag as i64)]).collect();
+        (obs, action)
+    }
+
+    #[test]
+    fn the_delay_is_found_without_names() {
+        for lag in [0, 1, 4] {
+            let (obs, action) = wave(lag);
+            let rows = Rows {
+                obs: &obs,
+                action: &action,
+                obs_dim: 2,
+                action_dim: 1,
+                count: 400,
+                episodes: vec![0..200, 200..400],
+            };
+            let found = following(&rows, [None, None]).unwrap();
+            assert_eq!((found.pairs.as_slice(), found.lag), (&[[0, 1]][..], lag));
+            assert!(found.distance < 1e-6);
+        }
+    }
+
+    #[test]
+    fn strangers_do_not_follow() {
+        let (obs, action) = wave(0);
+        let noise: Vec<f32> = (0..400).map(|t| 50.0 + ((t * 31) % 17) as f32).collect();
+        let rows = Rows {
+            obs: &noise,
+            action: &action,
+            obs_dim: 1,
+            action_dim: 1,
+            count: 400,
+            episodes: vec![0..200, 200..400],
+        };
+        assert_eq!(following(&rows, [None, None]), None);
+        let still = vec![1.0; 400];
+        let rows = Rows {
+            obs: &obs,
+            action: &still,
+            obs_dim: 2,
+            action_dim: 1,
+            count: 400,
+            episodes: vec![0..200, 200..400],
+        };
+        assert_eq!(following(&rows, [None, None]), None);
+    }
+}

@@ -1,0 +1,195 @@
+use super::super::episodes::tests::sample;
+use super::super::source::Tasks;
+use super::*;
+
+fn source(arrays: EpisodeArrays) -> Source {
+    Source {
+        kind: Kind::Npz,
+        arrays,
+        labels: ["obs", "action", "episode_len", "episode_success"].map(str::to_owned),
+        images: vec![],
+        unused: vec![],
+        notes: vec![],
+        faults: vec![],
+        fault_count: 0,
+        tasks: None,
+    }
+}
+
+fn inspected(arrays: EpisodeArrays, horizon: usize) -> Report {
+    let source = source(arrays);
+    let structure = Episodes::structure(&source.arrays, source.names()).err();
+    report(Path::new("a.npz"), &source, structure, horizon)
+}
+
+fn kinds(report: &Report) -> Vec<&'static str> {
+    let mut kinds: Vec<_> = report.warnings.iter().map(|w| w.kind).collect();
+    kinds.dedup();
+    kinds
+}
+
+fn texts(report: &Report, kind: &str) -> String {
+    let of_kind = report.warnings.iter().filter(|w| w.kind == kind).map(|w| w.text.clone());
+    of_kind.collect::<Vec<_>>().join("\n")
+}
+
+/// Twenty episodes of fifty steps that warn of nothing: two observations, one action, all of them random walks that stay
+/// within bounds.
+fn sound() -> EpisodeArrays {
+    let mut state = 12345u64;
+    let mut noise = move || {
+        state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+        (state >> 40) as f32 / (1 << 24) as f32
+    };
+    EpisodeArrays {
+        obs: (0..2000).map(|_| noise()).collect(),
+        action: (0..1000).map(|_| noise() + noise() + noise()).collect(),
+        obs_dim: 2,
+        action_dim: 1,
+        lengths: vec![50; 20],
+        success: Some(vec![true; 20]),
+        fps: Some(10.0),
+        ..EpisodeArrays::default()
+    }
+}
+
+#[test]
+fn sound_data_has_no_warning() {
+    let report = inspected(sound(), 16);
+    assert_eq!(report.warnings, []);
+    assert_eq!((report.episodes, report.steps, report.seconds), (20, 1000, Some(100.0)));
+    assert_eq!((report.lengths.min, report.lengths.max, report.lengths.median), (50, 50, 50.0));
+    assert_eq!(report.success, Some(1.0));
+    assert_eq!(report.following, None);
+}
+
+#[test]
+fn every_danger_is_seen() {
+    let with = |change: &dyn Fn(&mut EpisodeArrays)| {
+        let mut arrays = sound();
+        change(&mut arrays);
+        inspected(arrays, 16)
+    };
+    let one = |change: &dyn Fn(&mut EpisodeArrays), kind: &str, words: &[&str]| {
+        let report = with(change);
+        assert_eq!(kinds(&report), [kind], "{:?}", report.warnings);
+        for word in words {
+            assert!(texts(&report, kind).contains(word), "{word}: {:?}", report.warnings);
+        }
+    };
+    one(&|a| a.fps = None, "fps", &["fps is not said"]);
+    one(&|a| a.success = Some(vec![false; 20]), "success", &["20 of 20 episodes"]);
+    one(
+        &|a| {
+            a.obs[203] = f32::NAN;
+            a.obs[205] = f32::INFINITY;
+        },
+        "nan",
+        &["obs 1: 2 values are NaN or infinite, first at episode 2, step 1"],
+    );
+    one(&|a| a.obs.iter_mut().step_by(2).for_each(|x| *x = 7.0), "constant", &["obs 0: never changes"]);
+    one(
+        &|a| a.obs.iter_mut().step_by(2).for_each(|x| *x = 1e4 + *x * 0.01),
+        "constant",
+        &["obs 0: changes by less than 1e-5"],
+    );
+    one(&|a| a.obs[400] = 900.0, "outliers", &["obs 0: outliers", "0.1 % of min to max"]);
+    one(
+        &|a| {
+            a.obs
+                .iter_mut()
+                .step_by(2)
+                .enumerate()
+                .for_each(|(n, x)| *x = if n < 9 { n as f32 } else { 0.0 });
+        },
+        "outliers",
+        &["98 % of the values are 0, the others reach from 0 to 8"],
+    );
+    one(
+        &|a| {
+            a.lengths[3] = 8;
+            a.lengths[4] = 92;
+        },
+        "short",
+        &["1 of 20 episodes are shorter than the horizon 16 (first: episode 3, 8 steps)"],
+    );
+    one(
+        &|a| {
+            a.action
+                .iter_mut()
+                .enumerate()
+                .for_each(|(n, x)| *x = if n < 520 { 0.001 * n as f32 } else { 9.0 + 0.001 * n as f32 })
+        },
+        "jumps",
+        &["action 0: jumps by 9.001 at episode 10, step 20"],
+    );
+    one(
+        &|a| a.action.iter_mut().for_each(|x| *x = x.clamp(1.0, 2.0)),
+        "saturated",
+        &["stand at the limits 1 and 2"],
+    );
+    one(
+        &|a| {
+            a.obs.copy_within(40..42, 42);
+            a.action.copy_within(20..21, 21);
+        },
+        "duplicates",
+        &["1 frame repeats the one before", "first at episode 0, step 21"],
+    );
+    one(
+        &|a| {
+            a.obs.copy_within(100..200, 500);
+            a.action.copy_within(50..100, 250);
+        },
+        "duplicates",
+        &["episode 5 is episode 1 again"],
+    );
+    one(
+        &|a| a.action = a.obs.iter().copied().skip(1).step_by(2).collect(),
+        "following",
+        &["the current state"],
+    );
+    one(
+        &|a| {
+            let next: Vec<f32> = (0..1000).map(|t| a.obs[2 * (t + 1).min(999)]).collect();
+            a.action = next;
+        },
+        "following",
+        &["the action is the next state"],
+    );
+    let report = with(&|a| a.lengths.push(7));
+    assert!(texts(&report, "structure").contains("found 1007, needed 1000"), "{:?}", report.warnings);
+    assert!(report.warnings[0].fatal);
+}
+
+#[test]
+fn what_contradicts_itself_is_reported_all_the_same() {
+    for change in [
+        (|a| a.lengths.clear()) as fn(&mut EpisodeArrays),
+        |a| a.lengths = vec![usize::MAX, 9],
+        |a| a.action.truncate(3),
+        |a| a.action.clear(),
+        |a| a.lengths = vec![0; 8],
+        |a| a.success = Some(vec![]),
+        |a| a.fps = Some(f64::NAN),
+        |a| a.obs.iter_mut().for_each(|x| *x = f32::NAN),
+    ] {
+        let mut arrays = sample();
+        change(&mut arrays);
+        let report = inspected(arrays, 16);
+        assert!(report.warnings.iter().any(|w| w.fatal), "{:?}", report.warnings);
+        serde_json::to_string(&report).unwrap();
+    }
+}
+
+#[test]
+fn many_warnings_of_a_kind_are_counted() {
+    let mut arrays = sound();
+    arrays.obs = vec![f32::NAN; 20_000];
+    arrays.obs_dim = 20;
+    let nan: Vec<_> = inspected(arrays, 16).warnings.into_iter().filter(|w| w.kind == "nan").collect();
+    assert_eq!((nan.len(), nan[4].text.as_str()), (5, "and 16 more like these"));
+    let mut with_tasks = source(sound());
+    with_tasks.tasks = Some(Tasks { texts: vec!["push".into()], of_row: vec![0; 1000] });
+    assert_eq!(report(Path::new("a"), &with_tasks, None, 16).tasks, ["push"]);
+}

@@ -1,0 +1,173 @@
+//! What a path holds, whichever kind of data set it is: read, and not yet judged.
+
+use std::path::Path;
+
+use serde::Serialize;
+
+use super::episodes::{EpisodeArrays, Episodes};
+use super::error::DataError;
+use super::spec::DataSpec;
+use super::{lerobot, load};
+
+/// Kind of a data set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Kind {
+    /// A numpy archive.
+    Npz,
+    /// A LeRobot directory with a file per episode.
+    #[serde(rename = "lerobot-v2.1")]
+    LeRobotV2,
+    /// A LeRobot directory with many episodes in a file.
+    #[serde(rename = "lerobot-v3.0")]
+    LeRobotV3,
+}
+
+impl Kind {
+    /// Its name, as the command line has it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Kind::Npz => "npz",
+            Kind::LeRobotV2 => "lerobot-v2.1",
+            Kind::LeRobotV3 => "lerobot-v3.0",
+        }
+    }
+}
+
+/// A column that was not read.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Skipped {
+    /// Its name.
+    pub name: String,
+    /// Its type.
+    pub dtype: String,
+    /// Its shape, as `480x640x3`.
+    pub size: String,
+}
+
+impl std::fmt::Display for Skipped {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} ({} {})", self.name, self.dtype, self.size)
+    }
+}
+
+/// Instructions that go with the frames.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tasks {
+    /// The texts.
+    pub texts: Vec<String>,
+    /// Number of each row's text.
+    pub of_row: Vec<i64>,
+}
+
+/// Demonstrations as they lie on the disk. [`Source::episodes`] judges whether training can use them.
+#[derive(Debug)]
+pub struct Source {
+    /// What it is.
+    pub kind: Kind,
+    /// Its arrays; they may hold NaN and contradict each other.
+    pub arrays: EpisodeArrays,
+    /// What the file calls observations, actions, lengths and success.
+    pub labels: [String; 4],
+    /// Image columns, which are not read.
+    pub images: Vec<Skipped>,
+    /// Other columns that are not read.
+    pub unused: Vec<Skipped>,
+    /// What a reader should know, a line each, without the images.
+    pub notes: Vec<String>,
+    /// What training refuses: counts and times that contradict each other. At most 64 are kept.
+    pub faults: Vec<DataError>,
+    /// How many faults there are.
+    pub fault_count: usize,
+    /// Instructions, where there are any.
+    pub tasks: Option<Tasks>,
+}
+
+impl Source {
+    /// Reads a numpy archive or a LeRobot directory.
+    ///
+    /// # Errors
+    /// [`DataError`] if nothing is there, it is neither, or it cannot be read.
+    pub fn open(path: impl AsRef<Path>, spec: &DataSpec) -> Result<Source, DataError> {
+        let path = path.as_ref();
+        if !(spec.tolerance_s.is_finite() && spec.tolerance_s >= 0.0) {
+            let (what, found) = ("tolerance_s".into(), spec.tolerance_s.to_string());
+            return Err(DataError::Value { what, found, needed: "a number of seconds, at least 0" });
+        }
+        match path.is_dir() {
+            true if lerobot::is_dataset(path) => lerobot::read(path, spec),
+            true => Err(DataError::NotDataSet { path: path.into() }),
+            false => load::read(path, spec),
+        }
+    }
+
+    /// The demonstrations, once they are known to serve.
+    ///
+    /// # Errors
+    /// The first fault, or what [`Episodes::from_arrays`] finds, or that none succeeded where only those are wanted.
+    pub fn episodes(mut self, spec: &DataSpec) -> Result<Episodes, DataError> {
+        if !self.faults.is_empty() {
+            return Err(self.faults.swap_remove(0));
+        }
+        if spec.successful_only && self.arrays.success.is_none() {
+            return Err(DataError::NoSuccessArray { array: self.labels[3].clone() });
+        }
+        let [obs, action, lengths, success] = &self.labels;
+        let episodes = Episodes::checked(self.arrays, [obs, action, lengths, success])?;
+        if spec.successful_only { episodes.successful() } else { Ok(episodes) }
+    }
+
+    /// What the file calls observations, actions, lengths and success.
+    pub(super) fn names(&self) -> [&str; 4] {
+        self.labels.each_ref().map(String::as_str)
+    }
+
+    /// What a person should be told, a line each: first the image columns that are skipped.
+    pub fn lines(&self) -> Vec<String> {
+        let mut lines = Vec::new();
+        if !self.images.is_empty() {
+            let names: Vec<String> = self.images.iter().map(Skipped::to_string).collect();
+            lines.push(format!("skipped image columns: {}", names.join(", ")));
+        }
+        lines.extend(self.notes.iter().cloned());
+        lines
+    }
+}
+
+/// Demonstrations, and what a person should be told about them.
+#[derive(Debug)]
+pub struct Loaded {
+    /// The demonstrations.
+    pub episodes: Episodes,
+    /// A line each.
+    pub notes: Vec<String>,
+}
+
+impl Episodes {
+    /// Reads a numpy archive, or a LeRobot directory (a folder with meta/info.json).
+    ///
+    /// # Errors
+    /// [`DataError`] as [`Source::open`] and [`Source::episodes`].
+    pub fn load(path: impl AsRef<Path>, spec: &DataSpec) -> Result<Loaded, DataError> {
+        let source = Source::open(path, spec)?;
+        let notes = source.lines();
+        Ok(Loaded { episodes: source.episodes(spec)?, notes })
+    }
+
+    /// Reads several data sets, of whatever kinds, as one: their episodes one after the other. Notes and errors name the
+    /// data set.
+    ///
+    /// # Errors
+    /// [`DataError::In`] as [`Episodes::load`], or as [`Episodes::join`].
+    pub fn load_all<P: AsRef<Path>>(paths: &[P], spec: &DataSpec) -> Result<Loaded, DataError> {
+        let (mut parts, mut notes) = (Vec::new(), Vec::new());
+        for path in paths {
+            let name = path.as_ref().display().to_string();
+            let loaded = Episodes::load(path, spec)
+                .map_err(|source| DataError::In { path: path.as_ref().into(), source: Box::new(source) })?;
+            notes.extend(loaded.notes.into_iter().map(|note| format!("{name}: {note}")));
+            parts.push((name, loaded.episodes));
+        }
+        Ok(Loaded { episodes: Episodes::join(parts)?, notes })
+    }
+}
