@@ -59,6 +59,7 @@ fn networks() -> Vec<Net> {
         down_dims: vec![4, 6],
         kernel_size: 3,
         groups: 2,
+        final_groups: 2,
         time,
         film_scale: true,
     })));
