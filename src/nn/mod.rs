@@ -180,6 +180,12 @@ impl NetworkSpec {
         }
     }
 
+    /// Whether the times of all actions are columns of one layer's input, so that with a time for every action one time alone
+    /// must be written out for each.
+    pub fn joins_times(&self) -> bool {
+        matches!(self, NetworkSpec::Mlp(_) | NetworkSpec::Residual(_))
+    }
+
     /// Checks widths and numbers of layers.
     ///
     /// # Errors

@@ -235,7 +235,7 @@ impl PolicySpec {
         let z = self.encoder.encode(b, obs)?;
         let (horizon, action_dim, history) = (self.horizon, self.action_dim, self.history);
         let t = match self.prefix {
-            Some(_) if b.graph.shape(t).cols() != horizon => {
+            Some(_) if self.network.joins_times() && b.graph.shape(t).cols() != horizon => {
                 let ones = b.graph.constant(Shape::matrix(1, horizon), vec![1.0; horizon])?;
                 b.graph.mul(ones, t)?
             }

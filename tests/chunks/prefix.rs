@@ -3,6 +3,8 @@
 use crate::toy::{apart, config, cpu, devices, episodes, keys, observations, policy};
 use advect::kernel::math::Activation;
 use advect::nn::mlp::Mlp;
+use advect::nn::transformer::Transformer;
+use advect::nn::unet1d::Unet1d;
 use advect::nn::{Conditioning, NetworkSpec, TimeInput};
 use advect::policy::{ChunkSource, Objective, Policy, PolicyError, PrefixSpec, Previous, SamplerOptions};
 use advect::train::{RunConfig, Trainer};
@@ -11,6 +13,11 @@ const MAX: usize = 3;
 
 fn with_prefix() -> RunConfig {
     RunConfig { prefix: Some(PrefixSpec { max_delay: MAX }), ..config() }
+}
+
+fn transformer() -> NetworkSpec {
+    let time = TimeInput::Sinusoidal { dim: 16, scale: 99.0, max_period: 10_000.0 };
+    NetworkSpec::Transformer(Transformer { width: 16, layers: 1, heads: 2, time, ..Transformer::default() })
 }
 
 #[test]
@@ -59,7 +66,12 @@ fn every_robot_continues_its_own_prefix() {
 
 #[test]
 fn without_a_previous_chunk_it_is_the_plain_sampler() {
-    let policy = policy(&with_prefix(), 50);
+    for network in [config().network, transformer()] {
+        without_a_previous_chunk(&policy(&RunConfig { network, ..with_prefix() }, 50));
+    }
+}
+
+fn without_a_previous_chunk(policy: &Policy) {
     let obs = observations(5);
     let mut plain = vec![0.0; 5 * policy.spec.chunk()];
     let mut sampler = policy.sampler(&cpu(), 5, 1, &SamplerOptions::default()).unwrap();
@@ -118,6 +130,7 @@ fn training_with_a_prefix_is_the_same_on_every_device() {
             time: TimeInput::Raw,
             conditioning: Conditioning::Film,
         }),
+        transformer(),
     ] {
         let config = RunConfig { network, ..with_prefix() };
         let mut losses = Vec::new();
@@ -174,6 +187,17 @@ fn what_cannot_be_is_an_error() {
         let error = Trainer::new(&cpu(), &episodes(), &config).err().unwrap().to_string();
         assert!(error.contains(&format!("prefix.max_delay: found {max_delay}, needed 1 to 7")), "{error}");
     }
+    let network = NetworkSpec::Unet1d(Unet1d {
+        down_dims: vec![8, 16],
+        kernel_size: 3,
+        groups: 4,
+        final_groups: 4,
+        time: TimeInput::Sinusoidal { dim: 8, scale: 99.0, max_period: 10_000.0 },
+        film_scale: true,
+    });
+    let config = RunConfig { network, ..with_prefix() };
+    let error = Trainer::new(&cpu(), &episodes(), &config).err().unwrap().to_string();
+    assert!(error.contains("a time for every action, which the network unet1d does not take"), "{error}");
     let cloning = RunConfig { objective: Objective::BehaviourCloning, ..with_prefix() };
     let error = Trainer::new(&cpu(), &episodes(), &cloning).err().unwrap().to_string();
     assert!(error.contains("a prefix needs a policy with a flow"), "{error}");

@@ -11,6 +11,7 @@ use advect::kernel::Target;
 use advect::kernel::math::Activation;
 use advect::nn::mlp::Mlp;
 use advect::nn::residual::Residual;
+use advect::nn::unet1d::Unet1d;
 use advect::nn::{Builder, Conditioning, Inputs, NetworkSpec, TimeInput};
 
 const DIM: usize = 4;
@@ -29,7 +30,8 @@ impl Field for Net {
     }
 
     fn velocity(&self, g: &mut Graph, state: Value, time: Value, request: &[Value]) -> Result<Value> {
-        let inputs = Inputs::flat(g, state, time, request[0]);
+        let z = request[0];
+        let inputs = Inputs { a: state, t: time, z, horizon: DIM, action_dim: 1, history: 1 };
         self.0.velocity(&mut Builder::new(g), &inputs)
     }
 }
@@ -53,6 +55,14 @@ fn networks() -> Vec<Net> {
             conditioning,
         })));
     }
+    out.push(Net(NetworkSpec::Unet1d(Unet1d {
+        down_dims: vec![4, 6],
+        kernel_size: 3,
+        groups: 2,
+        final_groups: 2,
+        time,
+        film_scale: true,
+    })));
     out
 }
 
