@@ -18,6 +18,16 @@ pub enum TimeConvention {
     ActionToNoise,
 }
 
+impl TimeConvention {
+    /// Its name in files.
+    pub fn name(&self) -> &'static str {
+        match self {
+            TimeConvention::NoiseToAction => "noise_to_action",
+            TimeConvention::ActionToNoise => "action_to_noise",
+        }
+    }
+}
+
 /// What the flow starts from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -26,6 +36,16 @@ pub enum NoiseLaw {
     StandardNormal,
     /// Nothing but zeros: a regression has no noise.
     Zero,
+}
+
+impl NoiseLaw {
+    /// Its name in files.
+    pub fn name(&self) -> &'static str {
+        match self {
+            NoiseLaw::StandardNormal => "standard_normal",
+            NoiseLaw::Zero => "zero",
+        }
+    }
 }
 
 /// How the weights were made.
@@ -141,23 +161,18 @@ impl PolicySpec {
             true => NoiseLaw::StandardNormal,
             false => NoiseLaw::Zero,
         };
-        if self.noise != noise {
-            return Err(PolicyError::Shape {
-                what: "the noise law",
-                found: format!("{:?}", self.noise),
-                needed: format!("{noise:?} for {}", self.objective.name()),
-            });
-        }
         let time = match self.objective {
             Objective::Denoising(_) => TimeConvention::ActionToNoise,
             _ => TimeConvention::NoiseToAction,
         };
-        if self.time != time {
-            return Err(PolicyError::Shape {
-                what: "the direction of time",
-                found: format!("{:?}", self.time),
-                needed: format!("{time:?} for {}", self.objective.name()),
-            });
+        for (what, found, needed) in [
+            ("the noise law", self.noise.name(), noise.name()),
+            ("the direction of time", self.time.name(), time.name()),
+        ] {
+            if found != needed {
+                let needed = format!("{needed} for {}", self.objective.name());
+                return Err(PolicyError::Shape { what, found: found.into(), needed });
+            }
         }
         if i64::from(self.action_offset) <= -(self.horizon as i64) {
             return Err(PolicyError::Shape {
