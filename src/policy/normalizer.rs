@@ -73,8 +73,8 @@ pub enum Scope {
     PerStep,
 }
 
-/// normalised = (x - offset) * scale; x = normalised / scale + offset. A dimension that never changes is centred and
-/// keeps scale 1. A quantile that spans nothing counts as such a dimension.
+/// normalised = (x - offset) * scale; x = normalised / scale + offset. A dimension that never changes, or only
+/// by rounding, is centred and keeps scale 1. A quantile that spans nothing counts as such a dimension.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Normalizer {
@@ -232,13 +232,17 @@ impl Normalizer {
     }
 }
 
+/// A few units in the last place of an f32, relative.
+const ROUNDING: f64 = 4.0 * f32::EPSILON as f64;
+
 /// Offset and scale of one column, which is finite and not empty.
 fn fit(kind: NormKind, mut column: Vec<f32>) -> (f32, f32) {
     let (low, high) = column
         .iter()
         .fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), &x| (low.min(x.into()), high.max(x.into())));
-    if low == high {
-        return (low as f32, 1.0);
+    // What varies by no more than rounding is constant too: its scale would blow up what later differs.
+    if high - low <= ROUNDING * low.abs().max(high.abs()) {
+        return (((low + high) / 2.0) as f32, 1.0);
     }
     let (offset, scale) = match kind {
         NormKind::Identity => (0.0, 1.0),

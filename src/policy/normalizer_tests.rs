@@ -37,6 +37,10 @@ fn constant_dimensions_are_centred_and_keep_scale_1() {
         assert_eq!(one(kind, &[0.1; 7]), (0.1, 1.0));
         assert_eq!(one(kind, &[-4.0]), (-4.0, 1.0));
     }
+    // One unit in the last place is rounding, a thousandth is not.
+    let next = f32::from_bits(0.1f32.to_bits() + 1);
+    assert_eq!(one(NormKind::MeanStd, &[0.1, next]).1, 1.0);
+    assert!(one(NormKind::MeanStd, &[0.1, 0.1001]).1 > 1e3);
     let mut mostly = vec![3.0; 1000];
     mostly[0] = 9.0;
     assert_eq!(one(NormKind::Quantile, &mostly), (3.0, 1.0));
