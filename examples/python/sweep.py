@@ -174,7 +174,8 @@ def evaluate(policy, checkpoint, evaluations, args):
         with server(checkpoint, solver, args) as port:
             for e in (e for e in missing if e.solver == solver):
                 result = folder / f"{e.name()}.json"
-                run([args.python, *simulator(policy, args), "--port", port, "--execute", e.execute,
+                seeds = [] if args.seed0 is None else ["--seed0", args.seed0]
+                run([args.python, *simulator(policy, args), *seeds, "--port", port, "--execute", e.execute,
                      "--workers", args.workers, "--json", result], folder / f"{e.name()}.log")
                 summary = json.loads(result.read_text())["summary"]
                 print(f"{policy.task} {policy.objective} seed {policy.seed} {e.name()}: success {summary['success']:.2f}",
@@ -232,9 +233,10 @@ def main():
     p.add_argument("--seeds", type=numbers, default=[0, 1, 2], help="training seeds")
     p.add_argument("--objectives", type=words, default=list(OBJECTIVES))
     p.add_argument("--tasks", type=words, help="metaworld: these only")
-    p.add_argument("--execute", type=numbers, default=[8], help="metaworld: actions to execute of each chunk")
+    p.add_argument("--execute", type=numbers, default=[4], help="metaworld: actions to execute of each chunk")
     p.add_argument("--steps", type=int, help="training steps [pusht 30,000; metaworld 8,000, hard tasks 16,000]")
     p.add_argument("--episodes", type=int, help="episodes of an evaluation [pusht 100; metaworld 50]")
+    p.add_argument("--seed0", type=int, help="seed of an evaluation's first episode [the simulator's script says]")
     p.add_argument("--workers", type=int, default=2, help="simulators at once")
     p.add_argument("--device", default="cpu", help="of training and serving")
     p.add_argument("--train-only", action="store_true")
