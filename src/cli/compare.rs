@@ -4,6 +4,7 @@ use super::Run;
 use super::common::{Context, Interrupt, note_line, number_in, print, print_json, progress};
 use super::errors::{Interrupted, Usage};
 use super::output::{Colour, Table, count, duration, short};
+use advect::compare::record::Reference;
 use advect::compare::summary::{Mean, Spread};
 use advect::compare::tasks::TaskOptions;
 use advect::compare::{
@@ -208,55 +209,62 @@ impl Show<'_> {
     }
 }
 
-/// One line for each method at one and ten evaluations (or what it has), means over the seeds.
-fn render(report: &Report, colour: Colour) -> String {
-    let mut table = Table::new(&[
-        "method",
-        ">evals",
-        ">energy dist",
-        ">joint",
-        ">sliced W2",
-        ">modes",
-        ">least",
-        ">valid",
-        ">ms",
-        ">chunks/s",
-        ">train s",
-        ">end error",
-        ">dtw",
-        ">diverged",
-    ]);
-    let plain = |s: &Option<Spread>| s.map_or_else(|| "-".to_owned(), |s| short(s.mean));
-    let spread = |s: &Option<Spread>| match s {
-        Some(Spread { mean, sd: Some(sd) }) => format!("{} ± {}", short(*mean), short(*sd)),
-        other => plain(other),
-    };
-    let share = |s: &Option<Spread>| s.map_or_else(|| "-".to_owned(), |s| format!("{:.1} %", 100.0 * s.mean));
-    for m in report.summary.iter().filter(|m| shown(report, m)) {
-        table.row(vec![
-            m.method.clone(),
-            m.nfe.to_string(),
-            spread(&m.energy_distance),
-            spread(&m.energy_distance_joint),
-            plain(&m.sliced_wasserstein),
-            share(&m.mode_coverage),
-            share(&m.mode_least),
-            share(&m.validity),
-            plain(&m.latency_ms),
-            plain(&m.samples_per_s),
-            plain(&m.train_s),
-            share(&m.end_error),
-            share(&m.dtw),
-            plain(&m.diverged),
-        ]);
+/// A column of the table: its head, its cells, and what a perfect sampler has there.
+type Column = (&'static str, fn(&Mean) -> String, fn(&Reference) -> String);
+
+fn spread(s: Option<Spread>) -> String {
+    match s {
+        Some(Spread { mean, sd: Some(sd) }) => format!("{} ± {}", short(mean), short(sd)),
+        Some(Spread { mean, sd: None }) => short(mean),
+        None => "-".into(),
     }
-    let reference = &report.reference;
-    let maybe = |v: Option<f64>| v.map_or_else(|| "-".to_owned(), short);
-    let mut row = vec!["(the data)".into(), "-".into(), short(reference.energy_distance)];
-    row.extend([maybe(reference.energy_distance_joint), short(reference.sliced_wasserstein)]);
-    row.extend(["-".into(), "-".into()]);
-    row.push(reference.validity.map_or_else(|| "-".to_owned(), |v| format!("{:.1} %", 100.0 * v)));
-    table.row(row);
+}
+
+fn plain(s: Option<Spread>) -> String {
+    maybe(s.map(|s| s.mean))
+}
+
+fn maybe(value: Option<f64>) -> String {
+    value.map_or_else(|| "-".into(), short)
+}
+
+fn share(value: Option<f64>) -> String {
+    value.map_or_else(|| "-".into(), |v| format!("{:.1} %", 100.0 * v))
+}
+
+fn none(_: &Reference) -> String {
+    "-".into()
+}
+
+const COLUMNS: &[Column] = &[
+    (">energy dist", |m| spread(m.energy_distance), |r| short(r.energy_distance)),
+    (">with obs", |m| spread(m.energy_distance_joint), |r| maybe(r.energy_distance_joint)),
+    (">sliced W2", |m| plain(m.sliced_wasserstein), |r| short(r.sliced_wasserstein)),
+    (">modes", |m| share(m.mode_coverage.map(|s| s.mean)), none),
+    (">least", |m| share(m.mode_least.map(|s| s.mean)), none),
+    (">valid", |m| share(m.validity.map(|s| s.mean)), |r| share(r.validity)),
+    (">end error", |m| share(m.end_error.map(|s| s.mean)), none),
+    (">warping", |m| share(m.dtw.map(|s| s.mean)), none),
+    (">diverged", |m| plain(m.diverged), none),
+    (">ms", |m| plain(m.latency_ms), none),
+    (">chunks/s", |m| plain(m.samples_per_s), none),
+    (">train s", |m| plain(m.train_s), none),
+];
+
+/// One line for each method at one and ten evaluations (or what it has), means over the seeds; columns that the task lacks are
+/// left out.
+fn render(report: &Report, colour: Colour) -> String {
+    let shown: Vec<&Mean> = report.summary.iter().filter(|m| shown(report, m)).collect();
+    let columns: Vec<&Column> = COLUMNS.iter().filter(|c| shown.iter().any(|m| c.1(m) != "-")).collect();
+    let heads: Vec<&'static str> =
+        ["method", ">evals"].into_iter().chain(columns.iter().map(|c| c.0)).collect();
+    let mut table = Table::new(&heads);
+    for m in shown {
+        let cells = [m.method.clone(), m.nfe.to_string()].into_iter();
+        table.row(cells.chain(columns.iter().map(|c| c.1(m))).collect());
+    }
+    let cells = ["(other draws)".to_owned(), "-".to_owned()].into_iter();
+    table.row(cells.chain(columns.iter().map(|c| c.2(&report.reference))).collect());
     let mut text = format!(
         "{}, {} steps of {}, {} on {}\n{}",
         report.task,
@@ -266,8 +274,7 @@ fn render(report: &Report, colour: Colour) -> String {
         report.device,
         table.render(colour)
     );
-    let bad = report.training.iter().filter(|t| t.status != Status::Ok);
-    for t in bad {
+    for t in report.training.iter().filter(|t| t.status != Status::Ok) {
         text += &format!("{} seed {}: {}\n", t.method, t.seed, t.reason.as_deref().unwrap_or("failed"));
     }
     text

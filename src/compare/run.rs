@@ -3,7 +3,7 @@
 use super::evaluate::{self, Evaluated, Pictures};
 use super::page::page;
 use super::record::{Report, Row, RunRecord, Status, Training};
-use super::store::{Store, write_json};
+use super::store::{SoFar, Store, write_json};
 use super::summary::{at_equal_quality, means};
 use super::{Method, Network, Result, Settings, Task};
 use crate::data::write_aside;
@@ -11,7 +11,6 @@ use crate::device::Device;
 use crate::train::{self, RunConfig, RunOptions, TrainError, Trainer};
 use std::io::Write as _;
 use std::path::Path;
-use std::time::Duration;
 
 /// What is compared, and where it goes.
 pub struct Comparison<'a> {
@@ -90,7 +89,7 @@ pub enum Outcome {
 /// `failed`.
 pub fn compare(c: &Comparison<'_>, observer: &mut dyn FnMut(Event<'_>)) -> Result<Outcome> {
     let settings = Settings::new(c.task, c.network, c.steps, c.device)?;
-    let store = Store::open(c.folder, &settings)?;
+    let store = Store::open(c.folder, &settings, c.task)?;
     let of = c.methods.len() * c.seeds as usize;
     let mut records: Vec<RunRecord> = Vec::with_capacity(of);
     for method in c.methods {
@@ -153,10 +152,10 @@ fn one(
     }
     let path = store.checkpoint(method.id, seed);
     let mut trainer = Trainer::new(c.device, &c.task.train, &config)?;
-    let mut trained = Duration::ZERO;
+    let mut so_far = SoFar::default();
     if let Some(before) = store.stopped(method.id, seed)? {
         trainer.resume(&path, &settings.data)?;
-        trained = before;
+        so_far = before;
     }
     training.parameters = Some(trainer.parameters());
     let options = RunOptions { checkpoint: Some(&path), metrics: None, data: &settings.data, stop: c.stop };
@@ -170,15 +169,15 @@ fn one(
         }
         outcome => outcome?,
     };
-    trained += outcome.training;
+    so_far.train_s += outcome.training.as_secs_f64();
+    so_far.loss = outcome.last.map(|line| line.loss).or(so_far.loss);
     // From here on a stop finds the trained policy again.
-    store.stop(method.id, seed, trained)?;
+    store.stop(method.id, seed, &so_far)?;
     if outcome.stopped {
         return Ok(None);
     }
     observer(Event::Measuring);
-    training.train_s = Some(trained.as_secs_f64());
-    training.loss = outcome.last.map(|line| line.loss);
+    (training.train_s, training.loss) = (Some(so_far.train_s), so_far.loss);
     let policy = trainer.policy()?;
     drop(trainer);
     let found = evaluate::evaluate(c.device, c.task, method, &policy, &mut training, c.stop)?;

@@ -1,14 +1,23 @@
-//! The files of a comparison's folder: settings.json, runs/METHOD-SEED.json (a finished run), and while one is under way its
+//! The files of a comparison's folder: settings.json, train.npz and held_out.npz (the data), runs/METHOD-SEED.json (a finished run), and while one is under way its
 //! checkpoint runs/METHOD-SEED.safetensors with what the trainer keeps beside it.
 
-use super::{CompareError, Result, RunRecord, Settings};
-use crate::data::write_aside;
+use super::{CompareError, Result, RunRecord, Settings, Task};
+use crate::data::{Episodes, write_aside, write_npz};
 use crate::train::resume;
-use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+
+/// What a run that is under way has beside its checkpoint.
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct SoFar {
+    /// Time of the steps that were taken.
+    pub(super) train_s: f64,
+    /// The loss of its last line of metrics.
+    pub(super) loss: Option<f64>,
+}
 
 /// A comparison's folder.
 pub(super) struct Store {
@@ -17,7 +26,7 @@ pub(super) struct Store {
 
 impl Store {
     /// Makes the folder, or sees whether the comparison in it has the same settings.
-    pub(super) fn open(folder: &Path, settings: &Settings) -> Result<Store> {
+    pub(super) fn open(folder: &Path, settings: &Settings, task: &Task) -> Result<Store> {
         let store = Store { folder: folder.into() };
         let runs = store.folder.join("runs");
         std::fs::create_dir_all(&runs)
@@ -25,9 +34,18 @@ impl Store {
         let path = store.folder.join("settings.json");
         match read::<Settings>(&path)? {
             Some(stored) => settings.agree(&stored, folder)?,
-            None => write_json(&path, settings)?,
+            None => {
+                store.export("train.npz", &task.train)?;
+                store.export("held_out.npz", &task.held_out.episodes(task)?)?;
+                write_json(&path, settings)?;
+            }
         }
         Ok(store)
+    }
+
+    /// The data, for programs that are to be judged by the same.
+    fn export(&self, name: &str, episodes: &Episodes) -> Result<()> {
+        Ok(write_npz(self.folder.join(name), episodes)?)
     }
 
     fn run(&self, method: &str, seed: u64, ending: &str) -> PathBuf {
@@ -44,18 +62,17 @@ impl Store {
         self.run(method, seed, "safetensors")
     }
 
-    /// Keeps how long a run that is stopped has trained for.
-    pub(super) fn stop(&self, method: &str, seed: u64, trained: Duration) -> Result<()> {
-        write_json(&self.run(method, seed, "stopped.json"), &trained.as_secs_f64())
+    /// Keeps what a run that may be stopped has beside its checkpoint.
+    pub(super) fn stop(&self, method: &str, seed: u64, so_far: &SoFar) -> Result<()> {
+        write_json(&self.run(method, seed, "stopped.json"), so_far)
     }
 
-    /// How long a run that was stopped has trained for; `None` if none was stopped.
-    pub(super) fn stopped(&self, method: &str, seed: u64) -> Result<Option<Duration>> {
+    /// What a run that was stopped had; `None` if none was stopped.
+    pub(super) fn stopped(&self, method: &str, seed: u64) -> Result<Option<SoFar>> {
         if !resume::train_path(&self.checkpoint(method, seed)).exists() {
             return Ok(None);
         }
-        let seconds: f64 = read(&self.run(method, seed, "stopped.json"))?.unwrap_or(0.0);
-        Ok(Some(Duration::try_from_secs_f64(seconds).unwrap_or_default()))
+        Ok(Some(read(&self.run(method, seed, "stopped.json"))?.unwrap_or_default()))
     }
 
     /// Keeps a finished run, whole, and drops what was kept to go on with it.

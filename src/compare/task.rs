@@ -2,7 +2,7 @@
 
 use super::Result;
 use super::tasks::lasa::Reproduction;
-use crate::data::{Episodes, WindowSpec, Windows};
+use crate::data::{EpisodeArrays, Episodes, WindowSpec, Windows};
 use crate::report::Scene2d;
 use crate::train::{DimRef, RunConfig};
 
@@ -58,6 +58,23 @@ impl Pairs {
             windows.gather_actions(window, chunk)?;
         }
         Ok(Pairs { obs, chunks, count })
+    }
+
+    /// Each pair as an episode: its newest observation at every step, and its actions.
+    pub(super) fn episodes(&self, task: &Task) -> Result<Episodes> {
+        let (obs_dim, horizon) = (task.train.obs_dim(), task.windows.horizon);
+        let newest = |i: usize| &self.observation(i)[task.request() - obs_dim..];
+        Ok(Episodes::from_arrays(EpisodeArrays {
+            obs: (0..self.count).flat_map(|i| newest(i).repeat(horizon)).collect(),
+            action: self.chunks.clone(),
+            obs_dim,
+            obs_inputs: task.train.obs_inputs().to_vec(),
+            action_dim: task.train.action_dim(),
+            lengths: vec![horizon; self.count],
+            obs_names: task.train.obs_names().map(<[String]>::to_vec),
+            action_names: task.train.action_names().map(<[String]>::to_vec),
+            ..EpisodeArrays::default()
+        })?)
     }
 
     /// Observation `i`.
