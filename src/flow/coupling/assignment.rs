@@ -44,8 +44,8 @@ pub fn assign(cost: &[f32], n: usize) -> Result<Assignment> {
         v: vec![0.0; n],
         distance: vec![0.0; n],
         open: vec![0.0; n],
-        from: vec![NONE; n],
         settled: Vec::with_capacity(n),
+        reached: Vec::with_capacity(n + 1),
     };
     let mut free = state.reduce_columns();
     for _ in 0..2 {
@@ -73,10 +73,10 @@ struct State<'a> {
     distance: Vec<f64>,
     /// The columns' duals, minus infinity once settled: no path to them is shorter.
     open: Vec<f64>,
-    /// The row before each column on its path.
-    from: Vec<u32>,
-    /// Settled columns with their lengths.
-    settled: Vec<(u32, f64)>,
+    /// Settled columns with the lengths of their paths.
+    settled: Vec<(usize, f64)>,
+    /// The free row, then the row of each settled column; a path by way of it to column j is cost - v + this long.
+    reached: Vec<(u32, f64)>,
 }
 
 impl<'a> State<'a> {
@@ -135,8 +135,8 @@ impl<'a> State<'a> {
         if self.n < 2 {
             return free;
         }
-        // Rounding could let rows chase each other for ever: the paths pair whatever is left.
-        let mut budget = 4 * self.n + free.len();
+        // Near-identical rows chase each other for long, by little at a time: the paths pair whatever is left sooner.
+        let mut budget = self.n + free.len();
         free.reverse();
         while let Some(i) = free.pop() {
             if budget == 0 {
@@ -166,98 +166,129 @@ impl<'a> State<'a> {
     /// Pairs a free row along the shortest path of alternating reduced costs to a free column (Dijkstra).
     fn augment(&mut self, free: u32) {
         self.distance.fill(f64::INFINITY);
-        self.from.fill(free);
         self.open.copy_from_slice(&self.v);
         self.settled.clear();
+        self.reached.clear();
+        self.reached.push((free, 0.0));
         let (mut row, mut offset) = (free, 0.0);
         let (last, length) = loop {
-            relax(self.row(row), &self.open, offset, row, &mut self.distance, &mut self.from);
-            let (length, j) = nearest(&self.distance, &self.row_of);
+            let length = relax(self.row(row), &self.open, offset, &mut self.distance);
+            let j = nearest(&self.distance, length, &self.row_of);
             if self.row_of[j] == NONE {
                 break (j, length);
             }
-            self.settled.push((j as u32, length));
+            self.settled.push((j, length));
             (self.distance[j], self.open[j]) = (f64::INFINITY, f64::NEG_INFINITY);
             row = self.row_of[j];
             offset = length - (f64::from(self.row(row)[j]) - self.v[j]);
+            self.reached.push((row, offset));
         };
-        for (j, distance) in &self.settled {
-            self.v[*j as usize] += distance - length;
-        }
-        let mut j = last;
+        // Backwards: the first row by way of which a column is as near as it is was reached before the column was settled. To
+        // search for it costs less than to note a row for every column at every step.
+        let (mut j, mut distance) = (last, length);
         loop {
-            let i = self.from[j];
-            let before = self.column_of[i as usize];
-            self.pair(i, j);
-            if i == free {
-                return;
+            let via = |(i, offset): &(u32, f64)| f64::from(self.row(*i)[j]) - self.v[j] + offset;
+            let k = self.reached.iter().position(|r| via(r) == distance).unwrap_or(0);
+            self.pair(self.reached[k].0, j);
+            if k == 0 {
+                break;
             }
-            j = before as usize;
+            (j, distance) = self.settled[k - 1];
+        }
+        for (j, distance) in &self.settled {
+            self.v[*j] += distance - length;
         }
     }
+}
+
+/// Columns looked at side by side.
+const LANES: usize = 8;
+
+/// Calls `f(lane, cost, v)` for every column.
+#[inline(always)]
+fn each(cost: &[f32], v: &[f64], mut f: impl FnMut(usize, f32, f64)) {
+    let ((costs, cost), (duals, v)) = (cost.as_chunks::<LANES>(), v.as_chunks::<LANES>());
+    for (cost, v) in costs.iter().zip(duals) {
+        for l in 0..LANES {
+            f(l, cost[l], v[l]);
+        }
+    }
+    for (l, (cost, v)) in cost.iter().zip(v).enumerate() {
+        f(l, *cost, *v);
+    }
+}
+
+#[inline(always)]
+fn lesser(a: f64, b: f64) -> f64 {
+    if a < b { a } else { b }
 }
 
 /// The least and the second least of cost - v, with their columns (at least two).
-#[multiversion(targets("x86_64+avx2"))]
+#[multiversion(targets("x86_64+avx512f+avx512vl", "x86_64+avx2"))]
 fn two_least(cost: &[f32], v: &[f64]) -> [(f64, usize); 2] {
-    // Several at a time, each lane keeping its own two least; then the least of all lanes.
-    const LANES: usize = 8;
+    // Each lane keeps its own two least.
     let (mut first, mut second) = ([f64::INFINITY; LANES], [f64::INFINITY; LANES]);
-    for (cost, v) in cost.chunks(LANES).zip(v.chunks(LANES)) {
-        for (((first, second), c), v) in first.iter_mut().zip(&mut second).zip(cost).zip(v) {
-            let x = f64::from(*c) - v;
-            let larger = if x > *first { x } else { *first };
-            *second = if larger < *second { larger } else { *second };
-            *first = if x < *first { x } else { *first };
-        }
-    }
-    let least = first.iter().fold(f64::INFINITY, |a, b| a.min(*b));
+    each(cost, v, |l, c, v| {
+        let x = f64::from(c) - v;
+        second[l] = lesser(if x > first[l] { x } else { first[l] }, second[l]);
+        first[l] = lesser(x, first[l]);
+    });
     let place = |wanted: f64, skip: usize| {
-        let mut places = cost.iter().zip(v).enumerate().filter(|(j, _)| *j != skip);
-        places.find(|(_, (c, v))| f64::from(**c) - **v == wanted).map_or(0, |(j, _)| j)
+        let (costs, duals) = (cost.as_chunks::<LANES>().0, v.as_chunks::<LANES>().0);
+        let mut blocks = costs.iter().zip(duals).map(|(cost, v)| {
+            let same: [u64; LANES] = std::array::from_fn(|l| u64::from(f64::from(cost[l]) - v[l] == wanted));
+            same.into_iter().fold(0, |any, s| any | s)
+        });
+        // From the first block with such a column on; the column to be skipped may be alone in it.
+        let from = LANES * blocks.position(|any| any != 0).unwrap_or(costs.len());
+        let mut columns = (from..cost.len()).filter(|j| *j != skip);
+        columns.find(|j| f64::from(cost[*j]) - v[*j] == wanted).unwrap_or(0)
     };
+    let least = first.into_iter().fold(f64::INFINITY, lesser);
     let at = place(least, usize::MAX);
-    let next = {
-        // The second least of all: the least of every other lane's first and of the seconds.
-        let lane = at % LANES;
-        let others = first.iter().enumerate().filter(|(l, _)| *l != lane).map(|(_, x)| *x);
-        others.chain(second).fold(f64::INFINITY, f64::min)
-    };
+    // The least of the other lanes, and of what came second in its own.
+    first[at % LANES] = f64::INFINITY;
+    let next = first.into_iter().chain(second).fold(f64::INFINITY, lesser);
     [(least, at), (next, place(next, at))]
 }
 
-/// Shortens the paths to all open columns by way of a row: distance = min(distance, cost - v + offset).
+/// Shortens the paths to all open columns by way of a row: distance = min(distance, cost - v + offset). Returns the least
+/// distance.
 #[multiversion(targets("x86_64+avx512f+avx512vl", "x86_64+avx2"))]
-fn relax(cost: &[f32], open: &[f64], offset: f64, row: u32, distance: &mut [f64], from: &mut [u32]) {
-    for (((c, v), distance), from) in cost.iter().zip(open).zip(distance).zip(from) {
-        let x = f64::from(*c) - v + offset;
-        let shorter = x < *distance;
-        *distance = if shorter { x } else { *distance };
-        *from = if shorter { row } else { *from };
-    }
-}
-
-/// The least distance and its column: a free one if there is one so near, else the first.
-#[multiversion(targets("x86_64+avx512f+avx512vl", "x86_64+avx2"))]
-fn nearest(distance: &[f64], row_of: &[u32]) -> (f64, usize) {
-    const LANES: usize = 16;
-    let mut lanes = [f64::INFINITY; LANES];
-    for block in distance.chunks(LANES) {
-        for (least, d) in lanes.iter_mut().zip(block) {
-            *least = if *d < *least { *d } else { *least };
+fn relax(cost: &[f32], open: &[f64], offset: f64, distance: &mut [f64]) -> f64 {
+    let mut least = [f64::INFINITY; LANES];
+    let ((costs, cost), (duals, open)) = (cost.as_chunks::<LANES>(), open.as_chunks::<LANES>());
+    let (distances, distance) = distance.as_chunks_mut::<LANES>();
+    for ((cost, open), distance) in costs.iter().zip(duals).zip(distances) {
+        for l in 0..LANES {
+            distance[l] = lesser(f64::from(cost[l]) - open[l] + offset, distance[l]);
+            least[l] = lesser(distance[l], least[l]);
         }
     }
-    let least = lanes.into_iter().fold(f64::INFINITY, f64::min);
+    for ((cost, open), distance) in cost.iter().zip(open).zip(distance) {
+        *distance = lesser(f64::from(*cost) - open + offset, *distance);
+        least[0] = lesser(*distance, least[0]);
+    }
+    least.into_iter().fold(f64::INFINITY, lesser)
+}
+
+/// A column at the least distance: a free one if there is one, else the first.
+#[multiversion(targets("x86_64+avx512f+avx512vl", "x86_64+avx2"))]
+fn nearest(distance: &[f64], least: f64, row_of: &[u32]) -> usize {
     let mut first = None;
-    for (j, d) in distance.iter().enumerate() {
-        if *d == least {
+    for (block, distance) in distance.chunks(2 * LANES).enumerate() {
+        if !distance.iter().fold(false, |any, d| any | (*d == least)) {
+            continue;
+        }
+        for (l, _) in distance.iter().enumerate().filter(|(_, d)| **d == least) {
+            let j = 2 * LANES * block + l;
             if row_of[j] == NONE {
-                return (least, j);
+                return j;
             }
             first = first.or(Some(j));
         }
     }
-    (least, first.unwrap_or(0))
+    first.unwrap_or(0)
 }
 
 #[cfg(test)]
