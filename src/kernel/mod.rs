@@ -18,7 +18,6 @@ pub mod denormalize;
 pub mod draw;
 pub mod fma;
 pub mod fold1d;
-pub mod gather;
 pub mod group_norm;
 pub mod group_norm_grad;
 pub mod map;
@@ -37,6 +36,7 @@ pub mod path;
 pub mod philox;
 pub mod philox_raw;
 pub mod prefix;
+pub mod reorder;
 pub mod rope;
 pub mod row_sum;
 mod rowwise;
@@ -121,5 +121,5 @@ pub static KERNELS: &[&Kernel] = &[
     &pair_cost::KERNEL,
     &sinkhorn::KERNEL,
     &pair_draw::KERNEL,
-    &gather::KERNEL,
+    &reorder::KERNEL,
 ];

@@ -12,7 +12,6 @@ pub mod denormalize;
 pub mod draw;
 pub mod fma;
 pub mod fold1d;
-pub mod gather;
 pub mod group_norm;
 pub mod group_norm_grad;
 pub mod map;
@@ -29,6 +28,7 @@ pub mod pair_draw;
 pub mod path;
 pub mod philox_raw;
 pub mod prefix;
+pub mod reorder;
 pub mod rope;
 pub mod row_sum;
 pub mod sinkhorn;
@@ -85,7 +85,7 @@ pub static CASES: &[(&str, Cases)] = &[
     ("pair_cost", pair_cost::cases),
     ("sinkhorn", sinkhorn::cases),
     ("pair_draw", pair_draw::cases),
-    ("gather", gather::cases),
+    ("reorder", reorder::cases),
 ];
 
 /// Deterministic test values, roughly standard normal, exact in f32.

@@ -5,7 +5,7 @@ use crate::device::Device;
 use crate::flow::coupling::sinkhorn::Problem;
 use crate::flow::coupling::{BatchShape, exact};
 use crate::graph::{Program, Session};
-use crate::kernel::{Target, View, copy, gather, mse, state};
+use crate::kernel::{Target, View, copy, mse, reorder, state};
 
 /// Iterations after which the files' plans have long converged in f32.
 const ITERATIONS: u32 = 300;
@@ -29,7 +29,7 @@ pub(super) fn exact(file: &GoldenFile, device: &Device, score: &mut Score) -> Re
     let (index, state) = (program.resident("index", batch)?, program.resident("state", state::WORDS)?);
     let ordered = program.resident("ordered", x1.len())?;
     let loss = program.resident("loss", 4)?;
-    program.push(gather::command([batch, dim], batch, (index, 1), state, b, ordered))?;
+    program.push(reorder::command([batch, dim], batch, (index, 1), state, b, ordered))?;
     let dense = View::dense(0, dim);
     program.push(mse::command(
         1.0 / batch as f32,

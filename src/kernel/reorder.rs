@@ -1,4 +1,4 @@
-//! `gather`: rows of a matrix in another order, which may be another one at every step.
+//! `reorder`: rows of a matrix in another order, which may be another one at every step.
 
 use super::call::{fold, params};
 use super::state::State;
@@ -18,14 +18,14 @@ pub struct Params {
 
 /// The kernel.
 pub static KERNEL: Kernel = Kernel {
-    name: "gather",
+    name: "reorder",
     access: &[Access::Read, Access::Read, Access::Read, Access::Write],
     params_bytes: size_of::<Params>(),
-    variants: &[&variant::gather::ONLY],
+    variants: &[&variant::reorder::ONLY],
     twin,
 };
-const _: () = assert!(variant::gather::ONLY.params_bytes as usize == size_of::<Params>());
-const _: () = assert!(variant::gather::ONLY.workgroup[0] == 64);
+const _: () = assert!(variant::reorder::ONLY.params_bytes as usize == size_of::<Params>());
+const _: () = assert!(variant::reorder::ONLY.workgroup[0] == 64);
 
 /// y[i, :] = x[index[(step % turns) rows + i], :], step being the low word of the state's. `index` \[turns, rows\] (u32) holds
 /// row numbers of x \[source, cols\] for each of `turns` steps (at least 1); larger numbers mean the last row. y
@@ -41,12 +41,12 @@ pub fn command(
     let params =
         Params { rows: rows as u32, cols: cols as u32, source: source as u32, turns: turns.max(1) as u32 };
     let args = [index, state, x, y];
-    Command::new(&KERNEL, &variant::gather::ONLY, &params, &args, fold(rows * cols, 64))
+    Command::new(&KERNEL, &variant::reorder::ONLY, &params, &args, fold(rows * cols, 64))
 }
 
 fn twin(words: &[u32], args: &mut [Arg<'_>], cx: &TwinCx<'_>) {
     let p: &Params = params(words);
-    let [index, state, x, y] = args else { unreachable!("gather has four bindings") };
+    let [index, state, x, y] = args else { unreachable!("reorder has four bindings") };
     let (rows, cols) = (p.rows as usize, p.cols as usize);
     let turn = (State::from_words(state.read()).step() as u32 % p.turns) as usize;
     let (index, x) = (&index.read_u32()[turn * rows..(turn + 1) * rows], x.read());

@@ -1,9 +1,9 @@
-//! Cases of `gather`: one order and several, a step past the table's end, row numbers past the matrix's.
+//! Cases of `reorder`: one order and several, a step past the table's end, row numbers past the matrix's.
 
 use super::{ROWS, id, values};
 use crate::kernel::Target;
 use crate::kernel::case::Case;
-use crate::kernel::gather::command;
+use crate::kernel::reorder::command;
 use crate::kernel::state::State;
 
 /// The cases.
@@ -24,7 +24,7 @@ pub fn cases(_target: &Target) -> Vec<Case> {
                 .collect();
             want.push(f64::NAN);
             out.push(Case {
-                label: format!("gather {rows}x{cols}, {turns} turns"),
+                label: format!("reorder {rows}x{cols}, {turns} turns"),
                 command: command([rows, cols], source, (id(0), turns), id(1), id(2), id(3)),
                 buffers: vec![
                     index.iter().map(|i| f32::from_bits(*i)).collect(),

@@ -1,4 +1,4 @@
-// gather: rows in another order: y[i, :] = x[index[(step % turns) rows + i], :], step being the low word of the state's.
+// reorder: rows in another order: y[i, :] = x[index[(step % turns) rows + i], :], step being the low word of the state's.
 // index: [turns, rows] u32, one set of row numbers for each of `turns` steps, clamped to x's rows; x: [source, cols],
 // y: [rows, cols], dense. Called by the couplings, which pair noise with windows.
 #include "shared/linear_id.wgsl"
