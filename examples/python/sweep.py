@@ -84,7 +84,7 @@ def metaworld(args):
     for seed in args.seeds:
         for file in files:
             for objective in args.objectives:
-                steps = args.steps or (16_000 if file.stem in LONG else 8_000)
+                steps = args.steps or (32_000 if file.stem in LONG else 8_000)
                 policy = Policy(file.stem, file, HERE / "metaworld.toml", steps, objective, seed)
                 yield policy, [Evaluation(execute, "euler:10") for execute in args.execute]
 
@@ -234,7 +234,7 @@ def main():
     p.add_argument("--objectives", type=words, default=list(OBJECTIVES))
     p.add_argument("--tasks", type=words, help="metaworld: these only")
     p.add_argument("--execute", type=numbers, default=[4], help="metaworld: actions to execute of each chunk")
-    p.add_argument("--steps", type=int, help="training steps [pusht 30,000; metaworld 8,000, hard tasks 16,000]")
+    p.add_argument("--steps", type=int, help="training steps [pusht 30,000; metaworld 8,000, hard tasks 32,000]")
     p.add_argument("--episodes", type=int, help="episodes of an evaluation [pusht 100; metaworld 50]")
     p.add_argument("--seed0", type=int, help="seed of an evaluation's first episode [the simulator's script says]")
     p.add_argument("--workers", type=int, default=2, help="simulators at once")
