@@ -407,7 +407,9 @@ pub(crate) mod tests {
         bytes[125] = 2;
         assert!(fault(&bytes).contains("7.3"));
         assert!(fault(&file(&[numbers("x", &[2, 2], &[1.0])])).contains("has 1 numbers, needed 4"));
-        assert!(fault(&file(&[numbers("x", &[u32::MAX, u32::MAX, 9], &[1.0])])).contains("shape"));
+        assert!(fault(&file(&[numbers("x", &[u32::MAX, 1], &[1.0])])).contains("length -1"));
+        assert!(fault(&file(&[numbers("x", &[1 << 30; 3], &[1.0])])).contains("a matrix of shape"));
+        assert!(fault(&file(&[numbers("x", &[1], &[1.0])])).contains("a matrix of shape"));
         let nested = (0..40).fold(numbers("", &[1, 1], &[1.0]), |inner, _| {
             element(MATRIX, &[head("", 1, &[1, 1]), inner].concat())
         });

@@ -12,6 +12,8 @@ use serde::{Deserialize, Serialize};
 const STRAIGHT: [usize; 2] = [50, 512];
 /// Euler steps of the trajectories that are drawn, and how many.
 const DRAWN: [usize; 2] = [20, 128];
+/// How many where each is a line.
+const LINES: usize = 32;
 /// Times at which the velocity field is drawn, and arrows along each side.
 const FIELD_TIMES: [f64; 5] = [0.0, 0.25, 0.5, 0.75, 0.95];
 const ARROWS: usize = 15;
@@ -98,8 +100,8 @@ pub(super) fn trace(bench: &Bench<'_>) -> Result<Option<Trace>> {
         return Ok(None);
     }
     let [steps, samples] = DRAWN;
-    let samples = samples.min(task.held_out.count);
     let length = bench.line(0, &task.held_out.chunks[..task.chunk()]).len();
+    let samples = if length == 1 { samples } else { LINES }.min(task.held_out.count);
     // Points each have an observation of their own; lines all have the first.
     let (pair, obs, each) = match (task.unconditional, length) {
         (true, _) => (None, task.held_out.observation(0), samples),

@@ -211,8 +211,7 @@ impl Rows {
         let place = |k: usize| if k < last { points[k] } else { [0.0, 0.0] };
         let length = last + REST;
         for k in 0..length {
-            let now = if k <= last { points[k] } else { [0.0, 0.0] };
-            self.obs.extend(now);
+            self.obs.extend(place(k));
             self.obs.extend(code);
             self.action.extend(place(k + 1));
         }
