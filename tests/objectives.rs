@@ -74,6 +74,7 @@ fn generative_objectives_take_both_ways_and_regressions_one() {
     let samples = 128;
     for (name, solvers) in [
         ("flow_matching", &["euler:10", "sde:50"][..]),
+        ("classifier_free", &["euler:10"]),
         ("mean_flow", &["euler:1", "euler:4"]),
         ("shortcut", &["euler:1", "euler:8"]),
         ("consistency", &["euler:2", "euler:10"]),

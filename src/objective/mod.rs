@@ -5,6 +5,7 @@
 
 pub mod act;
 pub mod behaviour_cloning;
+pub mod classifier_free;
 pub mod consistency;
 pub mod denoising;
 mod error;
@@ -17,6 +18,7 @@ pub mod streaming;
 pub mod task;
 
 pub use error::ObjectiveError;
+use flow_matching::FlowMatching;
 pub use task::{Net, Preparation, Query, Task};
 
 use crate::flow::Solver;
@@ -106,6 +108,11 @@ pub trait Method {
     /// How chunks are made where `wanted` is asked for.
     fn sampling(&self, wanted: Solver, task: &Task) -> Result<Sampling, ObjectiveError>;
 
+    /// The velocity of the flow, where sampling is by [`Sampling::Flow`]: the network's answer, or one made of several.
+    fn velocity(&self, b: &mut Builder<'_>, net: &dyn Net, x: Query) -> graph::Result<Value> {
+        net.query(b, x)
+    }
+
     /// The next state, where sampling is by [`Sampling::Steps`].
     fn step(&self, b: &mut Builder<'_>, net: &dyn Net, _: &Task, s: &State) -> graph::Result<Value> {
         let _ = (net, b);
@@ -152,7 +159,9 @@ macro_rules! objectives {
 
 objectives! {
     /// Conditional flow matching (Lipman 2022): the network is the velocity of a flow from noise to action.
-    FlowMatching(flow_matching::FlowMatching) = "flow_matching";
+    FlowMatching(FlowMatching) = "flow_matching";
+    /// Flow matching with observations that are sometimes dropped, for guidance without a classifier (Ho & Salimans 2022).
+    ClassifierFree(classifier_free::ClassifierFree) = "classifier_free";
     /// Regression by mean square error, the field's control.
     BehaviourCloning(behaviour_cloning::BehaviourCloning) = "behaviour_cloning";
     /// Mean velocities over an interval, for one step (Geng 2025).
@@ -173,7 +182,7 @@ objectives! {
 
 impl Default for Objective {
     fn default() -> Objective {
-        Objective::FlowMatching(flow_matching::FlowMatching)
+        Objective::FlowMatching(FlowMatching)
     }
 }
 

@@ -398,6 +398,7 @@ impl Field for PolicyField<'_> {
         request: &[Value],
     ) -> crate::graph::Result<Value> {
         let obs = self.0.normal(g, observation(request)?)?;
-        self.0.velocity(&mut Builder::new(g), Query { a: state, t: time, interval: None, obs })
+        let query = Query { a: state, t: time, interval: None, obs };
+        self.0.objective.method().velocity(&mut Builder::new(g), self.0, query)
     }
 }
