@@ -84,10 +84,10 @@ fn generative_objectives_take_both_ways_and_regressions_one() {
         ("mip", &["euler:2"]),
         ("act", &["euler:1"]),
     ] {
-        let mut trainer = Trainer::new(&device, &two_ways(), &config(name, 1500)).unwrap();
+        let mut trainer = Trainer::new(&device, &two_ways(), &config(name, 3000)).unwrap();
         let first = trainer.advance(10).unwrap().loss;
-        for _ in 0..2 {
-            trainer.advance(745).unwrap();
+        for _ in 0..4 {
+            trainer.advance(747).unwrap();
         }
         assert!(trainer.validate().unwrap().expect("two episodes are held out").is_finite());
         let policy = trainer.policy().unwrap();

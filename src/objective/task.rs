@@ -96,6 +96,8 @@ pub struct Preparation<'p> {
     pub state: BufferId,
     /// The demonstrated chunks in model space.
     pub x1: BufferId,
+    /// The noise that belongs to each chunk, where pairs are given.
+    pub x0: Option<BufferId>,
     empty: BufferId,
     inputs: Vec<(&'static str, BufferId)>,
 }
@@ -109,7 +111,7 @@ impl<'p> Preparation<'p> {
         [obs, x1]: [BufferId; 2],
     ) -> Preparation<'p> {
         let empty = program.empty();
-        Preparation { program, task, state, x1, empty, inputs: vec![("obs", obs), ("x1", x1)] }
+        Preparation { program, task, state, x1, x0: None, empty, inputs: vec![("obs", obs), ("x1", x1)] }
     }
 
     /// A buffer for kernels that read none.
@@ -135,8 +137,11 @@ impl<'p> Preparation<'p> {
         Ok(out)
     }
 
-    /// Standard normal chunks.
+    /// Standard normal chunks: drawn, or those of given pairs.
     pub fn noise(&mut self) -> Result<BufferId> {
+        if let Some(x0) = self.x0 {
+            return Ok(x0);
+        }
         self.draw(Law::Normal, self.task.chunk(), streams::NOISE)
     }
 

@@ -1,5 +1,6 @@
 //! The configuration of a run: what `run.toml` holds. Every key has a default; unknown keys are errors.
 
+use super::reflow::ReflowSpec;
 use super::{Result, TrainError};
 use crate::data::{DataSpec, Episodes, WindowSpec};
 use crate::flow::{Path, TimeLaw};
@@ -130,6 +131,9 @@ pub struct RunConfig {
     pub path: Path,
     /// The law of the training times.
     pub time_law: TimeLaw,
+    /// A trained flow to straighten: the run trains on its pairs of noise and sample in place of the demonstrated actions.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reflow: Option<ReflowSpec>,
     /// The optimiser.
     pub optimizer: OptimizerSpec,
     /// The encoder.
@@ -163,6 +167,7 @@ impl Default for RunConfig {
             relative_to: Vec::new(),
             path: Path::default(),
             time_law: TimeLaw::default(),
+            reflow: None,
             optimizer: OptimizerSpec::default(),
             encoder: EncoderSpec::Identity,
             network: NetworkSpec::push_t(),
@@ -205,6 +210,20 @@ impl RunConfig {
                 found: self.batch_size,
                 of: method.batch_multiple(),
             });
+        }
+        if let Some(reflow) = &self.reflow {
+            reflow.solver()?;
+            if !self.objective.has_flow() || self.prefix.is_some() {
+                return Err(TrainError::Setting {
+                    what: "reflow",
+                    found: format!(
+                        "the objective {} (prefix: {})",
+                        self.objective.name(),
+                        self.prefix.is_some()
+                    ),
+                    needed: "flow_matching without a prefix",
+                });
+            }
         }
         if let Objective::Denoising(denoising) = &self.objective
             && denoising.clip.is_some()

@@ -8,7 +8,7 @@ use crate::kernel::adamw::{self, AdamWParams};
 use crate::kernel::draw::{self, Law};
 use crate::kernel::tick::{self, Ema, Schedule, TickParams};
 use crate::kernel::window::{self, WindowShape};
-use crate::kernel::{BufferId, Target, View, state, sumsq};
+use crate::kernel::{BufferId, Target, View, gather, state, sumsq};
 use crate::nn::Builder;
 use crate::objective::task::streams;
 use crate::objective::{Preparation, Task};
@@ -41,6 +41,8 @@ pub mod names {
     pub const ACTION: &str = "actions";
     pub const TABLE: &str = "windows";
     pub const INDEX: &str = "batch";
+    pub const PAIR_NOISE: &str = "noise of the pairs";
+    pub const PAIR_END: &str = "ends of the pairs";
 }
 
 /// What both plans begin with: a batch of windows and what the objective draws.
@@ -57,7 +59,7 @@ fn front(
     layout: &ParamLayout,
     task: &Task,
     size: DataSize,
-    draw_index: bool,
+    [draw_index, pairs]: [bool; 2],
 ) -> Result<Front> {
     let (batch, chunk) = (task.batch, spec.chunk());
     let params = p.resident(names::PARAMS, layout.len())?;
@@ -82,7 +84,21 @@ fn front(
         action_offset: spec.action_offset,
     };
     p.push(window::command(&shape, index, table, raw_obs, raw_action, affine, obs, x1))?;
+    // Pairs of a trained flow take the place of the demonstrated chunk and of drawn noise.
+    let (x0, x1) = match pairs {
+        true => {
+            let mut rows = |name: &str| {
+                let all = p.resident(name, size.windows * chunk)?;
+                let rows = p.temporary(batch * chunk)?;
+                p.push(gather::command([batch, chunk], index, all, rows))?;
+                Ok::<_, crate::graph::GraphError>(rows)
+            };
+            (Some(rows(names::PAIR_NOISE)?), rows(names::PAIR_END)?)
+        }
+        false => (None, x1),
+    };
     let mut preparation = Preparation::new(p, task, state, [obs, x1]);
+    preparation.x0 = x0;
     spec.objective.method().prepare(&mut preparation)?;
     Ok(Front { params, state, inputs: preparation.inputs() })
 }
@@ -105,7 +121,7 @@ pub fn training(
     let mut p = Program::new(target);
     p.phase("step");
     let task = spec.task(config.batch_size, config.time_law);
-    let f = front(&mut p, spec, layout, &task, size, true)?;
+    let f = front(&mut p, spec, layout, &task, size, [true, config.reflow.is_some()])?;
     let grads = p.resident(names::GRADS, layout.len())?;
     let first = p.resident(names::FIRST, layout.len())?;
     let second = p.resident(names::SECOND, layout.len())?;
@@ -164,7 +180,7 @@ pub fn validation(
     let mut p = Program::new(target);
     p.phase("loss");
     let task = spec.task(batch, config.time_law);
-    let f = front(&mut p, spec, layout, &task, size, false)?;
+    let f = front(&mut p, spec, layout, &task, size, [false, config.reflow.is_some()])?;
     let loss_buffer = p.resident(names::LOSS, 4)?;
     let (g, loss) = loss_graph(spec, &task)?;
     lower(&mut p, &g, (layout, f.params), &f.inputs, &[(loss, (loss_buffer, View::dense(0, 1)))])?;
