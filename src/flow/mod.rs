@@ -1,6 +1,7 @@
-//! Flow matching: paths, time laws, solvers, integrators, guidance, log-likelihood.
+//! Flow matching: paths, time laws, couplings, solvers, integrators, guidance, log-likelihood.
 
 pub mod adaptive;
+pub mod coupling;
 pub mod field;
 pub mod fixed;
 pub mod guidance;
@@ -12,6 +13,7 @@ pub mod solver;
 pub mod tableau;
 pub mod time_law;
 
+pub use coupling::Coupling;
 pub use field::Field;
 pub use guidance::{Guided, Jacobian};
 pub use integrator::{Batch, IntegrateOptions, Integrator};
@@ -51,6 +53,26 @@ pub enum FlowError {
         found: f64,
         /// Its range.
         needed: &'static str,
+    },
+    /// A cost of pairing two rows that is NaN or infinite.
+    #[error("the cost of pairing row {row} with row {col} is {found}, needed a finite number")]
+    Cost {
+        /// The row.
+        row: usize,
+        /// The column.
+        col: usize,
+        /// The cost.
+        found: f32,
+    },
+    /// A cost matrix, or the rows that it is made of, of the wrong size.
+    #[error("{what}: found {found} numbers, needed {needed}")]
+    Length {
+        /// Of what.
+        what: &'static str,
+        /// How many there are.
+        found: usize,
+        /// How many are needed.
+        needed: String,
     },
     /// Something that this solver does not offer.
     #[error("{solver} does not offer {what}")]

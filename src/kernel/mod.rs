@@ -18,7 +18,6 @@ pub mod denormalize;
 pub mod draw;
 pub mod fma;
 pub mod fold1d;
-pub mod gather;
 pub mod group_norm;
 pub mod group_norm_grad;
 pub mod map;
@@ -30,14 +29,18 @@ pub mod norm;
 pub mod norm_grad;
 pub mod ode_combine;
 pub mod ode_control;
+pub mod pair_cost;
+pub mod pair_draw;
 pub mod parallel;
 pub mod path;
 pub mod philox;
 pub mod philox_raw;
 pub mod prefix;
+pub mod reorder;
 pub mod rope;
 pub mod row_sum;
 mod rowwise;
+pub mod sinkhorn;
 pub mod softmax;
 pub mod softmax_grad;
 pub mod state;
@@ -100,7 +103,6 @@ pub static KERNELS: &[&Kernel] = &[
     &matmul::MATVEC,
     &matmul::SOFT,
     &draw::KERNEL,
-    &gather::KERNEL,
     &window::KERNEL,
     &path::KERNEL,
     &prefix::KERNEL,
@@ -116,4 +118,8 @@ pub static KERNELS: &[&Kernel] = &[
     &fold1d::KERNEL,
     &group_norm::KERNEL,
     &group_norm_grad::KERNEL,
+    &pair_cost::KERNEL,
+    &sinkhorn::KERNEL,
+    &pair_draw::KERNEL,
+    &reorder::KERNEL,
 ];

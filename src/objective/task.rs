@@ -3,7 +3,7 @@
 use crate::flow::{Path, TimeLaw};
 use crate::graph::{Graph, Program, Result, Shape, Value};
 use crate::kernel::draw::{self, Law};
-use crate::kernel::{BufferId, gather};
+use crate::kernel::{BufferId, reorder};
 use crate::nn::Builder;
 
 /// Streams of the training draws (sampling uses others, so that no number is used twice).
@@ -97,7 +97,7 @@ pub struct Preparation<'p> {
     /// The demonstrated chunks in model space.
     pub x1: BufferId,
     /// The noise that belongs to each chunk, where pairs are given.
-    pub x0: Option<BufferId>,
+    x0: Option<BufferId>,
     empty: BufferId,
     inputs: Vec<(&'static str, BufferId)>,
 }
@@ -164,8 +164,26 @@ impl<'p> Preparation<'p> {
         let entries = table.len() / cols.max(1);
         let index = self.draw(Law::Index { below: entries as u32 }, 1, streams::TABLE)?;
         let table = self.program.constant(table)?;
-        let rows = self.program.temporary(self.task.batch * cols)?;
-        self.program.push(gather::command([self.task.batch, cols], index, table, rows))?;
-        Ok(rows)
+        self.rows_of(table, [entries, cols], index)
+    }
+
+    /// The rows of a matrix that `index` names, one for every sample.
+    fn rows_of(&mut self, matrix: BufferId, [rows, cols]: [usize; 2], index: BufferId) -> Result<BufferId> {
+        let batch = self.task.batch;
+        let out = self.program.temporary(batch * cols)?;
+        self.program.push(reorder::command([batch, cols], rows, (index, 1), self.state, matrix, out))?;
+        Ok(out)
+    }
+
+    /// Puts given pairs of noise and end, each \[windows, chunk\], in the place of drawn noise and demonstrated chunks; `index` names
+    /// the windows of the batch.
+    pub fn pair(&mut self, [noise, end]: [BufferId; 2], windows: usize, index: BufferId) -> Result<()> {
+        let shape = [windows, self.task.chunk()];
+        self.x0 = Some(self.rows_of(noise, shape, index)?);
+        self.x1 = self.rows_of(end, shape, index)?;
+        if let Some(x1) = self.inputs.iter_mut().find(|(name, _)| *name == "x1") {
+            x1.1 = self.x1;
+        }
+        Ok(())
     }
 }

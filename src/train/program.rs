@@ -8,7 +8,7 @@ use crate::kernel::adamw::{self, AdamWParams};
 use crate::kernel::draw::{self, Law};
 use crate::kernel::tick::{self, Ema, Schedule, TickParams};
 use crate::kernel::window::{self, WindowShape};
-use crate::kernel::{BufferId, Target, View, gather, state, sumsq};
+use crate::kernel::{BufferId, Target, View, state, sumsq};
 use crate::nn::Builder;
 use crate::objective::task::streams;
 use crate::objective::{Preparation, Task};
@@ -85,20 +85,14 @@ fn front(
     };
     p.push(window::command(&shape, index, table, raw_obs, raw_action, affine, obs, x1))?;
     // Pairs of a trained flow take the place of the demonstrated chunk and of drawn noise.
-    let (x0, x1) = match pairs {
-        true => {
-            let mut rows = |name: &str| {
-                let all = p.resident(name, size.windows * chunk)?;
-                let rows = p.temporary(batch * chunk)?;
-                p.push(gather::command([batch, chunk], index, all, rows))?;
-                Ok::<_, crate::graph::GraphError>(rows)
-            };
-            (Some(rows(names::PAIR_NOISE)?), rows(names::PAIR_END)?)
-        }
-        false => (None, x1),
+    let given = match pairs {
+        true => Some([names::PAIR_NOISE, names::PAIR_END].map(|name| p.resident(name, size.windows * chunk))),
+        false => None,
     };
     let mut preparation = Preparation::new(p, task, state, [obs, x1]);
-    preparation.x0 = x0;
+    if let Some([noise, end]) = given {
+        preparation.pair([noise?, end?], size.windows, index)?;
+    }
     spec.objective.method().prepare(&mut preparation)?;
     Ok(Front { params, state, inputs: preparation.inputs() })
 }

@@ -12,7 +12,6 @@ pub mod denormalize;
 pub mod draw;
 pub mod fma;
 pub mod fold1d;
-pub mod gather;
 pub mod group_norm;
 pub mod group_norm_grad;
 pub mod map;
@@ -24,11 +23,15 @@ pub mod norm_grad;
 pub mod ode_combine;
 pub mod ode_control;
 pub mod oracle;
+pub mod pair_cost;
+pub mod pair_draw;
 pub mod path;
 pub mod philox_raw;
 pub mod prefix;
+pub mod reorder;
 pub mod rope;
 pub mod row_sum;
+pub mod sinkhorn;
 pub mod softmax;
 pub mod softmax_grad;
 pub mod sumsq;
@@ -63,7 +66,6 @@ pub static CASES: &[(&str, Cases)] = &[
     ("rope", rope::cases),
     ("mse", mse::cases),
     ("matmul", matmul::cases),
-    ("gather", gather::cases),
     ("window", window::cases),
     ("path", path::cases),
     ("prefix", prefix::cases),
@@ -80,6 +82,10 @@ pub static CASES: &[(&str, Cases)] = &[
     ("fold1d", fold1d::cases),
     ("group_norm", group_norm::cases),
     ("group_norm_grad", group_norm_grad::cases),
+    ("pair_cost", pair_cost::cases),
+    ("sinkhorn", sinkhorn::cases),
+    ("pair_draw", pair_draw::cases),
+    ("reorder", reorder::cases),
 ];
 
 /// Deterministic test values, roughly standard normal, exact in f32.

@@ -60,7 +60,8 @@ impl Score {
         }
     }
 
-    fn record(&mut self, name: &str, error: f64) {
+    /// Notes the relative error of a tensor.
+    pub(super) fn record(&mut self, name: &str, error: f64) {
         self.compared.insert(name.into());
         // A NaN is worse than anything.
         if self.tensor.is_empty() || error.is_nan() || error > self.worst {
