@@ -55,6 +55,7 @@ pub mod flow;
 pub mod graph;
 pub mod kernel;
 pub mod nn;
+pub mod objective;
 pub mod policy;
 pub mod report;
 pub mod selftest;

@@ -1,5 +1,6 @@
 //! The configuration of a run: what `run.toml` holds. Every key has a default; unknown keys are errors.
 
+use super::reflow::ReflowSpec;
 use super::{Result, TrainError};
 use crate::data::{DataSpec, Episodes, WindowSpec};
 use crate::flow::{Path, TimeLaw};
@@ -130,6 +131,9 @@ pub struct RunConfig {
     pub path: Path,
     /// The law of the training times.
     pub time_law: TimeLaw,
+    /// A trained flow to straighten: the run trains on its pairs of noise and sample in place of the demonstrated actions.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reflow: Option<ReflowSpec>,
     /// The optimiser.
     pub optimizer: OptimizerSpec,
     /// The encoder.
@@ -143,7 +147,7 @@ pub struct RunConfig {
 impl Default for RunConfig {
     fn default() -> Self {
         RunConfig {
-            objective: Objective::FlowMatching,
+            objective: Objective::default(),
             steps: 20_000,
             batch_size: 256,
             seed: 0,
@@ -163,6 +167,7 @@ impl Default for RunConfig {
             relative_to: Vec::new(),
             path: Path::default(),
             time_law: TimeLaw::default(),
+            reflow: None,
             optimizer: OptimizerSpec::default(),
             encoder: EncoderSpec::Identity,
             network: NetworkSpec::push_t(),
@@ -197,8 +202,38 @@ impl RunConfig {
 
     /// Checks what does not depend on the data.
     pub fn check(&self) -> Result<()> {
-        if matches!(self.objective, Objective::Denoising(_)) {
-            return Err(no_denoising());
+        let method = self.objective.method();
+        method.check().map_err(crate::policy::PolicyError::from)?;
+        if !self.batch_size.is_multiple_of(method.batch_multiple()) {
+            return Err(TrainError::Batch {
+                objective: self.objective.name(),
+                found: self.batch_size,
+                of: method.batch_multiple(),
+            });
+        }
+        if let Some(reflow) = &self.reflow {
+            reflow.solver()?;
+            if !self.objective.has_flow() || self.prefix.is_some() {
+                return Err(TrainError::Setting {
+                    what: "reflow",
+                    found: format!(
+                        "the objective {} (prefix: {})",
+                        self.objective.name(),
+                        self.prefix.is_some()
+                    ),
+                    needed: "flow_matching without a prefix",
+                });
+            }
+        }
+        if let Objective::Denoising(denoising) = &self.objective
+            && denoising.clip.is_some()
+            && self.action_normalizer != NormKind::MinMax
+        {
+            return Err(TrainError::Setting {
+                what: "action_normalizer",
+                found: format!("{:?} for denoising with a clip", self.action_normalizer),
+                needed: "min_max, whose actions lie within the clip, or a clip of null",
+            });
         }
         if i32::try_from(self.action_offset).is_err() {
             let found = self.action_offset.to_string();
@@ -297,12 +332,6 @@ impl RunConfig {
         relative.check(episodes.obs_dim(), episodes.action_dim())?;
         Ok(Some(relative))
     }
-}
-
-/// Denoising policies are imported, not trained.
-pub(super) fn no_denoising() -> TrainError {
-    let needed = "an objective that trains here: flow_matching or behaviour_cloning";
-    TrainError::Setting { what: "objective", found: "denoising".into(), needed }
 }
 
 #[cfg(test)]

@@ -9,7 +9,8 @@ use crate::graph::Session;
 use crate::kernel::state::{State, WORDS};
 use crate::kernel::{BufferId, Target};
 use crate::nn::ParamStore;
-use crate::policy::{NoiseLaw, Normalizer, Policy, PolicySpec, Provenance, TimeConvention};
+use crate::policy::pairs::Pairs;
+use crate::policy::{NoiseLaw, Normalizer, Objective, Policy, PolicySpec, Provenance, TimeConvention};
 use std::sync::Arc;
 
 /// Windows that a validation looks at.
@@ -78,8 +79,11 @@ impl Trainer {
             network: config.network.clone(),
             encoder: config.encoder.clone(),
             path: config.path,
-            time: TimeConvention::NoiseToAction,
-            noise: match config.objective.starts_from_noise() {
+            time: match config.objective {
+                Objective::Denoising(_) => TimeConvention::ActionToNoise,
+                _ => TimeConvention::NoiseToAction,
+            },
+            noise: match config.objective.method().starts_from_noise() {
                 true => NoiseLaw::StandardNormal,
                 false => NoiseLaw::Zero,
             },
@@ -110,7 +114,16 @@ impl Trainer {
             },
         };
         spec.check()?;
-        let layout = ParamStore::init(&spec.params()?, config.seed);
+        spec.solver(crate::flow::Solver::euler(1))?;
+        let mut layout = ParamStore::init(&spec.params()?, config.seed);
+        let teacher = match &config.reflow {
+            Some(reflow) => {
+                let teacher = reflow.teacher(&spec)?;
+                layout.values.copy_from_slice(&teacher.ema.values);
+                Some(teacher)
+            }
+            None => None,
+        };
         let size = DataSize { rows: episodes.steps(), windows: windows.count() };
         let target = Target::of(device);
         let plan = Arc::new(program::training(&spec, config, &layout.layout, size, target)?);
@@ -127,12 +140,26 @@ impl Trainer {
         session.write(id(names::OBS)?, episodes.obs())?;
         session.write(id(names::ACTION)?, episodes.action())?;
         session.write_u32(id(names::TABLE)?, windows.table().as_flattened())?;
+        if let (Some(reflow), Some(teacher)) = (&config.reflow, &teacher) {
+            let pairs = reflow.pairs(device, teacher, &windows, (config.seed, false))?;
+            session.write(id(names::PAIR_NOISE)?, &pairs.noise)?;
+            session.write(id(names::PAIR_END)?, &pairs.end)?;
+        }
         session.write(buffers.params, &layout.values)?;
         session.write(buffers.ema, &layout.values)?;
         session.write(buffers.state, &State::new(config.seed, 0).words())?;
         let validation = match split.validation.is_empty() {
             true => None,
-            false => Some(Validation::new(device, episodes, &split.validation, config, &spec, &layout)?),
+            false => {
+                let mut validation =
+                    Validation::new(device, episodes, &split.validation, config, &spec, &layout)?;
+                if let (Some(reflow), Some(teacher)) = (&config.reflow, &teacher) {
+                    let windows = Windows::new(episodes, &split.validation, &config.windows())?;
+                    let pairs = reflow.pairs(device, teacher, &windows, (config.seed, true))?;
+                    validation.give_pairs(&pairs)?;
+                }
+                Some(validation)
+            }
         };
         Ok(Trainer {
             config: config.clone(),
@@ -273,6 +300,13 @@ impl Trainer {
 }
 
 impl Validation {
+    fn give_pairs(&mut self, pairs: &Pairs) -> Result<()> {
+        let plan = self.session.plan();
+        let (noise, end) = (plan.buffer(names::PAIR_NOISE)?, plan.buffer(names::PAIR_END)?);
+        self.session.write(noise, &pairs.noise)?;
+        Ok(self.session.write(end, &pairs.end)?)
+    }
+
     fn new(
         device: &Device,
         episodes: &Episodes,
@@ -282,7 +316,9 @@ impl Validation {
         layout: &ParamStore,
     ) -> Result<Validation> {
         let windows = Windows::new(episodes, ids, &config.windows())?;
+        // Where there are few windows, some come twice: batches are whole multiples of what the objective divides them by.
         let batch = windows.count().min(VALIDATION_WINDOWS);
+        let batch = batch.next_multiple_of(spec.objective.method().batch_multiple());
         let size = DataSize { rows: episodes.steps(), windows: windows.count() };
         let plan =
             Arc::new(program::validation(spec, config, &layout.layout, batch, size, Target::of(device))?);
