@@ -49,7 +49,7 @@ const fn flow(id: &'static str, what: &'static str, configure: fn(&mut RunConfig
 /// Every method.
 pub const METHODS: &[Method] = &[
     flow("cfm", "conditional flow matching, straight path, uniform time", |c| {
-        c.objective = Objective::FlowMatching;
+        c.objective = Objective::default();
     }),
     flow("cfm-logit-normal", "cfm with logit-normal(0, 1) times", |c| {
         c.time_law = TimeLaw::LogitNormal { mean: 0.0, sd: 1.0 };
@@ -64,7 +64,7 @@ pub const METHODS: &[Method] = &[
     Method {
         id: "bc",
         what: "behaviour cloning by mean square error",
-        configure: |c| c.objective = Objective::BehaviourCloning,
+        configure: |c| c.objective = Objective::behaviour_cloning(),
         evaluations: Evaluations::Only(&[1], "a regression is evaluated once"),
         options: euler,
         refuses: everything,

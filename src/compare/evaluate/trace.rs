@@ -56,7 +56,7 @@ fn options(steps: usize) -> SamplerOptions {
 
 /// Straightness and log-likelihood, or why they are absent.
 pub(super) fn fill(bench: &Bench<'_>, training: &mut Training) -> Result<()> {
-    if let Err(e) = bench.policy.spec.objective.needs_flow("it") {
+    if let Err(e) = bench.policy.spec.needs_flow("it") {
         let reason = e.to_string();
         for measure in ["straightness", "log_likelihood"] {
             training.absent.insert(measure.into(), reason.clone());
@@ -96,7 +96,7 @@ pub(super) fn fill(bench: &Bench<'_>, training: &mut Training) -> Result<()> {
 /// What is drawn of a flow; `None` where there is none.
 pub(super) fn trace(bench: &Bench<'_>) -> Result<Option<Trace>> {
     let task = bench.task;
-    if bench.policy.spec.objective.needs_flow("it").is_err() {
+    if bench.policy.spec.needs_flow("it").is_err() {
         return Ok(None);
     }
     let [steps, samples] = DRAWN;
