@@ -1,8 +1,13 @@
 //! `advect compare` as a whole: a small comparison end to end, stopped and gone on with to the same results, and what it refuses.
 
 use advect::compare::tasks::TaskOptions;
-use advect::compare::{Comparison, Event, Method, Network, Outcome, Report, Status, Task, compare};
+use advect::compare::{
+    Comparison, Event, METHODS, Method, Network, Outcome, Report, Settings, Status, Task, compare,
+};
 use advect::device::{Cpu, Device};
+use advect::policy::Noise;
+use advect::train::{RunConfig, Trainer};
+use npyz::WriterBuilder as _;
 use serde_json::Value;
 use std::cell::Cell;
 use std::path::Path;
@@ -126,6 +131,49 @@ fn a_stopped_comparison_goes_on_to_the_same_results() {
     std::fs::write(parts.path().join("runs/cfm-0.json"), "{").expect("it can be written");
     let error = run(parts.path(), 30, |_| false).err().map(|e| e.to_string()).unwrap_or_default();
     assert!(error.contains("cfm-0.json"), "{error}");
+}
+
+#[test]
+fn every_method_trains_and_samples_with_its_evaluations() {
+    let device = device();
+    let folder = tempfile::tempdir().expect("a folder");
+    let lasa = folder.path().join("Line.npz");
+    line(&lasa);
+    let options = TaskOptions { data: Some(lasa) };
+    for (name, options) in [("two-moons", TaskOptions::default()), ("lasa", options)] {
+        let task = Task::open(name, &options).expect("the task opens");
+        let settings = Settings::new(&task, Network::Mlp, 3, &device).expect("the network fits");
+        for method in METHODS {
+            let mut config = RunConfig { batch_size: 32, ..settings.config.clone() };
+            (method.configure)(&mut config);
+            if let Some(reason) = (method.refuses)(&task, &config.network) {
+                assert!(method.id == "streaming" && name == "two-moons", "{}: {reason}", method.id);
+                continue;
+            }
+            let mut trainer = Trainer::new(&device, &task.train, &config).expect(method.id);
+            trainer.advance(config.steps).expect(method.id);
+            let policy = trainer.policy().expect(method.id);
+            for (nfe, _) in method.rows().into_iter().filter(|(_, reason)| reason.is_none()) {
+                let mut sampler = policy.sampler(&device, 1, 4, &(method.options)(nfe)).expect(method.id);
+                let mut chunks = vec![0.0; 4 * task.chunk()];
+                let noise = Noise::Seed { seed: 0, request: 0 };
+                sampler.sample(task.held_out.observation(0), noise, &mut chunks).expect(method.id);
+                assert_eq!(sampler.evaluations(), Some(nfe), "{}", method.id);
+            }
+        }
+    }
+}
+
+/// Three demonstrations of a line to the origin, as LASA's files have them.
+fn line(path: &Path) {
+    let mut archive = npyz::npz::NpzWriter::new(std::fs::File::create(path).expect("a file"));
+    let array = archive.array("pos", Default::default()).expect("an array");
+    let mut writer = array.default_dtype().shape(&[3, 50, 2]).begin_nd().expect("an array");
+    for (demo, step) in (0..3).flat_map(|d| (0..50).map(move |s| (d, s))) {
+        let left = 1.0 - f64::from(step) / 49.0;
+        writer.extend([40.0 * left, (20.0 + f64::from(demo)) * left]).expect("values");
+    }
+    writer.finish().expect("an array");
 }
 
 fn advect(args: &[&str]) -> Output {

@@ -1,9 +1,18 @@
 //! The methods. To add one: a line in [`METHODS`].
 
 use super::{CompareError, NFES, Result, Task};
+use crate::flow::solver::DiscreteMethod;
 use crate::flow::{Path, Solver, TimeLaw};
 use crate::nn::NetworkSpec;
-use crate::policy::{Objective, SamplerOptions};
+use crate::objective::Objective;
+use crate::objective::act::ActObjective;
+use crate::objective::consistency::Consistency;
+use crate::objective::denoising::Denoising;
+use crate::objective::mean_flow::MeanFlow;
+use crate::objective::mip::Mip;
+use crate::objective::shortcut::Shortcut;
+use crate::objective::streaming::Streaming;
+use crate::policy::{NormKind, SamplerOptions, Scope};
 use crate::train::RunConfig;
 
 /// How many evaluations a method can sample with.
@@ -36,12 +45,40 @@ fn euler(nfe: usize) -> SamplerOptions {
     SamplerOptions { solver: Solver::euler(nfe), ..SamplerOptions::default() }
 }
 
+/// Denoising by DDPM or DDIM, a step an evaluation.
+fn denoise(method: DiscreteMethod, steps: usize) -> SamplerOptions {
+    SamplerOptions { solver: Solver::Discrete { method, steps }, ..SamplerOptions::default() }
+}
+
+/// Diffusion policy's denoising of actions within its clip.
+fn diffusion(c: &mut RunConfig) {
+    c.objective = Objective::Denoising(Denoising::default());
+    c.action_normalizer = NormKind::MinMax;
+}
+
+/// An action after the other from where the robot is: one normaliser for all, and a network of single actions.
+fn streams(task: &Task, network: &NetworkSpec) -> Option<&'static str> {
+    match network {
+        _ if task.relative_to.is_empty() => {
+            Some("it starts from where the robot is, and these actions are absolute")
+        }
+        _ if task.windows.horizon != STREAMED => Some("it takes one evaluation for each of 16 actions"),
+        NetworkSpec::Unet1d(_) => {
+            Some("its network sees one action at a time, which is no sequence for a U-Net")
+        }
+        _ => None,
+    }
+}
+
+/// Actions of a streamed chunk.
+const STREAMED: usize = 16;
+
 /// For methods that take whatever there is.
 fn everything(_: &Task, _: &NetworkSpec) -> Option<&'static str> {
     None
 }
 
-/// A flow from noise to action.
+/// Whatever takes Euler steps, as many as are asked for.
 const fn flow(id: &'static str, what: &'static str, configure: fn(&mut RunConfig)) -> Method {
     Method { id, what, configure, evaluations: Evaluations::Any, options: euler, refuses: everything }
 }
@@ -66,6 +103,64 @@ pub const METHODS: &[Method] = &[
         what: "behaviour cloning by mean square error",
         configure: |c| c.objective = Objective::behaviour_cloning(),
         evaluations: Evaluations::Only(&[1], "a regression is evaluated once"),
+        options: euler,
+        refuses: everything,
+    },
+    flow("mean_flow", "MeanFlow: mean velocities, made for one step", |c| {
+        c.objective = Objective::MeanFlow(MeanFlow::default());
+    }),
+    flow("shortcut", "shortcut models: velocities that know the length of their step", |c| {
+        c.objective = Objective::Shortcut(Shortcut::default());
+    }),
+    flow("consistency", "consistency flow matching, two segments", |c| {
+        c.objective = Objective::Consistency(Consistency::default());
+    }),
+    Method {
+        id: "mip",
+        what: "minimal iterative policy: two regressions",
+        configure: |c| c.objective = Objective::Mip(Mip::default()),
+        evaluations: Evaluations::Only(&[2], "it is evaluated twice"),
+        options: euler,
+        refuses: everything,
+    },
+    Method {
+        id: "streaming",
+        what: "streaming flow policy: a flow along the trajectory, every step an action",
+        configure: |c| {
+            c.objective = Objective::Streaming(Streaming::default());
+            c.action_scope = Scope::PerDim;
+        },
+        evaluations: Evaluations::Only(
+            &[STREAMED],
+            "each of its evaluations makes one of the chunk's actions",
+        ),
+        options: euler,
+        refuses: streams,
+    },
+    Method {
+        id: "diffusion-ddpm",
+        what: "diffusion policy: 100 steps, noise prediction, sampled by DDPM",
+        configure: diffusion,
+        evaluations: Evaluations::Only(&[100], "DDPM takes all 100 steps that it was trained for"),
+        options: |nfe| denoise(DiscreteMethod::Ddpm, nfe),
+        refuses: everything,
+    },
+    Method {
+        id: "diffusion-ddim",
+        what: "diffusion policy sampled by DDIM",
+        configure: diffusion,
+        evaluations: Evaluations::Any,
+        options: |nfe| denoise(DiscreteMethod::Ddim, nfe),
+        refuses: everything,
+    },
+    Method {
+        id: "act",
+        what: "action chunking transformer with a network of its own: width 128, 2 + 1 layers, 2 of the posterior",
+        configure: |c| {
+            let small = ActObjective { width: 128, heads: 4, feedforward: 256, ..ActObjective::default() };
+            c.objective = Objective::Act(ActObjective { encoder_layers: 2, vae_encoder_layers: 2, ..small });
+        },
+        evaluations: Evaluations::Only(&[1], "its decoder is evaluated once"),
         options: euler,
         refuses: everything,
     },
