@@ -9,6 +9,7 @@ use advect::nn::{Conditioning, NetworkSpec, TimeInput, mlp::Mlp};
 use advect::objective::Objective;
 use advect::objective::act::ActObjective;
 use advect::objective::mean_flow::MeanFlow;
+use advect::objective::vq_bet::VqBet;
 use advect::policy::{NormKind, Scope};
 use advect::train::DimRef;
 use advect::{Noise, Policy, RunConfig, SamplerOptions, Trainer};
@@ -34,6 +35,7 @@ fn objective(name: &str) -> Objective {
             latent_dim: 4,
             ..ActObjective::default()
         }),
+        "vq_bet" => Objective::VqBet(VqBet { latent_dim: 8, width: 64, layers: 2, ..VqBet::default() }),
         "mean_flow" => Objective::MeanFlow(MeanFlow { every: 2, ..MeanFlow::default() }),
         name => Objective::named(name).expect("it is in the table"),
     }
@@ -85,6 +87,7 @@ fn generative_objectives_take_both_ways_and_regressions_one() {
         ("shortcut", &["euler:1", "euler:8"]),
         ("consistency", &["euler:2", "euler:10"]),
         ("denoising", &["ddim:10", "ddpm:50"]),
+        ("vq_bet", &["euler:1"]),
         ("behaviour_cloning", &["euler:1"]),
         ("mip", &["euler:2"]),
         ("act", &["euler:1"]),
@@ -131,9 +134,9 @@ fn streaming_follows_the_trajectory() {
     let lengths = vec![length; episodes];
     let arrays = EpisodeArrays { obs, action, obs_dim: 2, action_dim: 1, lengths, ..Default::default() };
     let ramp = Episodes::from_arrays(arrays).expect("the toy is sound");
-    let mut trainer = Trainer::new(&device, &ramp, &config("streaming", 2000)).unwrap();
-    for _ in 0..4 {
-        trainer.advance(500).unwrap();
+    let mut trainer = Trainer::new(&device, &ramp, &config("streaming", 8000)).unwrap();
+    for _ in 0..8 {
+        trainer.advance(1000).unwrap();
     }
     let actions = sample(&trainer.policy().unwrap(), &device, "euler:4", 32);
     for chunk in actions.chunks_exact(4) {
