@@ -92,10 +92,12 @@ fn generative_objectives_take_both_ways_and_regressions_one() {
         ("mip", &["euler:2"]),
         ("act", &["euler:1"]),
     ] {
-        let mut trainer = Trainer::new(&device, &two_ways(), &config(name, 3000)).unwrap();
-        let first = trainer.advance(10).unwrap().loss;
-        for _ in 0..4 {
-            trainer.advance(747).unwrap();
+        // The codes settle before the offsets can.
+        let rounds = if name == "vq_bet" { 16 } else { 6 };
+        let mut trainer = Trainer::new(&device, &two_ways(), &config(name, 500 * rounds)).unwrap();
+        let first = trainer.advance(500).unwrap().loss;
+        for _ in 1..rounds {
+            trainer.advance(500).unwrap();
         }
         assert!(trainer.validate().unwrap().expect("two episodes are held out").is_finite());
         let policy = trainer.policy().unwrap();
@@ -105,7 +107,9 @@ fn generative_objectives_take_both_ways_and_regressions_one() {
             let share =
                 |side: f32| last.iter().filter(|a| (*a - side).abs() < 0.4).count() as f32 / samples as f32;
             let (left, right) = (share(-1.0), share(1.0));
-            println!("{name} {solver}: loss at first {first:.3}, left {left:.2}, right {right:.2}");
+            println!(
+                "{name} {solver}: mean loss of the first 500 steps {first:.3}, left {left:.2}, right {right:.2}"
+            );
             match name {
                 "behaviour_cloning" | "mip" | "act" => {
                     assert!(last.iter().all(|a| a == &last[0] && a.abs() < 1.5), "{name}: {:?}", &last[..4]);
