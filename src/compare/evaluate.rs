@@ -230,7 +230,9 @@ pub fn absent(task: &Task) -> BTreeMap<String, String> {
 
 fn draw(bench: &Bench<'_>, rows: &[Row]) -> Result<Pictures> {
     let ok = || rows.iter().filter(|r| r.status == Status::Ok).map(|r| r.nfe);
-    let Some(nfe) = ok().find(|n| *n >= PICTURED).or(ok().last()) else { return Ok(Pictures::default()) };
+    let Some(nfe) = ok().find(|n| *n >= PICTURED).or(ok().next_back()) else {
+        return Ok(Pictures::default());
+    };
     let task = bench.task;
     let length = bench.line(0, &task.held_out.chunks[..task.chunk()]).len();
     let mut panels = Vec::new();

@@ -62,10 +62,10 @@ pub struct Unknown {
 
 impl Law for Unknown {
     fn line(&self, _: &[f32], chunk: &[f32]) -> Vec<[f32; 2]> {
-        let rows = chunk.chunks_exact(self.action_dim).enumerate();
+        let rows = chunk.chunks_exact(self.action_dim);
         match self.action_dim {
-            1 => rows.map(|(step, a)| [step as f32, a[0]]).collect(),
-            _ => rows.map(|(_, a)| [a[0], a[1]]).collect(),
+            1 => rows.enumerate().map(|(step, a)| [step as f32, a[0]]).collect(),
+            _ => rows.map(|a| [a[0], a[1]]).collect(),
         }
     }
 }
