@@ -12,6 +12,7 @@ use crate::objective::mean_flow::MeanFlow;
 use crate::objective::mip::Mip;
 use crate::objective::shortcut::Shortcut;
 use crate::objective::streaming::Streaming;
+use crate::objective::vq_bet::VqBet;
 use crate::policy::{NormKind, SamplerOptions, Scope};
 use crate::train::RunConfig;
 
@@ -161,6 +162,14 @@ pub const METHODS: &[Method] = &[
             c.objective = Objective::Act(ActObjective { encoder_layers: 2, vae_encoder_layers: 2, ..small });
         },
         evaluations: Evaluations::Only(&[1], "its decoder is evaluated once"),
+        options: euler,
+        refuses: everything,
+    },
+    Method {
+        id: "vq_bet",
+        what: "VQ-BeT: quantised chunks with offsets, networks of its own: width 256, three layers",
+        configure: |c| c.objective = Objective::VqBet(VqBet::default()),
+        evaluations: Evaluations::Only(&[1], "its heads are evaluated once"),
         options: euler,
         refuses: everything,
     },
