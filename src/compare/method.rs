@@ -219,14 +219,6 @@ pub const METHODS: &[Method] = &[
         refuses: everything,
         straightens: None,
     },
-    Method {
-        id: "vq_bet",
-        what: "VQ-BeT: quantised chunks with offsets, networks of its own: width 256, three layers",
-        configure: |c| c.objective = Objective::VqBet(VqBet::default()),
-        evaluations: Evaluations::Only(&[1], "its heads are evaluated once"),
-        options: euler,
-        refuses: everything,
-    },
 ];
 
 impl Method {
