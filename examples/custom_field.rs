@@ -48,7 +48,7 @@ fn main() -> anyhow::Result<()> {
         // Fixed-step solvers take a grid of times; adaptive ones its ends.
         let times: Vec<f64> = match solver {
             Solver::Fixed { steps, .. } => (0..=steps).map(|k| END * k as f64 / steps as f64).collect(),
-            Solver::Adaptive { .. } => vec![0.0, END],
+            _ => vec![0.0, END],
         };
         let options = IntegrateOptions { times: Some(&times), ..IntegrateOptions::default() };
         let batch = Batch { requests: 1, samples: ROWS };

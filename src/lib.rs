@@ -54,6 +54,7 @@ pub mod flow;
 pub mod graph;
 pub mod kernel;
 pub mod nn;
+pub mod objective;
 pub mod policy;
 pub mod report;
 pub mod selftest;

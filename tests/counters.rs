@@ -242,7 +242,7 @@ impl Unet {
     }
 
     fn inputs(a: Value, t: Value, z: Value) -> Inputs {
-        Inputs { a, t, z, horizon: 8, action_dim: DIM / 8, history: 1 }
+        Inputs { a, t, interval: None, z, horizon: 8, action_dim: DIM / 8, history: 1 }
     }
 }
 

@@ -408,12 +408,12 @@ fn behaviour_cloning_takes_the_mean_and_a_flow_takes_either_way() {
         sampler.sample(&[0.0; 2], Noise::Seed { seed, request: 0 }, &mut actions).unwrap();
         (policy, actions)
     };
-    let (policy, bc) = sampled(Objective::BehaviourCloning, "euler:10", 1);
+    let (policy, bc) = sampled(Objective::behaviour_cloning(), "euler:10", 1);
     assert!(bc.iter().all(|a| a.abs() < 0.3), "the mean of the two ways is 0, found {:?}", &bc[..4]);
-    let (_, again) = sampled(Objective::BehaviourCloning, "rk4:3", 2);
+    let (_, again) = sampled(Objective::behaviour_cloning(), "rk4:3", 2);
     assert_eq!(bc, again, "neither noise nor solver matter to a regression");
 
-    let (_, flow) = sampled(Objective::FlowMatching, "euler:10", 1);
+    let (_, flow) = sampled(Objective::default(), "euler:10", 1);
     let near = |side: f32| flow.iter().filter(|a| (*a - side).abs() < 0.5).count() as f32 / flow.len() as f32;
     let (left, right) = (near(-1.0), near(1.0));
     assert!(left > 0.25 && right > 0.25 && left + right > 0.8, "found {left} left, {right} right");

@@ -138,7 +138,7 @@ impl Workload {
 
     /// A chunk and its observations.
     fn inputs(self, a: Value, t: Value, z: Value) -> Inputs {
-        Inputs { a, t, z, horizon: HORIZON, action_dim: ACTION_DIM, history: self.history() }
+        Inputs { a, t, interval: None, z, horizon: HORIZON, action_dim: ACTION_DIM, history: self.history() }
     }
 }
 

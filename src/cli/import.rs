@@ -43,11 +43,7 @@ impl Run for Import {
             )?;
         }
         if let Objective::Denoising(d) = spec.objective {
-            writeln!(
-                text,
-                "  denoises in {} steps: its samplers are still to come, a flow's solvers do not fit",
-                d.train_steps
-            )?;
+            writeln!(text, "  denoises: trained with {} steps, samples by ddim:N or ddpm:N", d.train_steps)?;
         }
         print(&text)
     }

@@ -245,7 +245,7 @@ impl Sample {
     fn steps(&self) -> usize {
         match (&self.times, self.solver) {
             (Some(times), _) => times.len() - 1,
-            (None, Solver::Fixed { steps, .. }) => steps,
+            (None, Solver::Fixed { steps, .. } | Solver::Discrete { steps, .. }) => steps,
             (None, Solver::Adaptive { .. }) => 0,
         }
     }

@@ -135,7 +135,7 @@ impl Run for Serve {
                 ..Limits::default()
             },
         };
-        let solver = policy.spec.objective.solver(self.solver);
+        let solver = policy.spec.solver(self.solver)?;
         let server = Server::start(policy, &device, config)?;
         let (policy, url) = (self.policy.display(), server.url());
         print(&format!("serving {policy} on {url} ({solver}, batches up to {})\n", self.max_batch))?;

@@ -37,7 +37,7 @@ pub fn build(
     let (rows, dim) = (batch.rows(), field.dim());
     let stages = tableau.b.len();
     let (graph, v) = field_graph(field, batch, rows)?;
-    let (params, requests) = resident_inputs(program, field, layout, batch)?;
+    let (params, requests) = resident_inputs(program, &field.request(), layout, batch)?;
     let inputs = FieldInputs { time_per_sample: true, ..INPUTS };
     let mut staged = Staged::new(&graph, v, inputs, 1, (layout, params), true)?;
     let ctl = program.resident(adaptive_names::CONTROL, rows * RECORD)?;

@@ -64,13 +64,13 @@ pub(super) fn field_graph(field: &dyn Field, batch: Batch, time_rows: usize) -> 
 /// Resident buffers common to both kinds of integrator: parameters and request inputs.
 pub(super) fn resident_inputs(
     program: &mut Program,
-    field: &dyn Field,
+    request: &[(&'static str, usize)],
     layout: &ParamLayout,
     batch: Batch,
 ) -> Result<(BufferId, Vec<(&'static str, BufferId)>)> {
     let params = program.resident(names::PARAMS, layout.len().max(1))?;
     let mut inputs = Vec::new();
-    for (name, cols) in field.request() {
+    for &(name, cols) in request {
         inputs.push((name, program.resident(name, batch.requests * cols)?));
     }
     Ok((params, inputs))
@@ -102,7 +102,7 @@ pub fn build(
         evaluation.push(c.iter().map(|c| row_of(w[0] + c * (w[1] - w[0]))).collect());
     }
     let (graph, v) = field_graph(field, batch, 1)?;
-    let (params, requests) = resident_inputs(program, field, layout, batch)?;
+    let (params, requests) = resident_inputs(program, &field.request(), layout, batch)?;
     let mut staged = Staged::new(&graph, v, INPUTS, times.len(), (layout, params), spec.staging)?;
 
     program.phase("load");

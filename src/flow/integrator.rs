@@ -5,6 +5,7 @@
 
 use super::adaptive;
 use super::fixed::{self, FixedSpec, names};
+use super::recurrence::{self, Recurrence};
 use super::solver::{check_times, even_times};
 use super::{Field, FlowError, Result, Solver};
 use crate::device::{CounterSnapshot, Cpu, Device};
@@ -15,7 +16,9 @@ use rayon::prelude::*;
 use std::sync::Arc;
 
 mod lane;
+mod scheme;
 use lane::{Lane, Shared};
+use scheme::Scheme;
 
 /// Requests (observations) and samples for each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -97,6 +100,8 @@ pub struct Integrator {
     solver: Solver,
     batch: Batch,
     dim: usize,
+    /// Columns of the start: the state, and the noise of a noisy recurrence.
+    start_cols: usize,
     steps: usize,
     t0: f64,
     t1: f64,
@@ -116,26 +121,57 @@ impl Integrator {
         batch: Batch,
         options: &IntegrateOptions<'_>,
     ) -> Result<Integrator> {
-        let values =
-            batch.requests.checked_mul(batch.samples).and_then(|rows| rows.checked_mul(field.dim().max(1)));
+        let times = match (options.times, solver) {
+            (Some(t), _) => t.to_vec(),
+            (None, Solver::Fixed { steps, .. }) => even_times(steps),
+            (None, Solver::Adaptive { .. }) => vec![0.0, 1.0],
+            (None, Solver::Discrete { .. }) => return Err(no_ode(solver)),
+        };
+        if matches!(solver, Solver::Discrete { .. }) {
+            return Err(no_ode(solver));
+        }
+        check_times(&times)?;
+        if matches!(solver, Solver::Adaptive { .. }) && (options.trajectory || times.len() > 2) {
+            return Err(FlowError::Unsupported {
+                solver: solver.to_string(),
+                what: "a trajectory or inner grid times",
+            });
+        }
+        Integrator::compile(device, &Scheme::Flow { field, solver, times: &times }, layout, batch, options)
+    }
+
+    /// Compiles the steps of a recurrence in place of a solver's. A noisy one starts from [rows, steps, dim] numbers: the
+    /// state, then the noise of each step but the last.
+    pub fn recurrent(
+        device: &Device,
+        steps: &dyn Recurrence,
+        layout: &ParamLayout,
+        batch: Batch,
+        options: &IntegrateOptions<'_>,
+    ) -> Result<Integrator> {
+        if options.times.is_some() {
+            return Err(FlowError::Unsupported { solver: "a recurrence".into(), what: "a time grid" });
+        }
+        Integrator::compile(device, &Scheme::Steps(steps), layout, batch, options)
+    }
+
+    fn compile(
+        device: &Device,
+        scheme: &Scheme<'_>,
+        layout: &ParamLayout,
+        batch: Batch,
+        options: &IntegrateOptions<'_>,
+    ) -> Result<Integrator> {
+        let values = batch
+            .requests
+            .checked_mul(batch.samples)
+            .and_then(|rows| rows.checked_mul(scheme.start_cols().max(1)));
         if values.is_none_or(|n| n == 0 || n > isize::MAX as usize / 4) {
             let found = batch.requests as f64 * batch.samples as f64;
             return Err(FlowError::Range {
                 what: "batch",
                 found,
                 needed: "at least one request and one sample, and no more than memory holds",
-            });
-        }
-        let times = match (options.times, solver) {
-            (Some(t), _) => t.to_vec(),
-            (None, Solver::Fixed { steps, .. }) => even_times(steps),
-            (None, Solver::Adaptive { .. }) => vec![0.0, 1.0],
-        };
-        check_times(&times)?;
-        if matches!(solver, Solver::Adaptive { .. }) && (options.trajectory || times.len() > 2) {
-            return Err(FlowError::Unsupported {
-                solver: solver.to_string(),
-                what: "a trajectory or inner grid times",
             });
         }
         let (block, threads, cpu) = match device {
@@ -152,24 +188,26 @@ impl Integrator {
                 (block, threads.min(rows.div_ceil(per_block)), Some(cpu.clone()))
             }
         };
-        let plan = Arc::new(plan(device, field, layout, solver, block, &times, options)?);
+        let plan = Arc::new(plan(device, scheme, layout, block, options)?);
         let heavy = plan.costs.iter().any(|(_, flops)| *flops >= SPLIT);
         let mut session = Session::new(device, plan)?;
         session.split_kernels(heavy && threads == 1);
-        let mut first = Lane::new(session, field, options.finish.is_some(), block)?;
+        let request = scheme.request();
+        let mut first = Lane::new(session, &request, options.finish.is_some(), block)?;
         let mut lanes = Vec::new();
         let shared = [first.params];
         for _ in 1..threads {
             let session = first.session.fork(&shared)?;
-            lanes.push(Lane::new(session, field, options.finish.is_some(), block)?);
+            lanes.push(Lane::new(session, &request, options.finish.is_some(), block)?);
         }
         lanes.insert(0, first);
-        let (t0, t1) = (times[0], times[times.len() - 1]);
+        let (t0, t1) = scheme.span();
         Ok(Integrator {
-            solver,
+            solver: scheme.solver(),
             batch,
-            dim: field.dim(),
-            steps: times.len() - 1,
+            dim: scheme.dim(),
+            start_cols: scheme.start_cols(),
+            steps: scheme.steps(),
             t0,
             t1,
             max_steps: options.max_steps,
@@ -197,6 +235,11 @@ impl Integrator {
     /// Columns of the output.
     pub fn output_cols(&self) -> usize {
         self.lanes[0].output_cols
+    }
+
+    /// Columns of the start: the state's, and for a noisy recurrence those of its steps' noise.
+    pub fn start_cols(&self) -> usize {
+        self.start_cols
     }
 
     /// Number of steps of a fixed-step solver.
@@ -248,6 +291,7 @@ impl Integrator {
             batch: self.batch,
             block: self.block,
             dim: self.dim,
+            start_cols: self.start_cols,
             solver: self.solver,
             t0: self.t0,
             t1: self.t1,
@@ -313,7 +357,7 @@ impl Integrator {
         };
         let rows = self.batch.rows();
         if let Start::Given(x) = start {
-            length("start", x.len(), rows * self.dim)?;
+            length("start", x.len(), rows * self.start_cols)?;
         }
         if let Start::Keys(keys) = start {
             length("noise keys", keys.len(), self.batch.requests)?;
@@ -336,6 +380,11 @@ impl Integrator {
     }
 }
 
+/// A sampler that only an objective can turn into steps.
+pub(super) fn no_ode(solver: Solver) -> FlowError {
+    FlowError::Unsupported { solver: solver.to_string(), what: "the integration of a field" }
+}
+
 /// The finished output of an integrator with a [`Finish`]: the buffer that it must make resident under this name.
 pub const OUTPUT: &str = "output";
 /// Seed, request number and the count of non-finite values.
@@ -349,27 +398,25 @@ const KEYED_NOISE: &str = "keyed noise";
 
 fn plan(
     device: &Device,
-    field: &dyn Field,
+    scheme: &Scheme<'_>,
     layout: &ParamLayout,
-    solver: Solver,
     batch: Batch,
-    times: &[f64],
     options: &IntegrateOptions<'_>,
 ) -> crate::graph::Result<Plan> {
     let target = Target::of(device);
     let mut program = Program::new(target);
-    let (rows, dim) = (batch.rows(), field.dim());
-    let start = program.resident(names::START, rows * dim)?;
+    let (rows, cols) = (batch.rows(), scheme.start_cols());
+    let start = program.resident(names::START, rows * cols)?;
     let state = program.resident(STATE, crate::kernel::state::WORDS)?;
     let empty = program.empty();
     program.phase(NOISE);
-    program.push(draw::command(draw::Law::Normal, rows * dim, 0, NOISE_STREAM, state, empty, (start, 0)))?;
+    program.push(draw::command(draw::Law::Normal, rows * cols, 0, NOISE_STREAM, state, empty, (start, 0)))?;
     let keys = program.resident(KEYS, draw::KEY * batch.requests)?;
     program.phase(KEYED_NOISE);
-    let each = [batch.requests, batch.samples * dim];
+    let each = [batch.requests, batch.samples * cols];
     program.push(draw::keyed(draw::Law::Normal, each, NOISE_STREAM, keys, empty, (start, 0)))?;
-    let result = match solver {
-        Solver::Fixed { method, .. } => {
+    let result = match *scheme {
+        Scheme::Flow { field, solver: Solver::Fixed { method, .. }, times } => {
             let spec = FixedSpec {
                 tableau: method.tableau(),
                 times,
@@ -378,16 +425,25 @@ fn plan(
             };
             fixed::build(&mut program, field, layout, batch, &spec, start)?
         }
-        Solver::Adaptive { method, rtol, atol } => {
+        Scheme::Flow { field, solver: Solver::Adaptive { method, rtol, atol }, times } => {
             let tableau = method.tableau();
             let control = ControlParams::new(tableau.order, rtol, atol, times[1] as f32);
             adaptive::build(&mut program, field, layout, batch, tableau, &control, start)?
+        }
+        Scheme::Flow { solver: Solver::Discrete { .. }, .. } => {
+            return Err(crate::graph::error::shape_error("integrator", &[], "a solver of an ODE"));
+        }
+        Scheme::Steps(steps) => {
+            let request = scheme.request();
+            let (params, requests) = fixed::resident_inputs(&mut program, &request, layout, batch)?;
+            let flags = [options.trajectory, options.staging];
+            recurrence::build(&mut program, steps, (layout, params), &requests, batch, flags, start)?
         }
     };
     if let Some(finish) = options.finish {
         program.phase("finish");
         let mut requests = Vec::new();
-        for (name, _) in field.request() {
+        for (name, _) in scheme.request() {
             requests.push((name, program.named(name)?));
         }
         requests.push((STATE, state));

@@ -93,6 +93,7 @@ impl LogProb {
         let times: Vec<f64> = match solver {
             Solver::Fixed { steps, .. } => (0..=steps).map(|i| 1.0 - i as f64 / steps as f64).collect(),
             Solver::Adaptive { .. } => vec![1.0, 0.0],
+            Solver::Discrete { .. } => return Err(super::integrator::no_ode(solver)),
         };
         let rows = batch.rows();
         // Every row carries its probe, so every row is a request of its own.

@@ -8,6 +8,7 @@ pub mod guidance;
 pub mod integrator;
 pub mod log_prob;
 pub mod path;
+pub mod recurrence;
 pub mod solver;
 pub mod tableau;
 pub mod time_law;
@@ -17,6 +18,7 @@ pub use field::Field;
 pub use guidance::{Guided, Jacobian};
 pub use integrator::{Batch, IntegrateOptions, Integrator};
 pub use path::Path;
+pub use recurrence::{Recurrence, Step};
 pub use solver::Solver;
 pub use time_law::TimeLaw;
 
@@ -28,7 +30,7 @@ use crate::graph::GraphError;
 pub enum FlowError {
     /// A solver's text that cannot be read.
     #[error(
-        "solver {text:?}: {reason}; needed euler:N, midpoint:N, heun:N, rk4:N, rk4_38:N, bosh3:RTOL[:ATOL], dopri5:RTOL[:ATOL] or tsit5:RTOL[:ATOL]"
+        "solver {text:?}: {reason}; needed euler:N, midpoint:N, heun:N, rk4:N, rk4_38:N, bosh3:RTOL[:ATOL], dopri5:RTOL[:ATOL], tsit5:RTOL[:ATOL], or where the objective has them ddim:N, ddpm:N, sde:N"
     )]
     Solver {
         /// The text.

@@ -15,6 +15,13 @@ pub enum Solver {
         /// Steps.
         steps: usize,
     },
+    /// Steps that are no ODE solver's: what they are depends on the objective.
+    Discrete {
+        /// The method.
+        method: DiscreteMethod,
+        /// Steps.
+        steps: usize,
+    },
     /// A step size per sample.
     Adaptive {
         /// The method.
@@ -77,6 +84,32 @@ methods!(
     }
 );
 
+/// Samplers that are no solver of an ODE.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DiscreteMethod {
+    /// Deterministic denoising (Song 2021).
+    Ddim,
+    /// Ancestral denoising (Ho 2020).
+    Ddpm,
+    /// Euler-Maruyama on the stochastic process with the flow's marginals.
+    Sde,
+}
+
+impl DiscreteMethod {
+    /// All of them.
+    pub const ALL: &'static [DiscreteMethod] =
+        &[DiscreteMethod::Ddim, DiscreteMethod::Ddpm, DiscreteMethod::Sde];
+
+    /// Its name on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            DiscreteMethod::Ddim => "ddim",
+            DiscreteMethod::Ddpm => "ddpm",
+            DiscreteMethod::Sde => "sde",
+        }
+    }
+}
+
 impl Solver {
     /// Euler with `steps` equal steps.
     pub fn euler(steps: usize) -> Solver {
@@ -87,6 +120,7 @@ impl Solver {
     pub fn evaluations(&self) -> Option<usize> {
         match self {
             Solver::Fixed { method, steps } => Some(method.tableau().b.len() * steps),
+            Solver::Discrete { steps, .. } => Some(*steps),
             Solver::Adaptive { .. } => None,
         }
     }
@@ -96,6 +130,7 @@ impl fmt::Display for Solver {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Solver::Fixed { method, steps } => write!(f, "{}:{steps}", method.name()),
+            Solver::Discrete { method, steps } => write!(f, "{}:{steps}", method.name()),
             Solver::Adaptive { method, rtol, atol } => write!(f, "{}:{rtol:e}:{atol:e}", method.name()),
         }
     }
@@ -109,15 +144,21 @@ impl FromStr for Solver {
         let mut parts = text.split(':');
         let name = parts.next().unwrap_or_default();
         let numbers: Vec<&str> = parts.collect();
-        if let Some(method) = FixedMethod::ALL.iter().find(|m| m.name() == name) {
+        let steps = || {
             let steps = match numbers.as_slice() {
                 [n] => n.parse::<usize>().map_err(|_| bad(format!("{n:?} is not a number of steps")))?,
                 _ => return Err(bad("one number of steps follows the name".into())),
             };
-            if steps == 0 || steps > 100_000 {
-                return Err(bad(format!("found {steps} steps, needed 1 to 100,000")));
+            match steps == 0 || steps > 100_000 {
+                true => Err(bad(format!("found {steps} steps, needed 1 to 100,000"))),
+                false => Ok(steps),
             }
-            return Ok(Solver::Fixed { method: *method, steps });
+        };
+        if let Some(method) = FixedMethod::ALL.iter().find(|m| m.name() == name) {
+            return Ok(Solver::Fixed { method: *method, steps: steps()? });
+        }
+        if let Some(method) = DiscreteMethod::ALL.iter().find(|m| m.name() == name) {
+            return Ok(Solver::Discrete { method: *method, steps: steps()? });
         }
         let Some(method) = AdaptiveMethod::ALL.iter().find(|m| m.name() == name) else {
             return Err(bad(format!("unknown solver {name:?}")));
@@ -175,6 +216,9 @@ mod tests {
             "bosh3:1e-3:1e-4",
             "dopri5:1e-5:1e-6",
             "tsit5:1e-2:1e-2",
+            "ddim:10",
+            "ddpm:100",
+            "sde:50",
         ] {
             let solver: Solver = text.parse().unwrap();
             assert_eq!(solver.to_string(), text);

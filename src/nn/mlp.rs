@@ -21,9 +21,10 @@ pub struct Mlp {
 
 impl Mlp {
     /// v(a, t, z); shapes as [`super::NetworkSpec::velocity`].
-    pub fn velocity(&self, b: &mut Builder<'_>, &Inputs { a, t, z, .. }: &Inputs) -> Result<Value> {
+    pub fn velocity(&self, b: &mut Builder<'_>, x: &Inputs) -> Result<Value> {
+        let (a, z) = (x.a, x.z);
         let out = b.graph.shape(a).cols();
-        let t = self.time.apply(b, t)?;
+        let t = self.time.columns(b, x)?;
         let (mut h, condition) = match self.conditioning {
             Conditioning::Concat => (b.concat(&[a, t, z])?, None),
             Conditioning::Film => (a, Some(b.concat(&[t, z])?)),

@@ -61,6 +61,23 @@ impl TimeInput {
         }
     }
 
+    /// The columns of all times of a network: of t, then of the interval where there is one.
+    pub fn columns(&self, b: &mut Builder<'_>, x: &Inputs) -> Result<Value> {
+        let t = self.apply(b, x.t)?;
+        self.with_interval(b, t, x.interval)
+    }
+
+    /// The columns of the interval, where there is one, beside those of t.
+    fn with_interval(&self, b: &mut Builder<'_>, t: Value, interval: Option<Value>) -> Result<Value> {
+        match interval {
+            Some(interval) => {
+                let interval = self.apply(b, interval)?;
+                b.concat(&[t, interval])
+            }
+            None => Ok(t),
+        }
+    }
+
     /// The time's columns for t [rows, n]: [rows, n] or [rows, n * dim], one time after the other.
     pub fn apply(&self, b: &mut Builder<'_>, t: Value) -> Result<Value> {
         match self.embedding() {
@@ -119,6 +136,9 @@ pub struct Inputs {
     pub a: Value,
     /// Its time: [1, 1], [rows, 1], or [rows, horizon] where every action has a time of its own.
     pub t: Value,
+    /// A second time, [1, 1] or [rows, 1], for networks of an interval of the flow: where it ends (MeanFlow), or how long it is
+    /// (shortcut).
+    pub interval: Option<Value>,
     /// The encoded observation [rows, history * Z] (or fewer rows, which are repeated), the newest step last.
     pub z: Value,
     /// Actions in a chunk.
@@ -132,7 +152,7 @@ pub struct Inputs {
 impl Inputs {
     /// A chunk of one action and an observation of one step: all that networks without tokens look at.
     pub fn flat(g: &Graph, a: Value, t: Value, z: Value) -> Inputs {
-        Inputs { a, t, z, horizon: 1, action_dim: g.shape(a).cols(), history: 1 }
+        Inputs { a, t, interval: None, z, horizon: 1, action_dim: g.shape(a).cols(), history: 1 }
     }
 }
 

@@ -130,6 +130,7 @@ impl Transformer {
             }
         };
         let e = self.time.apply(b, t)?;
+        let e = self.time.with_interval(b, e, x.interval)?;
         let e = b.linear("time_mlp.0", e, self.width)?;
         let e = b.activate(Activation::Silu, e)?;
         b.linear("time_mlp.2", e, self.width)
@@ -249,7 +250,7 @@ mod tests {
             let t = g.input("t", Shape::matrix(rows, cols)).unwrap();
             let z = g.input("z", Shape::matrix(3, 5)).unwrap();
             let small = Transformer { width: 8, layers: 1, heads: 2, ..Default::default() };
-            let inputs = Inputs { a, t, z, horizon: 4, action_dim: 2, history: 1 };
+            let inputs = Inputs { a, t, interval: None, z, horizon: 4, action_dim: 2, history: 1 };
             let v = small.velocity(&mut Builder::new(&mut g), &inputs)?;
             Ok::<_, GraphError>(g.shape(v))
         };

@@ -63,6 +63,7 @@ impl Unet1d {
         self.fits(x, [chunk, b.graph.shape(x.t)])?;
         let t = self.time.apply(b, x.t)?;
         let d = b.graph.shape(t).cols();
+        let t = self.time.with_interval(b, t, x.interval)?;
         let t = b.linear("diffusion_step_encoder.1", t, 4 * d)?;
         let t = b.activate(Activation::Mish, t)?;
         let t = b.linear("diffusion_step_encoder.3", t, d)?;
@@ -183,8 +184,10 @@ mod tests {
         let a = g.input("a", Shape::matrix(3, 2 * horizon))?;
         let t = g.input("t", Shape::matrix(time[0], time[1]))?;
         let z = g.input("z", Shape::matrix(3, 5))?;
-        let v =
-            net.velocity(&mut Builder::new(&mut g), &Inputs { a, t, z, horizon, action_dim: 2, history: 1 })?;
+        let v = net.velocity(
+            &mut Builder::new(&mut g),
+            &Inputs { a, t, interval: None, z, horizon, action_dim: 2, history: 1 },
+        )?;
         Ok(g.shape(v))
     }
 

@@ -76,6 +76,9 @@ pub enum PolicyError {
         /// What is wrong with it.
         source: StoreError,
     },
+    /// The objective's settings, or a solver that does not sample it.
+    #[error(transparent)]
+    Method(#[from] crate::objective::ObjectiveError),
     /// The observation's named inputs do not add up.
     #[error(transparent)]
     Inputs(Box<DataError>),

@@ -62,7 +62,7 @@ impl Policy {
                 needed: format!("1 to the horizon, {}", self.spec.horizon),
             });
         }
-        self.spec.objective.needs_flow("guidance")?;
+        self.spec.needs_flow("guidance")?;
         let inner = PolicyField(&self.spec);
         let field = Guided::new(&inner, options.beta, options.jacobian)?;
         let batch = Batch { requests: robots, samples: 1 };

@@ -7,10 +7,10 @@
 mod config;
 mod statistics;
 
-use super::denoising::Denoising;
 use super::{NoiseLaw, Objective, Policy, PolicyError, PolicySpec, Provenance, Result, TimeConvention};
 use crate::flow::Path as FlowPath;
 use crate::nn::{EncoderSpec, NetworkSpec, ParamStore, StoreError};
+use crate::objective::denoising::Denoising;
 use config::Config;
 use safetensors::SafeTensors;
 use statistics::Source;

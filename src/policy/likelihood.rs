@@ -51,7 +51,7 @@ impl Policy {
 
     /// What [`Policy::log_prob`] computes with, to be used more than once.
     pub fn likelihood(&self, device: &Device, options: &LogProbOptions) -> Result<Likelihood> {
-        self.spec.objective.needs_flow("a log-likelihood")?;
+        self.spec.needs_flow("a log-likelihood")?;
         Ok(Likelihood {
             spec: self.spec.clone(),
             params: self.params(options.weights).clone(),

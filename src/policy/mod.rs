@@ -3,26 +3,24 @@
 
 pub mod best_of;
 pub mod checkpoint;
-pub mod denoising;
 pub mod error;
 pub mod guided;
 mod lerobot;
 pub mod likelihood;
 pub mod normalizer;
-pub mod objective;
 pub mod prefix;
 pub mod relative;
 pub mod sampler;
 pub mod source;
 pub mod spec;
 
+pub use crate::objective::Objective;
 pub use best_of::{BestOf, Choice};
 pub use checkpoint::{Policy, Weights};
 pub use error::{PolicyError, Result};
 pub use guided::{GuidedOptions, GuidedSampler};
 pub use likelihood::{Likelihood, LogProbOptions};
 pub use normalizer::{NormError, NormKind, Normalizer, Scope};
-pub use objective::Objective;
 pub use prefix::{PrefixSampler, PrefixSpec};
 pub use relative::RelativeTo;
 pub use sampler::{Noise, NoiseKey, Sampler, SamplerOptions};

@@ -24,7 +24,7 @@ pub struct PrefixSpec {
 impl PrefixSpec {
     /// Checks the longest prefix against the horizon, and that there is a flow and a time for every action.
     pub(super) fn check(&self, spec: &PolicySpec) -> Result<()> {
-        spec.objective.needs_flow("a prefix")?;
+        spec.needs_flow("a prefix")?;
         if !(1..spec.horizon).contains(&self.max_delay) {
             return Err(PolicyError::Shape {
                 what: "prefix.max_delay",
@@ -36,12 +36,6 @@ impl PrefixSpec {
             true => Ok(()),
             false => Err(PolicyError::OneTime { network: spec.network.name() }),
         }
-    }
-
-    /// What the mean over a whole chunk is multiplied by to be the mean over the actions after the prefix: delays are
-    /// uniform in 0..=max_delay, so of `horizon` actions max_delay / 2 are given on average.
-    pub fn loss_factor(&self, horizon: usize) -> f64 {
-        horizon as f64 / (horizon as f64 - self.max_delay as f64 / 2.0)
     }
 }
 
@@ -108,7 +102,7 @@ impl Policy {
     ) -> Result<PrefixSampler> {
         let spec = &self.spec;
         let Some(PrefixSpec { max_delay }) = spec.prefix else { return Err(PolicyError::NoPrefix) };
-        spec.objective.needs_flow("a prefix")?;
+        spec.needs_flow("a prefix")?;
         let field = PrefixField(PolicyField(spec));
         let batch = Batch { requests: robots, samples: 1 };
         // After the last step, too: rounding aside, the chunk begins with the prefix.

@@ -2,14 +2,15 @@
 
 use super::checkpoint::{Policy, Weights};
 use super::source::{ChunkSource, Previous};
-use super::spec::{OBS, PolicyField, PolicySpec};
+use super::spec::{OBS, PolicyField, PolicySpec, PolicySteps};
 use super::{PolicyError, Result};
 use crate::device::{CounterSnapshot, Device};
 use crate::flow::integrator::{Finish, OUTPUT, STATE, Start};
-use crate::flow::{Batch, Field, IntegrateOptions, Integrator, Solver};
+use crate::flow::{Batch, Field, IntegrateOptions, Integrator, Solver, TimeLaw};
 use crate::graph::Program;
 use crate::kernel::BufferId;
 use crate::kernel::denormalize::{self, DenormShape};
+use crate::objective::Sampling;
 
 pub use crate::flow::integrator::NoiseKey;
 
@@ -45,7 +46,8 @@ pub enum Noise<'a> {
     /// Drawn on the device, one key for each observation: what an observation's samples start from depends on its key alone,
     /// not on the other observations of the batch. Element e counts from 0 over [samples, horizon, action_dim].
     PerObservation(&'a [NoiseKey]),
-    /// Given in model space, [observations, samples, horizon, action_dim].
+    /// Given in model space, [observations, samples, horizon, action_dim]; for samplers that draw noise at their steps (ddpm, sde)
+    /// [observations, samples, steps, horizon, action_dim]: the start, then the noise of each step but the last.
     Given(&'a [f32]),
 }
 
@@ -55,6 +57,7 @@ pub struct Sampler {
     integrator: Integrator,
     batch: Batch,
     solver: Solver,
+    evaluations: Option<usize>,
     /// Where chunks start that do not start from noise.
     zeros: Vec<f32>,
 }
@@ -70,15 +73,43 @@ impl Policy {
     ) -> Result<Sampler> {
         let batch = Batch { requests: observations, samples };
         let spec = &self.spec;
-        spec.objective.can_be_sampled()?;
-        let integrator = compile(self, device, &PolicyField(spec), batch, options, None)?;
-        let solver = spec.objective.solver(options.solver);
-        let zeros = match spec.objective.starts_from_noise() {
-            true => Vec::new(),
-            false => vec![0.0; batch.rows() * spec.chunk()],
+        let method = spec.objective.method();
+        let sampling = method.sampling(options.solver, &spec.task(1, TimeLaw::default()))?;
+        let (integrator, solver, evaluations) = match sampling {
+            Sampling::Flow(solver) => {
+                let options = SamplerOptions { solver, ..options.clone() };
+                let integrator = compile(self, device, &PolicyField(spec), batch, &options, None)?;
+                (integrator, solver, solver.evaluations())
+            }
+            Sampling::Steps(steps) => {
+                if options.times.is_some() {
+                    spec.needs_flow("a time grid")?;
+                    return Err(steps_have_no_grid(steps.solver));
+                }
+                let (solver, evaluations) = (steps.solver, steps.clock.len() * steps.evaluations);
+                let steps = PolicySteps { spec, steps };
+                let what = Compiled::Steps(&steps);
+                (finished(self, device, what, batch, options, None)?, solver, Some(evaluations))
+            }
         };
-        Ok(Sampler { spec: self.spec.clone(), integrator, batch, solver, zeros })
+        let zeros = match method.starts_from_noise() {
+            true => Vec::new(),
+            false => vec![0.0; batch.rows() * integrator.start_cols()],
+        };
+        Ok(Sampler { spec: self.spec.clone(), integrator, batch, solver, evaluations, zeros })
     }
+}
+
+/// A time grid asked of steps that are no solver's.
+fn steps_have_no_grid(solver: Solver) -> PolicyError {
+    let needed = "no time grid, or a solver of a flow with fixed steps".into();
+    PolicyError::Shape { what: "the solver of a time grid", found: solver.to_string(), needed }
+}
+
+/// What a policy is compiled as.
+enum Compiled<'a> {
+    Flow(&'a dyn Field, Solver),
+    Steps(&'a PolicySteps<'a>),
 }
 
 /// Compiles a field of a policy: `hold` comes after the integration, then physical units and the count of what is not finite.
@@ -90,8 +121,21 @@ pub(super) fn compile(
     options: &SamplerOptions,
     hold: Option<Finish<'_>>,
 ) -> Result<Integrator> {
+    if options.times.is_some() || options.trajectory {
+        policy.spec.needs_flow("a time grid or a trajectory")?;
+    }
+    finished(policy, device, Compiled::Flow(field, options.solver), batch, options, hold)
+}
+
+fn finished(
+    policy: &Policy,
+    device: &Device,
+    what: Compiled<'_>,
+    batch: Batch,
+    options: &SamplerOptions,
+    hold: Option<Finish<'_>>,
+) -> Result<Integrator> {
     let spec = &policy.spec;
-    spec.objective.can_be_sampled()?;
     let finish = |program: &mut Program, batch: Batch, x: BufferId, inputs: &[(&'static str, BufferId)]| {
         let find = |program: &Program, name: &str| {
             inputs.iter().find(|(n, _)| *n == name).map_or_else(|| program.named(name), |(_, b)| Ok(*b))
@@ -120,12 +164,13 @@ pub(super) fn compile(
         finish: Some(&finish),
         ..IntegrateOptions::default()
     };
-    if options.times.is_some() || options.trajectory {
-        spec.objective.needs_flow("a time grid or a trajectory")?;
-    }
     let params = policy.params(options.weights);
-    let solver = spec.objective.solver(options.solver);
-    let mut integrator = Integrator::new(device, field, &params.layout, solver, batch, &integrate)?;
+    let mut integrator = match what {
+        Compiled::Flow(field, solver) => {
+            Integrator::new(device, field, &params.layout, solver, batch, &integrate)?
+        }
+        Compiled::Steps(steps) => Integrator::recurrent(device, steps, &params.layout, batch, &integrate)?,
+    };
     integrator.set_params(&params.values)?;
     Ok(integrator)
 }
@@ -188,7 +233,7 @@ impl Sampler {
                 Start::Keys(keys)
             }
             Noise::Given(x) => {
-                expect("noise", x.len(), self.batch.rows() * self.spec.chunk())?;
+                expect("noise", x.len(), self.batch.rows() * self.integrator.start_cols())?;
                 finite("noise", x)?;
                 Start::Given(x)
             }
@@ -199,6 +244,11 @@ impl Sampler {
     /// The solver in use: a regression is evaluated once, whatever was asked for.
     pub fn solver(&self) -> Solver {
         self.solver
+    }
+
+    /// Evaluations of the network for one chunk; `None` where the solver chooses its steps.
+    pub fn evaluations(&self) -> Option<usize> {
+        self.evaluations
     }
 
     /// Observations and samples for each.

@@ -2,10 +2,11 @@
 
 use super::{Normalizer, Objective, PolicyError, PrefixSpec, RelativeTo, Result};
 use crate::data::ObsInput;
-use crate::flow::{Field, Path};
+use crate::flow::{Field, Path, Recurrence, Solver, Step, TimeLaw};
 use crate::graph::{Graph, Shape, Value};
 use crate::kernel::window;
 use crate::nn::{Builder, EncoderSpec, Inputs, NetworkSpec, ParamSpec};
+use crate::objective::{Net, Query, Sampling, State, Steps, Task};
 use serde::{Deserialize, Deserializer, Serialize};
 
 /// Which way the time runs.
@@ -157,7 +158,9 @@ impl PolicySpec {
             }
         }
         ObsInput::check(&self.obs_inputs, self.obs_dim)?;
-        let noise = match self.objective.starts_from_noise() {
+        let method = self.objective.method();
+        method.check()?;
+        let noise = match method.starts_from_noise() {
             true => NoiseLaw::StandardNormal,
             false => NoiseLaw::Zero,
         };
@@ -238,35 +241,71 @@ impl PolicySpec {
         window::affine(&self.obs_normalizer.offset, &self.obs_normalizer.scale, &offset, &scale, &relative)
     }
 
-    /// v(a, t, o) of normalised observations [rows, history * obs_dim]. Where the policy has a time for every action, t is
-    /// [rows, horizon], or one column that stands for all.
-    pub fn velocity(
-        &self,
-        b: &mut Builder<'_>,
-        a: Value,
-        t: Value,
-        obs: Value,
-    ) -> crate::graph::Result<Value> {
-        let z = self.encoder.encode(b, obs)?;
-        let (horizon, action_dim, history) = (self.horizon, self.action_dim, self.history);
+    /// v(a, t, o) of normalised observations [rows, history * obs_dim]; a is a chunk or, for objectives whose state is one, an
+    /// action. Where the policy has a time for every action, t is [rows, horizon], or one column that stands for all.
+    pub fn velocity(&self, b: &mut Builder<'_>, x: Query) -> crate::graph::Result<Value> {
+        let z = self.encoder.encode(b, x.obs)?;
+        let (action_dim, history) = (self.action_dim, self.history);
+        let horizon = b.graph.shape(x.a).cols() / action_dim;
         let t = match self.prefix {
-            Some(_) if self.network.joins_times() && b.graph.shape(t).cols() != horizon => {
+            Some(_) if self.network.joins_times() && b.graph.shape(x.t).cols() != horizon => {
                 let ones = b.graph.constant(Shape::matrix(1, horizon), vec![1.0; horizon])?;
-                b.graph.mul(ones, t)?
+                b.graph.mul(ones, x.t)?
             }
-            _ => t,
+            _ => x.t,
         };
-        self.network.velocity(b, &Inputs { a, t, z, horizon, action_dim, history })
+        let inputs = Inputs { a: x.a, t, interval: x.interval, z, horizon, action_dim, history };
+        self.network.velocity(b, &inputs)
+    }
+
+    /// What the objective is given for batches of `batch` windows.
+    pub fn task(&self, batch: usize, time_law: TimeLaw) -> Task {
+        let n = &self.action_normalizer;
+        // One action's statistics, all actions relative: the robot is at 0 before the normaliser.
+        let present = match &self.relative_to {
+            Some(r) if n.offset.len() == self.action_dim && r.0.iter().all(Option::is_some) => {
+                Some(n.offset.iter().zip(&n.scale).map(|(offset, scale)| -offset * scale).collect())
+            }
+            _ => None,
+        };
+        Task {
+            batch,
+            horizon: self.horizon,
+            action_dim: self.action_dim,
+            obs: self.request(),
+            path: self.path,
+            time_law,
+            max_delay: self.prefix.map(|p| p.max_delay),
+            present,
+        }
+    }
+
+    /// The solver that samples it where `wanted` is asked for: a regression is evaluated once, whatever is asked for.
+    ///
+    /// # Errors
+    /// [`PolicyError::Method`] if it cannot be sampled that way.
+    pub fn solver(&self, wanted: Solver) -> Result<Solver> {
+        Ok(match self.objective.method().sampling(wanted, &self.task(1, TimeLaw::default()))? {
+            Sampling::Flow(solver) => solver,
+            Sampling::Steps(steps) => steps.solver,
+        })
+    }
+
+    /// # Errors
+    /// [`PolicyError::Objective`] unless the network is the velocity of a flow, which `what` needs.
+    pub fn needs_flow(&self, what: &'static str) -> Result<()> {
+        match self.objective.has_flow() {
+            true => Ok(()),
+            false => Err(PolicyError::Objective { what, objective: self.objective.name() }),
+        }
     }
 
     /// The network's parameters, in order of first use.
     pub fn params(&self) -> Result<Vec<ParamSpec>> {
+        let method = self.objective.method();
         let mut g = Graph::new();
-        let a = g.input("a", Shape::matrix(1, self.chunk()))?;
-        let t = g.input("t", Shape::matrix(1, 1))?;
-        let o = g.input("o", Shape::matrix(1, self.request()))?;
         let mut b = Builder::new(&mut g);
-        self.velocity(&mut b, a, t, o)?;
+        method.loss(&mut b, self, &self.task(method.batch_multiple(), TimeLaw::default()))?;
         // Memory is taken for them next, several times over.
         let count: usize = b.params.iter().map(|p| p.shape.len()).sum();
         if count > MOST_PARAMETERS {
@@ -279,10 +318,65 @@ impl PolicySpec {
         }
         Ok(b.params)
     }
+
+    /// Raw observations [rows, history * obs_dim], normalised.
+    fn normal(&self, g: &mut Graph, obs: Value) -> crate::graph::Result<Value> {
+        let n = &self.obs_normalizer;
+        let row = Shape::matrix(1, self.request());
+        let offset = g.constant(row, n.offset.repeat(self.history))?;
+        let scale = g.constant(row, n.scale.repeat(self.history))?;
+        let centred = g.sub(obs, offset)?;
+        g.mul(centred, scale)
+    }
+}
+
+impl Net for PolicySpec {
+    fn query(&self, b: &mut Builder<'_>, x: Query) -> crate::graph::Result<Value> {
+        self.velocity(b, x)
+    }
+}
+
+/// An observation that a field or a step cannot do without.
+fn observation(request: &[Value]) -> crate::graph::Result<Value> {
+    match request.first() {
+        Some(&obs) => Ok(obs),
+        None => Err(crate::graph::error::shape_error("policy", &[], "an observation")),
+    }
 }
 
 /// The policy as a field over raw observations, which it normalises itself.
 pub(super) struct PolicyField<'a>(pub &'a PolicySpec);
+
+/// The policy as the steps of its objective's sampler, over raw observations.
+pub(super) struct PolicySteps<'a> {
+    pub spec: &'a PolicySpec,
+    pub steps: Steps,
+}
+
+impl Recurrence for PolicySteps<'_> {
+    fn dim(&self) -> usize {
+        self.spec.chunk()
+    }
+
+    fn request(&self) -> Vec<(&'static str, usize)> {
+        vec![(OBS, self.spec.request())]
+    }
+
+    fn clock(&self) -> Vec<Vec<f32>> {
+        self.steps.clock.clone()
+    }
+
+    fn noisy(&self) -> bool {
+        self.steps.noisy
+    }
+
+    fn next(&self, g: &mut Graph, x: &Step<'_>) -> crate::graph::Result<Value> {
+        let obs = self.spec.normal(g, observation(x.request)?)?;
+        let task = self.spec.task(g.shape(x.state).rows(), TimeLaw::default());
+        let state = State { x: x.state, clock: x.clock, noise: x.noise, obs };
+        self.spec.objective.method().step(&mut Builder::new(g), self.spec, &task, &state)
+    }
+}
 
 /// Name of the raw observation input.
 pub(super) const OBS: &str = "obs";
@@ -303,15 +397,8 @@ impl Field for PolicyField<'_> {
         time: Value,
         request: &[Value],
     ) -> crate::graph::Result<Value> {
-        let Some(&obs) = request.first() else {
-            return Err(crate::graph::error::shape_error("policy", &[], "an observation"));
-        };
-        let n = &self.0.obs_normalizer;
-        let row = Shape::matrix(1, self.0.request());
-        let offset = g.constant(row, n.offset.repeat(self.0.history))?;
-        let scale = g.constant(row, n.scale.repeat(self.0.history))?;
-        let centred = g.sub(obs, offset)?;
-        let normal = g.mul(centred, scale)?;
-        self.0.velocity(&mut Builder::new(g), state, time, normal)
+        let obs = self.0.normal(g, observation(request)?)?;
+        let query = Query { a: state, t: time, interval: None, obs };
+        self.0.objective.method().velocity(&mut Builder::new(g), self.0, query)
     }
 }

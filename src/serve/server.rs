@@ -220,7 +220,7 @@ fn metadata(
         ("policy_steps", spec.provenance.steps.into()),
         ("weights", weights.into()),
         ("objective", spec.objective.name().into()),
-        ("solver", spec.objective.solver(config.sampler.solver).to_string().into()),
+        ("solver", spec.solver(config.sampler.solver).unwrap_or(config.sampler.solver).to_string().into()),
         ("device", device.describe().into()),
         ("observation_keys", Value::Array(reader.keys().map(Value::from).collect())),
         ("observation_shapes", Value::Map(shapes.collect())),

@@ -143,7 +143,7 @@ pub struct RunConfig {
 impl Default for RunConfig {
     fn default() -> Self {
         RunConfig {
-            objective: Objective::FlowMatching,
+            objective: Objective::default(),
             steps: 20_000,
             batch_size: 256,
             seed: 0,
@@ -197,8 +197,24 @@ impl RunConfig {
 
     /// Checks what does not depend on the data.
     pub fn check(&self) -> Result<()> {
-        if matches!(self.objective, Objective::Denoising(_)) {
-            return Err(no_denoising());
+        let method = self.objective.method();
+        method.check().map_err(crate::policy::PolicyError::from)?;
+        if !self.batch_size.is_multiple_of(method.batch_multiple()) {
+            return Err(TrainError::Batch {
+                objective: self.objective.name(),
+                found: self.batch_size,
+                of: method.batch_multiple(),
+            });
+        }
+        if let Objective::Denoising(denoising) = &self.objective
+            && denoising.clip.is_some()
+            && self.action_normalizer != NormKind::MinMax
+        {
+            return Err(TrainError::Setting {
+                what: "action_normalizer",
+                found: format!("{:?} for denoising with a clip", self.action_normalizer),
+                needed: "min_max, whose actions lie within the clip, or a clip of null",
+            });
         }
         if i32::try_from(self.action_offset).is_err() {
             let found = self.action_offset.to_string();
@@ -297,12 +313,6 @@ impl RunConfig {
         relative.check(episodes.obs_dim(), episodes.action_dim())?;
         Ok(Some(relative))
     }
-}
-
-/// Denoising policies are imported, not trained.
-pub(super) fn no_denoising() -> TrainError {
-    let needed = "an objective that trains here: flow_matching or behaviour_cloning";
-    TrainError::Setting { what: "objective", found: "denoising".into(), needed }
 }
 
 #[cfg(test)]

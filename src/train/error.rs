@@ -20,6 +20,16 @@ pub enum TrainError {
         /// Its range.
         needed: &'static str,
     },
+    /// A batch that the objective cannot divide.
+    #[error("batch_size: found {found}, needed a multiple of {of} for {objective}")]
+    Batch {
+        /// The objective.
+        objective: &'static str,
+        /// Its size.
+        found: usize,
+        /// What it must be a multiple of.
+        of: usize,
+    },
     /// A configuration file that cannot be read.
     #[error("config {path}: {reason}", path = path.display())]
     Config {

@@ -9,7 +9,7 @@ use crate::graph::Session;
 use crate::kernel::state::{State, WORDS};
 use crate::kernel::{BufferId, Target};
 use crate::nn::ParamStore;
-use crate::policy::{NoiseLaw, Normalizer, Policy, PolicySpec, Provenance, TimeConvention};
+use crate::policy::{NoiseLaw, Normalizer, Objective, Policy, PolicySpec, Provenance, TimeConvention};
 use std::sync::Arc;
 
 /// Windows that a validation looks at.
@@ -78,8 +78,11 @@ impl Trainer {
             network: config.network.clone(),
             encoder: config.encoder.clone(),
             path: config.path,
-            time: TimeConvention::NoiseToAction,
-            noise: match config.objective.starts_from_noise() {
+            time: match config.objective {
+                Objective::Denoising(_) => TimeConvention::ActionToNoise,
+                _ => TimeConvention::NoiseToAction,
+            },
+            noise: match config.objective.method().starts_from_noise() {
                 true => NoiseLaw::StandardNormal,
                 false => NoiseLaw::Zero,
             },
@@ -110,6 +113,7 @@ impl Trainer {
             },
         };
         spec.check()?;
+        spec.solver(crate::flow::Solver::euler(1))?;
         let layout = ParamStore::init(&spec.params()?, config.seed);
         let size = DataSize { rows: episodes.steps(), windows: windows.count() };
         let target = Target::of(device);
@@ -282,7 +286,9 @@ impl Validation {
         layout: &ParamStore,
     ) -> Result<Validation> {
         let windows = Windows::new(episodes, ids, &config.windows())?;
+        // Where there are few windows, some come twice: batches are whole multiples of what the objective divides them by.
         let batch = windows.count().min(VALIDATION_WINDOWS);
+        let batch = batch.next_multiple_of(spec.objective.method().batch_multiple());
         let size = DataSize { rows: episodes.steps(), windows: windows.count() };
         let plan =
             Arc::new(program::validation(spec, config, &layout.layout, batch, size, Target::of(device))?);

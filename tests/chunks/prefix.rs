@@ -198,7 +198,7 @@ fn what_cannot_be_is_an_error() {
     let config = RunConfig { network, ..with_prefix() };
     let error = Trainer::new(&cpu(), &episodes(), &config).err().unwrap().to_string();
     assert!(error.contains("a time for every action, which the network unet1d does not take"), "{error}");
-    let cloning = RunConfig { objective: Objective::BehaviourCloning, ..with_prefix() };
+    let cloning = RunConfig { objective: Objective::behaviour_cloning(), ..with_prefix() };
     let error = Trainer::new(&cpu(), &episodes(), &cloning).err().unwrap().to_string();
     assert!(error.contains("a prefix needs a policy with a flow"), "{error}");
 }

@@ -31,7 +31,7 @@ impl Field for Net {
 
     fn velocity(&self, g: &mut Graph, state: Value, time: Value, request: &[Value]) -> Result<Value> {
         let z = request[0];
-        let inputs = Inputs { a: state, t: time, z, horizon: DIM, action_dim: 1, history: 1 };
+        let inputs = Inputs { a: state, t: time, interval: None, z, horizon: DIM, action_dim: 1, history: 1 };
         self.0.velocity(&mut Builder::new(g), &inputs)
     }
 }

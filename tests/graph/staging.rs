@@ -36,7 +36,7 @@ fn network(spec: &NetworkSpec, requests: usize, samples: usize) -> FieldGraph {
     let tokens = matches!(spec, NetworkSpec::Transformer(_));
     let z = if tokens { z } else { graph.repeat_rows(z, samples).unwrap() };
     let [horizon, action_dim, history] = if tokens { [2, 2, 3] } else { [4, 1, 1] };
-    let inputs = Inputs { a, t, z, horizon, action_dim, history };
+    let inputs = Inputs { a, t, interval: None, z, horizon, action_dim, history };
     let v = spec.velocity(&mut Builder::new(&mut graph), &inputs).unwrap();
     FieldGraph { graph, v }
 }

@@ -35,7 +35,7 @@ fn velocity(observation: Observation, [requests, samples]: [usize; 2], times: [u
     let a = g.input("state", Shape::matrix(requests * samples, HORIZON * ACTION)).unwrap();
     let t = g.input("time", Shape::matrix(times[0], times[1])).unwrap();
     let z = g.input("z", Shape::matrix(requests, HISTORY * OBS)).unwrap();
-    let inputs = Inputs { a, t, z, horizon: HORIZON, action_dim: ACTION, history: HISTORY };
+    let inputs = Inputs { a, t, interval: None, z, horizon: HORIZON, action_dim: ACTION, history: HISTORY };
     let v = spec(observation).velocity(&mut Builder::new(&mut g), &inputs).unwrap();
     (g, v)
 }

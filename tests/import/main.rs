@@ -6,8 +6,9 @@ use advect::graph::lower::lower;
 use advect::graph::{Graph, Program, Session, Shape};
 use advect::kernel::{Target, View};
 use advect::nn::Builder;
-use advect::policy::denoising::{BetaSchedule, DenoisingSampler, Prediction};
-use advect::policy::{NoiseLaw, Objective, Policy, PolicyError, SamplerOptions, TimeConvention};
+use advect::objective::Query;
+use advect::objective::denoising::{BetaSchedule, DenoisingSampler, Prediction};
+use advect::policy::{Noise, NoiseLaw, Objective, Policy, PolicyError, SamplerOptions, TimeConvention};
 use safetensors::SafeTensors;
 use safetensors::tensor::{Dtype, TensorView, serialize};
 use std::path::{Path, PathBuf};
@@ -35,7 +36,7 @@ fn network(policy: &Policy, x: &[f32], t: &[f32], obs: &[f32]) -> Vec<f32> {
     let mut g = Graph::new();
     let shapes = [("a", spec.chunk()), ("t", 1), ("o", spec.request())];
     let [a, time, o] = shapes.map(|(name, cols)| g.input(name, Shape::matrix(rows, cols)).unwrap());
-    let v = spec.velocity(&mut Builder::new(&mut g), a, time, o).unwrap();
+    let v = spec.velocity(&mut Builder::new(&mut g), Query { a, t: time, interval: None, obs: o }).unwrap();
     let mut program = Program::new(Target::of(&device));
     let params = program.resident("params", policy.ema.layout.len()).unwrap();
     let inputs = shapes.map(|(name, cols)| (name, program.resident(name, rows * cols).unwrap()));
@@ -98,15 +99,30 @@ fn the_spec_says_what_the_checkpoint_means() {
     );
 }
 
-/// A flow solver would integrate a noise prediction as if it were a velocity: it is refused.
+/// A flow solver would integrate a noise prediction as if it were a velocity: it is refused, and the denoising samplers are not.
 #[test]
-fn sampling_is_refused_and_says_why() {
+fn it_denoises_and_flows_are_refused() {
     let policy = Policy::import_lerobot(fixture("diffusion")).unwrap();
     let device = Device::Cpu(Cpu::with_threads(1).unwrap());
-    let refused = policy.sampler(&device, 1, 1, &SamplerOptions::default()).err().expect("no flow to follow");
-    assert!(matches!(refused, PolicyError::Objective { .. }), "{refused}");
-    let said = refused.to_string();
-    assert!(said.contains("denoising"), "{said}");
+    let sampler = |solver: &str| {
+        let options = SamplerOptions { solver: solver.parse().unwrap(), ..SamplerOptions::default() };
+        policy.sampler(&device, 1, 2, &options)
+    };
+    let refused = sampler("rk4:10").err().expect("no flow to follow").to_string();
+    assert_eq!(refused, "denoising is not sampled by rk4:10: needed ddim:N or ddpm:N");
+    let mut before = Vec::new();
+    for solver in ["ddim:10", "ddpm:20", "euler:5"] {
+        let mut sampler = sampler(solver).unwrap();
+        let mut chunks = vec![0.0; 2 * policy.spec.chunk()];
+        let obs = vec![0.1; policy.spec.request()];
+        let noise = Noise::Seed { seed: 3, request: 0 };
+        sampler.sample(&obs, noise, &mut chunks).unwrap();
+        assert!(chunks.iter().all(|v| v.is_finite()) && chunks != before, "{solver}");
+        let mut again = vec![0.0; chunks.len()];
+        sampler.sample(&obs, noise, &mut again).unwrap();
+        assert_eq!(chunks, again, "{solver}");
+        before = chunks;
+    }
 }
 
 /// A copy of a fixture to break.

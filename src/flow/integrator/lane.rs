@@ -3,7 +3,7 @@
 use super::{Batch, KEYED_NOISE, KEYS, NOISE, NOISE_STREAM, OUTPUT, STATE, Start};
 use crate::flow::adaptive::{FIRST_STEP, adaptive_names};
 use crate::flow::fixed::names;
-use crate::flow::{Field, FlowError, Result, Solver};
+use crate::flow::{FlowError, Result, Solver};
 use crate::graph::Session;
 use crate::kernel::draw::KEY;
 use crate::kernel::ode_control::record;
@@ -60,6 +60,7 @@ pub(super) struct Shared<'a> {
     pub(super) batch: Batch,
     pub(super) block: Batch,
     pub(super) dim: usize,
+    pub(super) start_cols: usize,
     pub(super) solver: Solver,
     pub(super) t0: f64,
     pub(super) t1: f64,
@@ -119,7 +120,7 @@ impl Shared<'_> {
         }
         match self.start {
             Start::Given(x) => {
-                lane.session.write(lane.start, &x[first * self.dim..(first + n) * self.dim])?;
+                lane.session.write(lane.start, &x[first * self.start_cols..(first + n) * self.start_cols])?;
                 if lane.non_finite {
                     lane.session.write(lane.state, bytemuck::cast_slice(&[State::new(0, 0)]))?;
                 }
@@ -131,12 +132,12 @@ impl Shared<'_> {
             }
             Start::Noise { seed, request } => {
                 lane.scratch.clear();
-                lane.scratch.resize(n * self.dim, 0.0);
+                lane.scratch.resize(n * self.start_cols, 0.0);
                 philox::fill_normal(
                     seed,
                     NOISE_STREAM,
                     request,
-                    (first * self.dim) as u64,
+                    (first * self.start_cols) as u64,
                     &mut lane.scratch,
                 );
                 lane.session.write(lane.start, &lane.scratch)?;
@@ -154,12 +155,12 @@ impl Shared<'_> {
                     lane.session.write(lane.keys, &lane.scratch)?;
                     return Ok(Draw::Keys);
                 }
-                lane.scratch.resize(n * self.dim, 0.0);
-                for (r, row) in lane.scratch.chunks_exact_mut(self.dim).enumerate() {
+                lane.scratch.resize(n * self.start_cols, 0.0);
+                for (r, row) in lane.scratch.chunks_exact_mut(self.start_cols).enumerate() {
                     let (request, sample) =
                         ((first + r) / self.batch.samples, (first + r) % self.batch.samples);
                     let key = keys[request];
-                    let element = (sample * self.dim) as u64;
+                    let element = (sample * self.start_cols) as u64;
                     philox::fill_normal(key.seed, NOISE_STREAM, key.request, element, row);
                 }
                 lane.session.write(lane.start, &lane.scratch)?;
@@ -223,7 +224,12 @@ impl Shared<'_> {
 }
 
 impl Lane {
-    pub(super) fn new(session: Session, field: &dyn Field, finish: bool, block: Batch) -> Result<Lane> {
+    pub(super) fn new(
+        session: Session,
+        request: &[(&'static str, usize)],
+        finish: bool,
+        block: Batch,
+    ) -> Result<Lane> {
         let plan = session.plan();
         let control = match plan.phase("step") {
             Ok(_) => Some([plan.buffer(adaptive_names::CONTROL)?, plan.buffer(adaptive_names::ACTIVE)?]),
@@ -241,11 +247,8 @@ impl Lane {
         let phases =
             Phases { load: plan.phase("load")?, all, with_noise, with_keys, step, finish: finish_phase };
         let output = plan.buffer(if finish { OUTPUT } else { names::RESULT })?;
-        let requests = field
-            .request()
-            .iter()
-            .map(|(name, cols)| Ok((plan.buffer(name)?, *cols)))
-            .collect::<Result<Vec<_>>>()?;
+        let requests =
+            request.iter().map(|(name, cols)| Ok((plan.buffer(name)?, *cols))).collect::<Result<Vec<_>>>()?;
         Ok(Lane {
             params: plan.buffer(names::PARAMS)?,
             start: plan.buffer(names::START)?,

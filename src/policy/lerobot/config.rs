@@ -4,7 +4,7 @@ use super::Import;
 use crate::data::ObsInput;
 use crate::nn::TimeInput;
 use crate::nn::unet1d::Unet1d;
-use crate::policy::denoising::{BetaSchedule, Denoising, DenoisingSampler, Prediction};
+use crate::objective::denoising::{BetaSchedule, Denoising, DenoisingSampler, Prediction};
 use crate::policy::{NormKind, Result};
 use serde::Deserialize;
 use serde_json::{Map, Value};

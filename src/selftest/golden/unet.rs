@@ -5,10 +5,12 @@ use super::loss::weights;
 use super::{GoldenFile, Result, Score};
 use crate::device::Device;
 use crate::flow::integrator::Start;
-use crate::flow::{Batch, Field, IntegrateOptions, Integrator};
+use crate::flow::{Batch, Field, IntegrateOptions, Integrator, Recurrence, Step, TimeLaw};
 use crate::graph::{Graph, Shape, Value};
 use crate::nn::unet1d::Unet1d;
 use crate::nn::{Builder, Inputs, ParamStore, TimeInput};
+use crate::objective::denoising::{Denoising, DenoisingSampler};
+use crate::objective::{Method, Net, Query, Sampling, State, Steps, Task};
 
 /// The U-Net of a file and the shape of its chunk.
 struct Unet {
@@ -38,7 +40,7 @@ impl Unet {
     }
 
     fn inputs(&self, a: Value, t: Value, z: Value) -> Inputs {
-        Inputs { a, t, z, horizon: self.horizon, action_dim: self.action_dim, history: 1 }
+        Inputs { a, t, interval: None, z, horizon: self.horizon, action_dim: self.action_dim, history: 1 }
     }
 
     /// The weights of a file.
@@ -107,6 +109,85 @@ pub(super) fn sample_flow(file: &GoldenFile, device: &Device, score: &mut Score)
     let batch = Batch { requests: noise.len() / unet.dim(), samples: 1 };
     let mut integrator =
         Integrator::new(device, &unet, &store.layout, solver, batch, &IntegrateOptions::default())?;
+    integrator.set_params(&store.values)?;
+    let mut actions = vec![0.0; noise.len()];
+    integrator.run(Start::Given(&noise), &[&z], &mut actions, None)?;
+    score.close(file, "out.actions", &actions)
+}
+
+impl Net for Unet {
+    fn query(&self, b: &mut Builder<'_>, x: Query) -> crate::graph::Result<Value> {
+        self.net.velocity(b, &self.inputs(x.a, x.t, x.obs))
+    }
+}
+
+/// Denoising by the objective's own steps.
+struct Denoise<'a> {
+    unet: &'a Unet,
+    objective: Denoising,
+    task: Task,
+    steps: Steps,
+}
+
+impl Recurrence for Denoise<'_> {
+    fn dim(&self) -> usize {
+        self.unet.dim()
+    }
+
+    fn request(&self) -> Vec<(&'static str, usize)> {
+        self.unet.request()
+    }
+
+    fn clock(&self) -> Vec<Vec<f32>> {
+        self.steps.clock.clone()
+    }
+
+    fn noisy(&self) -> bool {
+        self.steps.noisy
+    }
+
+    fn next(&self, g: &mut Graph, x: &Step<'_>) -> crate::graph::Result<Value> {
+        let state = State { x: x.state, clock: x.clock, noise: x.noise, obs: x.request[0] };
+        self.objective.step(&mut Builder::new(g), self.unet, &self.task, &state)
+    }
+}
+
+/// DDIM over the network, from given noise.
+pub(super) fn sample_ddim(file: &GoldenFile, device: &Device, score: &mut Score) -> Result<()> {
+    file.expect("eta", 0.0)?;
+    file.expect("schedule", "squaredcos_cap_v2")?;
+    let (train, count) = (file.number("train_steps")? as usize, file.number("steps")? as usize);
+    let objective = Denoising {
+        train_steps: train,
+        clip: Some(file.number("clip")?),
+        sampler: DenoisingSampler::Ddim,
+        inference_steps: count,
+        ..Denoising::default()
+    };
+    file.expect("timesteps", objective.grid(count))?;
+    // The reference's network reads the number of the step.
+    let unet = Unet::of(file, (train - 1) as f64)?;
+    let store = unet.store(file)?;
+    let (noise, z) = (file.f32("in.noise")?, file.f32("in.cond")?);
+    let task = Task {
+        batch: noise.len() / unet.dim(),
+        horizon: unet.horizon,
+        action_dim: unet.action_dim,
+        obs: unet.condition,
+        path: crate::flow::Path::default(),
+        time_law: TimeLaw::Uniform,
+        max_delay: None,
+        present: None,
+    };
+    let solver = format!("ddim:{count}").parse()?;
+    let steps = match objective.sampling(solver, &task) {
+        Ok(Sampling::Steps(steps)) => steps,
+        other => return Err(file.bad(format!("found {other:?}, needed steps of DDIM"))),
+    };
+    let batch = Batch { requests: task.batch, samples: 1 };
+    let denoise = Denoise { unet: &unet, objective, task, steps };
+    let options = IntegrateOptions::default();
+    let mut integrator = Integrator::recurrent(device, &denoise, &store.layout, batch, &options)?;
     integrator.set_params(&store.values)?;
     let mut actions = vec![0.0; noise.len()];
     integrator.run(Start::Given(&noise), &[&z], &mut actions, None)?;

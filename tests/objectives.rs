@@ -1,0 +1,181 @@
+//! Every objective end to end: it trains on a toy of two ways, is sampled, and survives its checkpoint; a GPU does the same as the CPU.
+//!
+//! Tests that need an adapter say NOT RUN where there is none; with ADVECT_REQUIRE_GPU=1 they fail instead.
+
+use advect::data::{EpisodeArrays, Episodes};
+use advect::device::{Device, DeviceChoice};
+use advect::kernel::math::Activation;
+use advect::nn::{Conditioning, NetworkSpec, TimeInput, mlp::Mlp};
+use advect::objective::Objective;
+use advect::objective::act::ActObjective;
+use advect::policy::{NormKind, Scope};
+use advect::train::DimRef;
+use advect::{Noise, Policy, RunConfig, SamplerOptions, Trainer};
+
+/// Episodes that stay at +1 or at -1 while the robot is at 0.
+fn two_ways() -> Episodes {
+    let (episodes, length) = (20, 8);
+    let obs = (0..episodes * length).flat_map(|i| [0.0, (i % length) as f32]).collect();
+    let action = (0..episodes * length).map(|i| if i / length % 2 == 0 { 1.0 } else { -1.0 }).collect();
+    let lengths = vec![length; episodes];
+    let arrays = EpisodeArrays { obs, action, obs_dim: 2, action_dim: 1, lengths, ..Default::default() };
+    Episodes::from_arrays(arrays).expect("the toy is sound")
+}
+
+fn objective(name: &str) -> Objective {
+    match name {
+        "act" => Objective::Act(ActObjective {
+            width: 16,
+            heads: 2,
+            feedforward: 32,
+            encoder_layers: 1,
+            vae_encoder_layers: 1,
+            latent_dim: 4,
+            ..ActObjective::default()
+        }),
+        name => Objective::named(name).expect("it is in the table"),
+    }
+}
+
+fn config(name: &str, steps: u64) -> RunConfig {
+    RunConfig {
+        objective: objective(name),
+        horizon: 4,
+        pad_after: 3,
+        batch_size: 128,
+        validation_fraction: 0.1,
+        relative_to: vec![DimRef::Index(0)],
+        action_scope: Scope::PerDim,
+        action_normalizer: if name == "denoising" { NormKind::MinMax } else { NormKind::MeanStd },
+        network: NetworkSpec::Mlp(Mlp {
+            hidden: vec![64, 64],
+            activation: Activation::Silu,
+            time: TimeInput::Sinusoidal { dim: 16, scale: 99.0, max_period: 1e4 },
+            conditioning: Conditioning::Concat,
+        }),
+        ..RunConfig::default().in_steps(steps)
+    }
+}
+
+fn sample(policy: &Policy, device: &Device, solver: &str, samples: usize) -> Vec<f32> {
+    let options = SamplerOptions { solver: solver.parse().unwrap(), ..SamplerOptions::default() };
+    let mut sampler = policy.sampler(device, 1, samples, &options).unwrap();
+    let mut actions = vec![0.0; samples * policy.spec.chunk()];
+    let obs = vec![0.0; policy.spec.request()];
+    sampler.sample(&obs, Noise::Seed { seed: 5, request: 0 }, &mut actions).unwrap();
+    assert!(actions.iter().all(|a| a.is_finite()));
+    actions
+}
+
+/// What a generative objective is for: both ways, nothing between them. A regression takes one answer for all noise.
+#[test]
+fn generative_objectives_take_both_ways_and_regressions_one() {
+    let device = Device::open(&DeviceChoice::Cpu).unwrap();
+    let samples = 128;
+    for (name, solvers) in [
+        ("flow_matching", &["euler:10", "sde:50"][..]),
+        ("classifier_free", &["euler:10"]),
+        ("mean_flow", &["euler:1", "euler:4"]),
+        ("shortcut", &["euler:1", "euler:8"]),
+        ("consistency", &["euler:2", "euler:10"]),
+        ("streaming", &["euler:4"]),
+        ("denoising", &["ddim:10", "ddpm:50"]),
+        ("behaviour_cloning", &["euler:1"]),
+        ("mip", &["euler:2"]),
+        ("act", &["euler:1"]),
+    ] {
+        let mut trainer = Trainer::new(&device, &two_ways(), &config(name, 1500)).unwrap();
+        let first = trainer.advance(10).unwrap().loss;
+        for _ in 0..2 {
+            trainer.advance(745).unwrap();
+        }
+        assert!(trainer.validate().unwrap().expect("two episodes are held out").is_finite());
+        let policy = trainer.policy().unwrap();
+        for solver in solvers {
+            let actions = sample(&policy, &device, solver, samples);
+            // The last action of a chunk: of a streaming policy the first may still be on its way.
+            let last: Vec<f32> = actions.chunks_exact(4).map(|c| c[3]).collect();
+            let share =
+                |side: f32| last.iter().filter(|a| (*a - side).abs() < 0.4).count() as f32 / samples as f32;
+            let (left, right) = (share(-1.0), share(1.0));
+            println!("{name} {solver}: loss at first {first:.3}, left {left:.2}, right {right:.2}");
+            match name {
+                "behaviour_cloning" | "mip" | "act" => {
+                    assert!(last.iter().all(|a| a == &last[0] && a.abs() < 1.5), "{name}: {:?}", &last[..4]);
+                }
+                _ => assert!(
+                    left > 0.25 && right > 0.25 && left + right > 0.85,
+                    "{name} {solver}: {left} left, {right} right"
+                ),
+            }
+        }
+    }
+}
+
+/// A checkpoint says everything that sampling needs.
+#[test]
+fn checkpoints_are_whole() {
+    let device = Device::open(&DeviceChoice::Cpu).unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    for name in Objective::NAMES {
+        let mut trainer = Trainer::new(&device, &two_ways(), &config(name, 20)).unwrap();
+        trainer.advance(20).unwrap();
+        let policy = trainer.policy().unwrap();
+        let path = dir.path().join(format!("{name}.safetensors"));
+        policy.save(&path).unwrap();
+        let read = Policy::load(&path).unwrap();
+        assert_eq!(read.spec, policy.spec, "{name}");
+        let [a, b] = [&policy, &read].map(|p| sample(p, &device, "euler:3", 5));
+        assert_eq!(a, b, "{name}");
+    }
+}
+
+/// Batches that an objective cannot divide, and settings that its samplers would turn into nonsense, are errors before training.
+#[test]
+fn settings_that_do_not_fit_are_named() {
+    let device = Device::open(&DeviceChoice::Cpu).unwrap();
+    let error =
+        |config: RunConfig| Trainer::new(&device, &two_ways(), &config).err().expect("refused").to_string();
+    let odd = error(RunConfig { batch_size: 126, ..config("mean_flow", 10) });
+    assert_eq!(odd, "batch_size: found 126, needed a multiple of 4 for mean_flow");
+    let clipped = error(RunConfig { action_normalizer: NormKind::MeanStd, ..config("denoising", 10) });
+    assert!(clipped.contains("min_max") && clipped.contains("clip"), "{clipped}");
+    let absolute = error(RunConfig { relative_to: Vec::new(), ..config("streaming", 10) });
+    assert!(absolute.contains("relative_to"), "{absolute}");
+}
+
+/// The same steps through WGSL: losses and samples agree with the CPU's.
+#[test]
+fn a_gpu_does_the_same() {
+    let gpu = match Device::open(&DeviceChoice::Gpu) {
+        Ok(device) => device,
+        Err(e) => {
+            let required = std::env::var_os("ADVECT_REQUIRE_GPU").is_some_and(|v| v == "1");
+            assert!(!required, "ADVECT_REQUIRE_GPU=1, but no adapter opens: {e}");
+            println!("NOT RUN: objectives on a GPU: no adapter opens: {e}");
+            return;
+        }
+    };
+    let cpu = Device::open(&DeviceChoice::Cpu).unwrap();
+    for name in Objective::NAMES {
+        let run = |device: &Device| {
+            let config = RunConfig { batch_size: 16, ..config(name, 12) };
+            let mut trainer = Trainer::new(device, &two_ways(), &config).unwrap();
+            let loss = trainer.advance(12).unwrap().loss;
+            let policy = trainer.policy().unwrap();
+            (loss, policy)
+        };
+        let ((a, policy), (b, _)) = (run(&cpu), run(&gpu));
+        assert!((a - b).abs() < 1e-3 * a.abs().max(0.1), "{name}: loss {a} on the CPU, {b} on the GPU");
+        let solvers: &[&str] = match *name {
+            "flow_matching" => &["euler:3", "sde:4"],
+            "denoising" => &["ddim:4", "ddpm:4"],
+            _ => &["euler:3"],
+        };
+        for solver in solvers {
+            let [a, b] = [&cpu, &gpu].map(|d| sample(&policy, d, solver, 3));
+            let apart = a.iter().zip(&b).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+            assert!(apart < 1e-4, "{name} {solver}: {apart}");
+        }
+    }
+}
