@@ -2,6 +2,7 @@
 
 use super::Result;
 use super::config::{EmaSpec, RunConfig, ScheduleSpec};
+use crate::flow::Coupling;
 use crate::graph::lower::lower;
 use crate::graph::{Graph, Op, ParamLayout, Plan, Program, Value};
 use crate::kernel::adamw::{self, AdamWParams};
@@ -51,6 +52,18 @@ struct Front {
     inputs: Vec<(&'static str, BufferId)>,
 }
 
+/// The windows of a batch.
+pub(super) fn window_shape(spec: &PolicySpec, batch: usize) -> WindowShape {
+    WindowShape {
+        batch,
+        history: spec.history,
+        obs_dim: spec.obs_dim,
+        horizon: spec.horizon,
+        action_dim: spec.action_dim,
+        action_offset: spec.action_offset,
+    }
+}
+
 fn front(
     p: &mut Program,
     spec: &PolicySpec,
@@ -58,6 +71,7 @@ fn front(
     task: &Task,
     size: DataSize,
     draw_index: bool,
+    coupling: (Coupling, usize),
 ) -> Result<Front> {
     let (batch, chunk) = (task.batch, spec.chunk());
     let params = p.resident(names::PARAMS, layout.len())?;
@@ -73,16 +87,10 @@ fn front(
         p.push(draw::command(law, batch, 0, streams::INDEX, state, empty, (index, 0)))?;
     }
     let (obs, x1) = (p.temporary(batch * spec.request())?, p.temporary(batch * chunk)?);
-    let shape = WindowShape {
-        batch,
-        history: spec.history,
-        obs_dim: spec.obs_dim,
-        horizon: spec.horizon,
-        action_dim: spec.action_dim,
-        action_offset: spec.action_offset,
-    };
+    let shape = window_shape(spec, batch);
     p.push(window::command(&shape, index, table, raw_obs, raw_action, affine, obs, x1))?;
     let mut preparation = Preparation::new(p, task, state, [obs, x1]);
+    preparation.coupling = coupling;
     spec.objective.method().prepare(&mut preparation)?;
     Ok(Front { params, state, inputs: preparation.inputs() })
 }
@@ -105,7 +113,7 @@ pub fn training(
     let mut p = Program::new(target);
     p.phase("step");
     let task = spec.task(config.batch_size, config.time_law);
-    let f = front(&mut p, spec, layout, &task, size, true)?;
+    let f = front(&mut p, spec, layout, &task, size, true, (config.coupling, RING))?;
     let grads = p.resident(names::GRADS, layout.len())?;
     let first = p.resident(names::FIRST, layout.len())?;
     let second = p.resident(names::SECOND, layout.len())?;
@@ -164,7 +172,7 @@ pub fn validation(
     let mut p = Program::new(target);
     p.phase("loss");
     let task = spec.task(batch, config.time_law);
-    let f = front(&mut p, spec, layout, &task, size, false)?;
+    let f = front(&mut p, spec, layout, &task, size, false, (config.coupling, 1))?;
     let loss_buffer = p.resident(names::LOSS, 4)?;
     let (g, loss) = loss_graph(spec, &task)?;
     lower(&mut p, &g, (layout, f.params), &f.inputs, &[(loss, (loss_buffer, View::dense(0, 1)))])?;
