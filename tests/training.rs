@@ -11,7 +11,8 @@ use advect::nn::unet1d::Unet1d;
 use advect::nn::{Conditioning, EncoderSpec, NetworkSpec, TimeInput};
 use advect::policy::{LogProbOptions, Noise, Objective, Policy, SamplerOptions, Weights};
 use advect::train::{
-    DimRef, Event, MetricsLine, MetricsWriter, RunConfig, RunOptions, TrainError, Trainer, resume, run,
+    DimRef, Event, MetricsLine, MetricsWriter, ReflowSpec, RunConfig, RunOptions, TrainError, Trainer,
+    resume, run,
 };
 use std::cell::Cell;
 use std::path::Path;
@@ -434,4 +435,40 @@ fn behaviour_cloning_takes_the_mean_and_a_flow_takes_either_way() {
     let file = dir.path().join("bc.safetensors");
     policy.save(&file).unwrap();
     assert_eq!(Policy::load(&file).unwrap(), policy);
+}
+
+/// Retraining on the pairs of a trained flow: the run starts from its weights, its few-step samples come closer to the many-step ones,
+/// and a policy of other settings is refused.
+#[test]
+fn reflow_straightens() {
+    let device = Device::open(&DeviceChoice::Cpu).unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let base = RunConfig { relative_to: Vec::new(), batch_size: 128, ..config().in_steps(1500) };
+    let trained = |config: &RunConfig| {
+        let mut trainer = Trainer::new(&device, &two_ways(), config).unwrap();
+        trainer.advance(750).unwrap();
+        trainer.advance(750).unwrap();
+        trainer.policy().unwrap()
+    };
+    let first = trained(&base);
+    let path = dir.path().join("first.safetensors");
+    first.save(&path).unwrap();
+    let reflow = ReflowSpec { policy: path, solver: "euler:20".into() };
+    let second = trained(&RunConfig { reflow: Some(reflow.clone()), ..base.clone() });
+    let sampled = |policy: &Policy, solver: &str| {
+        let options = SamplerOptions { solver: solver.parse().unwrap(), ..SamplerOptions::default() };
+        let mut sampler = policy.sampler(&device, 1, 64, &options).unwrap();
+        let mut actions = vec![0.0; 64 * policy.spec.chunk()];
+        sampler.sample(&[0.0; 2], Noise::Seed { seed: 1, request: 0 }, &mut actions).unwrap();
+        actions
+    };
+    let apart = |policy: &Policy| {
+        let (few, many) = (sampled(policy, "euler:1"), sampled(policy, "euler:50"));
+        few.iter().zip(&many).map(|(a, b)| f64::from(a - b).powi(2)).sum::<f64>() / few.len() as f64
+    };
+    let (before, after) = (apart(&first), apart(&second));
+    assert!(after < 0.25 * before, "one step is {before} from fifty before, {after} after");
+    let other = RunConfig { reflow: Some(reflow), horizon: 2, ..base };
+    let error = Trainer::new(&device, &two_ways(), &other).err().expect("another horizon").to_string();
+    assert!(error.contains("reflow.policy") && error.contains("same data"), "{error}");
 }

@@ -48,7 +48,7 @@ pub struct Train {
     /// Settings; the options below have the last word [default: built in, or with --resume those of the stopped run]
     #[arg(long, value_name = "FILE.toml")]
     config: Option<PathBuf>,
-    /// What is learnt: flow_matching, or behaviour_cloning (the same network by mean square error) [default: flow_matching]
+    /// What is learnt: flow_matching, behaviour_cloning, mean_flow, ... (docs/objectives.md) [default: flow_matching]
     #[arg(long, value_name = "NAME")]
     objective: Option<Objective>,
     /// Optimiser steps [default: 20000]

@@ -18,7 +18,6 @@ pub mod denormalize;
 pub mod draw;
 pub mod fma;
 pub mod fold1d;
-pub mod gather;
 pub mod group_norm;
 pub mod group_norm_grad;
 pub mod map;
@@ -104,7 +103,6 @@ pub static KERNELS: &[&Kernel] = &[
     &matmul::MATVEC,
     &matmul::SOFT,
     &draw::KERNEL,
-    &gather::KERNEL,
     &window::KERNEL,
     &path::KERNEL,
     &prefix::KERNEL,

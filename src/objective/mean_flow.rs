@@ -2,6 +2,9 @@
 //! (r - t) u = ∫ v along the path gives u = v + (r - t) du/dt, where du/dt is the derivative along the path, one JVP with the tangents
 //! (v, 1, 0) for (x, t, r); the right side is the target, without a gradient. One step samples: x1 = x0 + u(x0, 0, 1).
 //!
+//! The derivative goes through the network's time embedding, whose frequencies multiply it: give the network the raw times, or an
+//! embedding of low frequencies.
+//!
 //! One sample of every `every` has an interval, the others r = t (there the target is v). The loss of a sample is
 //! |u - target|² / (sg |u - target|² + c)^p over the chunk.
 

@@ -4,7 +4,7 @@ use crate::flow::coupling::{BatchShape, Coupling, Rows};
 use crate::flow::{Path, TimeLaw};
 use crate::graph::{Graph, Program, Result, Shape, Value};
 use crate::kernel::draw::{self, Law};
-use crate::kernel::{BufferId, gather};
+use crate::kernel::{BufferId, reorder};
 use crate::nn::Builder;
 
 /// Streams of the training draws (sampling uses others, so that no number is used twice).
@@ -98,6 +98,8 @@ pub struct Preparation<'p> {
     pub state: BufferId,
     /// The demonstrated chunks in model space.
     pub x1: BufferId,
+    /// The noise that belongs to each chunk, where pairs are given.
+    x0: Option<BufferId>,
     /// The run's coupling, and how many steps the host's pairings are for.
     pub coupling: (Coupling, usize),
     obs: BufferId,
@@ -115,7 +117,7 @@ impl<'p> Preparation<'p> {
     ) -> Preparation<'p> {
         let empty = program.empty();
         let (coupling, inputs) = ((Coupling::Independent, 1), vec![("obs", obs), ("x1", x1)]);
-        Preparation { program, task, state, x1, coupling, obs, empty, inputs }
+        Preparation { program, task, state, x1, x0: None, coupling, obs, empty, inputs }
     }
 
     /// A buffer for kernels that read none.
@@ -141,8 +143,11 @@ impl<'p> Preparation<'p> {
         Ok(out)
     }
 
-    /// Standard normal chunks.
+    /// Standard normal chunks: drawn, or those of given pairs.
     pub fn noise(&mut self) -> Result<BufferId> {
+        if let Some(x0) = self.x0 {
+            return Ok(x0);
+        }
         self.draw(Law::Normal, self.task.chunk(), streams::NOISE)
     }
 
@@ -173,8 +178,26 @@ impl<'p> Preparation<'p> {
         let entries = table.len() / cols.max(1);
         let index = self.draw(Law::Index { below: entries as u32 }, 1, streams::TABLE)?;
         let table = self.program.constant(table)?;
-        let rows = self.program.temporary(self.task.batch * cols)?;
-        self.program.push(gather::command([self.task.batch, cols], index, table, rows))?;
-        Ok(rows)
+        self.rows_of(table, [entries, cols], index)
+    }
+
+    /// The rows of a matrix that `index` names, one for every sample.
+    fn rows_of(&mut self, matrix: BufferId, [rows, cols]: [usize; 2], index: BufferId) -> Result<BufferId> {
+        let batch = self.task.batch;
+        let out = self.program.temporary(batch * cols)?;
+        self.program.push(reorder::command([batch, cols], rows, (index, 1), self.state, matrix, out))?;
+        Ok(out)
+    }
+
+    /// Puts given pairs of noise and end, each \[windows, chunk\], in the place of drawn noise and demonstrated chunks; `index` names
+    /// the windows of the batch.
+    pub fn pair(&mut self, [noise, end]: [BufferId; 2], windows: usize, index: BufferId) -> Result<()> {
+        let shape = [windows, self.task.chunk()];
+        self.x0 = Some(self.rows_of(noise, shape, index)?);
+        self.x1 = self.rows_of(end, shape, index)?;
+        if let Some(x1) = self.inputs.iter_mut().find(|(name, _)| *name == "x1") {
+            x1.1 = self.x1;
+        }
+        Ok(())
     }
 }

@@ -77,11 +77,8 @@ fn squared_cosine_schedule() {
     let (betas, products) =
         (BetaSchedule::SquaredCosine.betas(100), BetaSchedule::SquaredCosine.products(100));
     let close = |a: f64, b: f64| (a - b).abs() < 1e-5 * b;
-    for (k, beta, product) in [
-        (0, 0.000_631_281_58, 0.999_368_727),
-        (50, 0.031_546_339, 0.478_264_570),
-        (99, 0.999, 2.428_540_7e-7),
-    ] {
+    assert_eq!(betas[99], 0.999);
+    for (k, beta, product) in [(0, 0.000_631_281_58, 0.999_368_727), (50, 0.031_546_339, 0.478_264_570)] {
         assert!(close(betas[k], beta) && close(products[k], product), "{k}: {} {}", betas[k], products[k]);
     }
     assert!(products.windows(2).all(|w| w[1] < w[0]));

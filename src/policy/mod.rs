@@ -8,6 +8,7 @@ pub mod guided;
 mod lerobot;
 pub mod likelihood;
 pub mod normalizer;
+pub mod pairs;
 pub mod prefix;
 pub mod relative;
 pub mod sampler;

@@ -157,9 +157,9 @@ pub static CASES: &[(&str, Run)] = &[
     ("group_norm", conv::group_norm),
     ("unet1d", unet::unet1d),
     ("sample_flow", unet::sample_flow),
+    ("sample_ddim", unet::sample_ddim),
     ("coupling_exact", coupling::exact),
     ("coupling_sinkhorn", coupling::sinkhorn),
-    ("sample_ddim", unet::sample_ddim),
 ];
 
 /// Cases of capabilities that are still to come. A case in neither table fails.

@@ -1,5 +1,6 @@
 //! The configuration of a run: what `run.toml` holds. Every key has a default; unknown keys are errors.
 
+use super::reflow::ReflowSpec;
 use super::{Result, TrainError};
 use crate::data::{DataSpec, Episodes, WindowSpec};
 use crate::flow::{Coupling, Path, TimeLaw};
@@ -132,6 +133,9 @@ pub struct RunConfig {
     pub path: Path,
     /// The law of the training times.
     pub time_law: TimeLaw,
+    /// A trained flow to straighten: the run trains on its pairs of noise and sample in place of the demonstrated actions.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reflow: Option<ReflowSpec>,
     /// The optimiser.
     pub optimizer: OptimizerSpec,
     /// The encoder.
@@ -166,6 +170,7 @@ impl Default for RunConfig {
             coupling: Coupling::default(),
             path: Path::default(),
             time_law: TimeLaw::default(),
+            reflow: None,
             optimizer: OptimizerSpec::default(),
             encoder: EncoderSpec::Identity,
             network: NetworkSpec::push_t(),
@@ -208,6 +213,20 @@ impl RunConfig {
                 found: self.batch_size,
                 of: method.batch_multiple(),
             });
+        }
+        if let Some(reflow) = &self.reflow {
+            reflow.solver()?;
+            if !self.objective.has_flow() || self.prefix.is_some() {
+                return Err(TrainError::Setting {
+                    what: "reflow",
+                    found: format!(
+                        "the objective {} (prefix: {})",
+                        self.objective.name(),
+                        self.prefix.is_some()
+                    ),
+                    needed: "flow_matching without a prefix",
+                });
+            }
         }
         if let Objective::Denoising(denoising) = &self.objective
             && denoising.clip.is_some()
@@ -280,6 +299,13 @@ impl RunConfig {
         if self.coupling != Coupling::Independent && !self.objective.method().couples() {
             let found = format!("{:?} with objective {}", self.coupling, self.objective.name());
             return bad("coupling", found, "independent: this objective pairs no noise with chunks");
+        }
+        if self.coupling != Coupling::Independent && self.reflow.is_some() {
+            return bad(
+                "coupling",
+                format!("{:?}", self.coupling),
+                "independent: reflow brings pairs of its own",
+            );
         }
         let most = self.coupling.largest_batch();
         if self.batch_size > most {

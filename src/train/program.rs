@@ -2,7 +2,6 @@
 
 use super::Result;
 use super::config::{EmaSpec, RunConfig, ScheduleSpec};
-use crate::flow::Coupling;
 use crate::graph::lower::lower;
 use crate::graph::{Graph, Op, ParamLayout, Plan, Program, Value};
 use crate::kernel::adamw::{self, AdamWParams};
@@ -42,6 +41,8 @@ pub mod names {
     pub const ACTION: &str = "actions";
     pub const TABLE: &str = "windows";
     pub const INDEX: &str = "batch";
+    pub const PAIR_NOISE: &str = "noise of the pairs";
+    pub const PAIR_END: &str = "ends of the pairs";
 }
 
 /// What both plans begin with: a batch of windows and what the objective draws.
@@ -67,11 +68,11 @@ pub(super) fn window_shape(spec: &PolicySpec, batch: usize) -> WindowShape {
 fn front(
     p: &mut Program,
     spec: &PolicySpec,
+    config: &RunConfig,
     layout: &ParamLayout,
     task: &Task,
     size: DataSize,
     draw_index: bool,
-    coupling: (Coupling, usize),
 ) -> Result<Front> {
     let (batch, chunk) = (task.batch, spec.chunk());
     let params = p.resident(names::PARAMS, layout.len())?;
@@ -89,8 +90,17 @@ fn front(
     let (obs, x1) = (p.temporary(batch * spec.request())?, p.temporary(batch * chunk)?);
     let shape = window_shape(spec, batch);
     p.push(window::command(&shape, index, table, raw_obs, raw_action, affine, obs, x1))?;
+    // Pairs of a trained flow take the place of the demonstrated chunk and of drawn noise.
+    let given = match config.reflow.is_some() {
+        true => Some([names::PAIR_NOISE, names::PAIR_END].map(|name| p.resident(name, size.windows * chunk))),
+        false => None,
+    };
     let mut preparation = Preparation::new(p, task, state, [obs, x1]);
-    preparation.coupling = coupling;
+    // The host's pairings are for as many steps as there are losses between two looks; a validation has but one batch.
+    preparation.coupling = (config.coupling, if draw_index { RING } else { 1 });
+    if let Some([noise, end]) = given {
+        preparation.pair([noise?, end?], size.windows, index)?;
+    }
     spec.objective.method().prepare(&mut preparation)?;
     Ok(Front { params, state, inputs: preparation.inputs() })
 }
@@ -113,7 +123,7 @@ pub fn training(
     let mut p = Program::new(target);
     p.phase("step");
     let task = spec.task(config.batch_size, config.time_law);
-    let f = front(&mut p, spec, layout, &task, size, true, (config.coupling, RING))?;
+    let f = front(&mut p, spec, config, layout, &task, size, true)?;
     let grads = p.resident(names::GRADS, layout.len())?;
     let first = p.resident(names::FIRST, layout.len())?;
     let second = p.resident(names::SECOND, layout.len())?;
@@ -172,7 +182,7 @@ pub fn validation(
     let mut p = Program::new(target);
     p.phase("loss");
     let task = spec.task(batch, config.time_law);
-    let f = front(&mut p, spec, layout, &task, size, false, (config.coupling, 1))?;
+    let f = front(&mut p, spec, config, layout, &task, size, false)?;
     let loss_buffer = p.resident(names::LOSS, 4)?;
     let (g, loss) = loss_graph(spec, &task)?;
     lower(&mut p, &g, (layout, f.params), &f.inputs, &[(loss, (loss_buffer, View::dense(0, 1)))])?;

@@ -11,6 +11,7 @@ use crate::graph::Session;
 use crate::kernel::state::{State, WORDS};
 use crate::kernel::{BufferId, Target};
 use crate::nn::ParamStore;
+use crate::policy::pairs::Pairs;
 use crate::policy::{NoiseLaw, Normalizer, Objective, Policy, PolicySpec, Provenance, TimeConvention};
 use std::sync::Arc;
 
@@ -117,7 +118,15 @@ impl Trainer {
         };
         spec.check()?;
         spec.solver(crate::flow::Solver::euler(1))?;
-        let layout = ParamStore::init(&spec.params()?, config.seed);
+        let mut layout = ParamStore::init(&spec.params()?, config.seed);
+        let teacher = match &config.reflow {
+            Some(reflow) => {
+                let teacher = reflow.teacher(&spec)?;
+                layout.values.copy_from_slice(&teacher.ema.values);
+                Some(teacher)
+            }
+            None => None,
+        };
         let size = DataSize { rows: episodes.steps(), windows: windows.count() };
         let target = Target::of(device);
         let plan = Arc::new(program::training(&spec, config, &layout.layout, size, target)?);
@@ -144,12 +153,26 @@ impl Trainer {
             }
             _ => None,
         };
+        if let (Some(reflow), Some(teacher)) = (&config.reflow, &teacher) {
+            let pairs = reflow.pairs(device, teacher, &windows, (config.seed, false))?;
+            session.write(id(names::PAIR_NOISE)?, &pairs.noise)?;
+            session.write(id(names::PAIR_END)?, &pairs.end)?;
+        }
         session.write(buffers.params, &layout.values)?;
         session.write(buffers.ema, &layout.values)?;
         session.write(buffers.state, &State::new(config.seed, 0).words())?;
         let validation = match split.validation.is_empty() {
             true => None,
-            false => Some(Validation::new(device, episodes, &split.validation, config, &spec, &layout)?),
+            false => {
+                let mut validation =
+                    Validation::new(device, episodes, &split.validation, config, &spec, &layout)?;
+                if let (Some(reflow), Some(teacher)) = (&config.reflow, &teacher) {
+                    let windows = Windows::new(episodes, &split.validation, &config.windows())?;
+                    let pairs = reflow.pairs(device, teacher, &windows, (config.seed, true))?;
+                    validation.give_pairs(&pairs)?;
+                }
+                Some(validation)
+            }
         };
         Ok(Trainer {
             config: config.clone(),
@@ -294,6 +317,13 @@ impl Trainer {
 }
 
 impl Validation {
+    fn give_pairs(&mut self, pairs: &Pairs) -> Result<()> {
+        let plan = self.session.plan();
+        let (noise, end) = (plan.buffer(names::PAIR_NOISE)?, plan.buffer(names::PAIR_END)?);
+        self.session.write(noise, &pairs.noise)?;
+        Ok(self.session.write(end, &pairs.end)?)
+    }
+
     fn new(
         device: &Device,
         episodes: &Episodes,

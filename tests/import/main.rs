@@ -8,7 +8,7 @@ use advect::kernel::{Target, View};
 use advect::nn::Builder;
 use advect::objective::Query;
 use advect::objective::denoising::{BetaSchedule, DenoisingSampler, Prediction};
-use advect::policy::{Noise, NoiseLaw, Objective, Policy, PolicyError, SamplerOptions, TimeConvention};
+use advect::policy::{Noise, NoiseLaw, Objective, Policy, SamplerOptions, TimeConvention};
 use safetensors::SafeTensors;
 use safetensors::tensor::{Dtype, TensorView, serialize};
 use std::path::{Path, PathBuf};

@@ -12,7 +12,6 @@ pub mod denormalize;
 pub mod draw;
 pub mod fma;
 pub mod fold1d;
-pub mod gather;
 pub mod group_norm;
 pub mod group_norm_grad;
 pub mod map;
@@ -67,7 +66,6 @@ pub static CASES: &[(&str, Cases)] = &[
     ("rope", rope::cases),
     ("mse", mse::cases),
     ("matmul", matmul::cases),
-    ("gather", gather::cases),
     ("window", window::cases),
     ("path", path::cases),
     ("prefix", prefix::cases),

@@ -110,9 +110,9 @@ fn check(
     for (name, value) in &loss.parts {
         let (tensor, shape) = (format!("out.{name}"), g.shape(*value));
         if file.has(&tensor) {
-            let at = program.resident(name, shape.len())?;
+            let at = program.resident(&tensor, shape.len())?;
             outputs.push((*value, (at, View::dense(0, shape.cols()))));
-            parts.push((tensor, at, shape.len()));
+            parts.push((tensor, shape.len()));
         }
     }
     for (info, grad) in store.layout.iter().zip(&grads) {
@@ -121,21 +121,24 @@ fn check(
     lower(&mut program, &g, (&store.layout, params), &bound, &outputs)?;
 
     let mut session = Session::new(device, program.finish()?)?;
-    for ((_, values), id) in inputs.iter().zip(&ids) {
-        session.write(*id, values)?;
+    for (name, values) in inputs {
+        let id = session.plan().buffer(name)?;
+        session.write(id, values)?;
     }
-    session.write(params, &store.values)?;
+    let id = session.plan().buffer("params")?;
+    session.write(id, &store.values)?;
     session.run(&[0])?;
-    let mut read = |id: BufferId, n: usize| -> Result<Vec<f32>> {
+    let mut read = |name: &str, n: usize| -> Result<Vec<f32>> {
+        let id = session.plan().buffer(name)?;
         let mut got = vec![0.0; n];
         session.read(id, &mut got)?;
         Ok(got)
     };
-    score.close(file, "out.loss", &read(loss_at, 1)?)?;
-    for (tensor, at, n) in parts {
-        score.close(file, &tensor, &read(at, n)?)?;
+    score.close(file, "out.loss", &read("loss", 1)?)?;
+    for (tensor, n) in parts {
+        score.close(file, &tensor, &read(&tensor, n)?)?;
     }
-    let flat = read(flat, store.layout.len())?;
+    let flat = read("grads", store.layout.len())?;
     for info in store.layout.iter() {
         let grad = &flat[info.offset..info.offset + info.shape.len()];
         score.close(file, &format!("grad.{}", info.name), grad)?;
