@@ -216,24 +216,38 @@ fn a_stopped_run_goes_on_to_the_same_bits() {
     }
 }
 
-/// Closer pairs leave less to guess: the same network reaches a lower loss, on the batches and on held-out windows.
+/// Actions that nothing tells of in advance, in two dimensions.
+fn scatter() -> Episodes {
+    let (episodes, length) = (6, 60);
+    let action = normals(episodes * length * 2, 4);
+    let obs = vec![0.0; episodes * length];
+    let lengths = vec![length; episodes];
+    let arrays = EpisodeArrays { obs, action, obs_dim: 1, action_dim: 2, lengths, ..Default::default() };
+    Episodes::from_arrays(arrays).expect("the scatter is sound")
+}
+
+/// Where a point of a path does not tell which pair it is of, closer pairs leave less to guess: the same network reaches a lower
+/// loss, on the batches and on held-out windows. Independent pairs of normals leave pi / 2 to the best
+/// network, 2 to one that says nothing.
 #[test]
 fn closer_pairs_have_a_lower_loss() {
     let device = Device::open(&DeviceChoice::Cpu).unwrap();
     let run = |coupling| {
-        let config = RunConfig { steps: 600, ..config(coupling) };
-        let mut trainer = Trainer::new(&device, &toy(), &config).unwrap();
+        let config = RunConfig { steps: 600, history: 1, horizon: 1, pad_after: 0, ..config(coupling) };
+        let mut trainer = Trainer::new(&device, &scatter(), &config).unwrap();
         trainer.advance(300).unwrap();
         (trainer.advance(300).unwrap().loss, trainer.validate().unwrap().unwrap())
     };
     let (loss, held_out) = run(Coupling::Independent);
+    assert!((1.4..2.1).contains(&loss), "{loss}");
     for coupling in [
         Coupling::ExactOt { condition_weight: 0.0 },
-        Coupling::Sinkhorn { reg: 0.5, iterations: 50, condition_weight: 0.0 },
+        Coupling::Sinkhorn { reg: 0.1, iterations: 50, condition_weight: 0.0 },
     ] {
         let (coupled, coupled_held_out) = run(coupling);
-        assert!(coupled < 0.9 * loss, "{coupling:?}: {coupled}, {loss} as drawn");
-        assert!(coupled_held_out < 0.9 * held_out, "{coupling:?}: {coupled_held_out}, {held_out} as drawn");
+        println!("{coupling:?}: {coupled} {coupled_held_out}, independent {loss} {held_out}");
+        assert!(coupled < 0.6 * loss, "{coupling:?}: {coupled}, {loss} as drawn");
+        assert!(coupled_held_out < 0.6 * held_out, "{coupling:?}: {coupled_held_out}, {held_out} as drawn");
     }
 }
 
