@@ -36,7 +36,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! The floors, each using only those below it: [`train`], [`serve`] (the policy server and its client); [`control`] (policies
+//! The floors, each using only those below it: [`compare`] (methods on the same data); [`train`], [`serve`] (the policy server and its client); [`control`] (policies
 //! in control loops); [`policy`] (what a checkpoint means, sampling); [`flow`] (paths,
 //! solvers, integrators for velocity fields of your own); [`nn`]; [`graph`] (description, derivatives, plans, sessions);
 //! [`kernel`] (one file per kernel, with its CPU twin); [`device`], [`data`] and [`report`]. `examples/` has a toy trained
@@ -47,6 +47,7 @@
 #![warn(missing_docs)]
 
 pub mod bench;
+pub mod compare;
 pub mod control;
 pub mod data;
 pub mod device;

@@ -5,6 +5,7 @@
 
 mod bench;
 mod common;
+mod compare;
 mod data;
 mod demo;
 mod devices;
@@ -49,6 +50,7 @@ commands! {
     Data(data::Data),
     Serve(serve::Serve),
     Bench(bench::Bench),
+    Compare(compare::Compare),
     Selftest(selftest::Selftest),
 }
 
@@ -72,6 +74,7 @@ Examples:
   advect serve policy.safetensors         robots ask for actions over OpenPI's WebSocket wire
   advect selftest --device gpu            whether this GPU and driver can be trusted
   advect bench --batch 1,64,1024          how many action chunks a second
+  advect compare --task two-moons         every objective on the same data
 
 Exit codes: 0 ok, 1 failure, 2 usage, 130 Ctrl-C.
 RUST_LOG=advect=debug shows what the engine does.";

@@ -66,6 +66,14 @@ pub enum DataError {
         /// What is wrong with it.
         reason: String,
     },
+    /// The file is not a readable .mat file.
+    #[error("{}: not a readable .mat file of version 7 or older: {reason}", path.display())]
+    NotMat {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// An array's header or stored bytes cannot be read.
     #[error("{what}: not a readable .npy array: {reason}")]
     NotNpy {

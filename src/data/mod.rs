@@ -12,6 +12,7 @@ pub mod inspect;
 mod join;
 mod lerobot;
 mod load;
+mod mat;
 mod npy;
 pub mod quality;
 mod save;
@@ -27,6 +28,9 @@ pub use error::DataError;
 pub use inputs::ObsInput;
 pub use lerobot::LeRobotError;
 pub use load::read_npz_f32;
+#[cfg(test)]
+pub(crate) use mat::tests::demonstrations as mat_demonstrations;
+pub use mat::{MatValue, read_mat};
 pub use npy::{Array, NpyWriter, read_npy_f32, write_npy_f32};
 pub use quality::{Estimate, energy_distance, energy_over_draws, mean_and_standard_error};
 pub use save::write_npz;

@@ -140,8 +140,8 @@ impl Integrator {
         Integrator::compile(device, &Scheme::Flow { field, solver, times: &times }, layout, batch, options)
     }
 
-    /// Compiles the steps of a recurrence in place of a solver's. A noisy one starts from [rows, steps, dim] numbers: the
-    /// state, then the noise of each step but the last.
+    /// Compiles the steps of a recurrence in place of a solver's. A noisy one starts from more columns: the state,
+    /// then the noise of each step.
     pub fn recurrent(
         device: &Device,
         steps: &dyn Recurrence,

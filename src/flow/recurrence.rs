@@ -23,9 +23,9 @@ pub trait Recurrence {
     /// One row for every step, all of the same length.
     fn clock(&self) -> Vec<Vec<f32>>;
 
-    /// Whether every step but the last reads standard normal noise of the state's shape.
-    fn noisy(&self) -> bool {
-        false
+    /// Columns of standard normal noise that every step reads.
+    fn noise(&self) -> usize {
+        0
     }
 
     /// The next state [rows, dim], of what the state, the step's clock [1, columns], the noise and the request are.
@@ -39,21 +39,18 @@ pub struct Step<'a> {
     pub state: Value,
     /// The step's numbers, [1, columns].
     pub clock: Value,
-    /// Standard normal noise [rows, dim], zeros in the last step; there if [`Recurrence::noisy`].
+    /// Standard normal noise [rows, columns]; there if [`Recurrence::noise`] says so.
     pub noise: Option<Value>,
     /// One value per entry of [`Recurrence::request`].
     pub request: &'a [Value],
 }
 
-/// Blocks of `dim` columns that a sample's start has: the state, then the noise of each step but the last.
-pub(super) fn blocks(recurrence: &dyn Recurrence) -> usize {
-    match recurrence.noisy() {
-        true => recurrence.clock().len().max(1),
-        false => 1,
-    }
+/// Columns of a sample's start: the state, then the noise of each step.
+pub(super) fn start_cols(recurrence: &dyn Recurrence) -> usize {
+    recurrence.dim() + recurrence.clock().len() * recurrence.noise()
 }
 
-/// Adds the steps to `program`; `start` is [rows, blocks * dim]. With `trajectory` every state is kept.
+/// Adds the steps to `program`; `start` is [rows, start_cols]. With `trajectory` every state is kept.
 pub(super) fn build(
     program: &mut Program,
     recurrence: &dyn Recurrence,
@@ -65,8 +62,8 @@ pub(super) fn build(
 ) -> Result<BufferId> {
     let (rows, dim, clock) = (batch.rows(), recurrence.dim(), recurrence.clock());
     let columns = clock.first().map_or(0, Vec::len);
-    let noisy = recurrence.noisy();
-    let width = if noisy { 2 * dim } else { dim };
+    let noise_cols = recurrence.noise();
+    let width = dim + noise_cols;
     let mut g = Graph::new();
     // Noise lies beside the state: both change at every step.
     let both = g.input(INPUTS.state, Shape::matrix(rows, width))?;
@@ -76,9 +73,9 @@ pub(super) fn build(
         let input = g.input(name, Shape::matrix(batch.requests, cols))?;
         request.push(g.repeat_rows(input, batch.samples)?);
     }
-    let (state, noise) = match noisy {
-        true => (g.slice(both, 0, dim)?, Some(g.slice(both, dim, dim)?)),
-        false => (both, None),
+    let (state, noise) = match noise_cols {
+        0 => (both, None),
+        n => (g.slice(both, 0, dim)?, Some(g.slice(both, dim, n)?)),
     };
     let next = recurrence.next(&mut g, &Step { state, clock: row, noise, request: &request })?;
     let allowed: Vec<&str> =
@@ -104,33 +101,25 @@ pub(super) fn build(
         true => Some(program.resident(names::TRAJECTORY, (clock.len() + 1) * rows * dim)?),
         false => None,
     };
-    let place = |program: &mut Program, from: (BufferId, View), to: (BufferId, View)| {
-        program.push(copy::command([rows, dim], 0, dim, from, to))
+    let place = |program: &mut Program, cols: usize, from: (BufferId, View), to: (BufferId, View)| {
+        program.push(copy::command([rows, cols], 0, cols, from, to))
     };
-    let strided = |block: usize, stride: usize| View::strided(block * dim, stride);
-    let whole = blocks(recurrence) * dim;
-    let zeros = match noisy {
-        true => program.constant(&vec![0.0; rows * dim])?,
-        false => start,
-    };
-    let mut x = (start, strided(0, whole));
+    let whole = start_cols(recurrence);
+    let mut x = (start, View::strided(0, whole));
     for (s, row) in clock.iter().enumerate() {
         program.split_here();
         if let Some(kept) = kept {
-            place(program, x, (kept, View::dense(s * rows * dim, dim)))?;
+            place(program, dim, x, (kept, View::dense(s * rows * dim, dim)))?;
         }
-        let at = match noisy {
-            true => {
+        let at = match noise_cols {
+            0 => x.0,
+            n => {
                 let both = program.temporary(rows * width)?;
-                place(program, x, (both, strided(0, width)))?;
-                let noise = match s + 1 < clock.len() {
-                    true => (start, strided(s + 1, whole)),
-                    false => (zeros, View::dense(0, dim)),
-                };
-                place(program, noise, (both, strided(1, width)))?;
+                place(program, dim, x, (both, View::strided(0, width)))?;
+                let noise = (start, View::strided(dim + s * n, whole));
+                place(program, n, noise, (both, View::strided(dim, width)))?;
                 both
             }
-            false => x.0,
         };
         let mut inputs = requests.to_vec();
         inputs.push((INPUTS.state, at));
@@ -140,7 +129,7 @@ pub(super) fn build(
         x = (out, View::dense(0, dim));
     }
     if let Some(kept) = kept {
-        place(program, x, (kept, View::dense(clock.len() * rows * dim, dim)))?;
+        place(program, dim, x, (kept, View::dense(clock.len() * rows * dim, dim)))?;
     }
     Ok(result)
 }

@@ -239,6 +239,11 @@ impl Graph {
         }
     }
 
+    /// 1 at the first largest element of every row, 0 elsewhere; without a derivative.
+    pub fn one_hot(&mut self, x: Value) -> Result<Value> {
+        self.push(Op::OneHot(op::one_hot::OneHot), &[x])
+    }
+
     /// Softmax over the columns.
     pub fn softmax(&mut self, x: Value) -> Result<Value> {
         self.push(Op::Softmax(op::softmax::Softmax), &[x])

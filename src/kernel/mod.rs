@@ -29,6 +29,7 @@ pub mod norm;
 pub mod norm_grad;
 pub mod ode_combine;
 pub mod ode_control;
+pub mod one_hot;
 pub mod pair_cost;
 pub mod pair_draw;
 pub mod parallel;
@@ -92,6 +93,7 @@ pub static KERNELS: &[&Kernel] = &[
     &norm::KERNEL,
     &norm_grad::KERNEL,
     &softmax::KERNEL,
+    &one_hot::KERNEL,
     &softmax_grad::KERNEL,
     &attention::KERNEL,
     &attention_grad_q::KERNEL,

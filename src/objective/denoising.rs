@@ -213,7 +213,7 @@ impl Method for Denoising {
     }
 
     /// `ddim:N`, `ddpm:N`; `euler:N` is N steps of the sampler that the settings name.
-    fn sampling(&self, wanted: Solver, _: &Task) -> std::result::Result<Sampling, ObjectiveError> {
+    fn sampling(&self, wanted: Solver, task: &Task) -> std::result::Result<Sampling, ObjectiveError> {
         let refuse = |needed| {
             Err(ObjectiveError::Solver { objective: "denoising", solver: wanted.to_string(), needed })
         };
@@ -231,7 +231,12 @@ impl Method for Denoising {
         let method = if ddpm { DiscreteMethod::Ddpm } else { DiscreteMethod::Ddim };
         let solver = Solver::Discrete { method, steps };
         let clock = self.clock(ddpm, steps);
-        Ok(Sampling::Steps(Steps { solver, noisy: ddpm && steps > 1, clock, evaluations: 1 }))
+        Ok(Sampling::Steps(Steps {
+            solver,
+            noise: if ddpm { task.chunk() } else { 0 },
+            clock,
+            evaluations: 1,
+        }))
     }
 
     fn step(&self, b: &mut Builder<'_>, net: &dyn Net, _: &Task, s: &State) -> Result<Value> {

@@ -90,10 +90,12 @@ impl Method for FlowMatching {
                 let h = 1.0 / steps as f64;
                 let row = |s: usize| {
                     let t = s as f64 * h;
-                    [t, h, (2.0 * (1.0 - t) * h).sqrt()].map(|v| v as f32).to_vec()
+                    // The last step ends where it leads, without noise.
+                    let spread = if s + 1 < steps { (2.0 * (1.0 - t) * h).sqrt() } else { 0.0 };
+                    [t, h, spread].map(|v| v as f32).to_vec()
                 };
                 let clock = (0..steps).map(row).collect();
-                Ok(Sampling::Steps(Steps { solver: wanted, clock, noisy: true, evaluations: 1 }))
+                Ok(Sampling::Steps(Steps { solver: wanted, clock, noise: task.chunk(), evaluations: 1 }))
             }
             Solver::Discrete { .. } => refuse("a flow's solver (euler:N, rk4:N, dopri5:RTOL, ...) or sde:N"),
             flow => Ok(Sampling::Flow(flow)),

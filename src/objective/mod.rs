@@ -16,6 +16,7 @@ pub(crate) mod ops;
 pub mod shortcut;
 pub mod streaming;
 pub mod task;
+pub mod vq_bet;
 
 pub use error::ObjectiveError;
 use flow_matching::FlowMatching;
@@ -58,8 +59,8 @@ pub struct Steps {
     pub solver: Solver,
     /// One row of numbers for each.
     pub clock: Vec<Vec<f32>>,
-    /// Whether every step but the last reads noise.
-    pub noisy: bool,
+    /// Columns of standard normal noise that every step reads.
+    pub noise: usize,
     /// Evaluations of the network in one step.
     pub evaluations: usize,
 }
@@ -71,7 +72,7 @@ pub struct State {
     pub x: Value,
     /// The step's numbers, [1, columns].
     pub clock: Value,
-    /// Standard normal noise of the chunk's shape, where the steps are noisy.
+    /// Standard normal noise, [rows, columns], where the steps read any.
     pub noise: Option<Value>,
     /// Normalised observations, [rows, obs].
     pub obs: Value,
@@ -183,6 +184,8 @@ objectives! {
     Denoising(denoising::Denoising) = "denoising";
     /// The action chunking transformer (Zhao 2023), a conditional variational auto-encoder with a network of its own.
     Act(act::ActObjective) = "act";
+    /// Quantised chunks, their codes as categories, and offsets (Lee 2024), with networks of its own.
+    VqBet(vq_bet::VqBet) = "vq_bet";
 }
 
 impl Default for Objective {

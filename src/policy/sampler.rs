@@ -46,8 +46,8 @@ pub enum Noise<'a> {
     /// Drawn on the device, one key for each observation: what an observation's samples start from depends on its key alone,
     /// not on the other observations of the batch. Element e counts from 0 over [samples, horizon, action_dim].
     PerObservation(&'a [NoiseKey]),
-    /// Given in model space, [observations, samples, horizon, action_dim]; for samplers that draw noise at their steps (ddpm, sde)
-    /// [observations, samples, steps, horizon, action_dim]: the start, then the noise of each step but the last.
+    /// Given in model space, [observations, samples, horizon, action_dim]; for samplers that draw noise at their steps (ddpm,
+    /// sde, the codes of vq_bet) each sample's start is followed by the noise of all steps.
     Given(&'a [f32]),
 }
 

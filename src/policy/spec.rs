@@ -366,8 +366,8 @@ impl Recurrence for PolicySteps<'_> {
         self.steps.clock.clone()
     }
 
-    fn noisy(&self) -> bool {
-        self.steps.noisy
+    fn noise(&self) -> usize {
+        self.steps.noise
     }
 
     fn next(&self, g: &mut Graph, x: &Step<'_>) -> crate::graph::Result<Value> {

@@ -16,6 +16,7 @@
 //! ```
 
 mod axis;
+pub mod chart;
 #[cfg(test)]
 mod check;
 pub mod colour;
@@ -33,6 +34,7 @@ pub mod svg;
 pub mod table;
 pub mod timing;
 
+pub use chart::Chart;
 pub use colour::{Colour, OKABE_ITO};
 pub use flow::Flow;
 pub use html::{Page, Section, Tile};

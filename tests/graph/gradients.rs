@@ -85,6 +85,11 @@ fn cases() -> Vec<Case> {
             g.fma(x, h, h)
         }),
         case("softmax", |g, h| g.softmax(h)),
+        // Its derivative is zero; the largest element of a row passes the product's.
+        case("one_hot", |g, h| {
+            let one = g.one_hot(h)?;
+            g.mul(h, one)
+        }),
         once("softmax_grad", |g, h| {
             let (p, d) = (g.softmax(h)?, g.input("d", m(ROWS, COLS))?);
             g.push(Op::SoftmaxGrad(softmax::SoftmaxGrad), &[p, d])

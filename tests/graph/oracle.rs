@@ -96,6 +96,10 @@ fn node_value(op: &Op, shape: Shape, x: &[(&[f64], Shape)], leaves: &Leaves) -> 
             let top = (0..cols).map(|j| at(0, i, j)).fold(f64::MIN, f64::max);
             (at(0, i, j) - top).exp() / (0..cols).map(|j| (at(0, i, j) - top).exp()).sum::<f64>()
         }),
+        Op::OneHot(_) => each(&|i, j| {
+            let best = (1..cols).fold(0, |b, k| if at(0, i, k) > at(0, i, b) { k } else { b });
+            f64::from(u8::from(j == best))
+        }),
         Op::SoftmaxGrad(_) => each(&|i, j| {
             let s: f64 = (0..cols).map(|j| at(0, i, j) * at(1, i, j)).sum();
             at(0, i, j) * (at(1, i, j) - s)

@@ -24,7 +24,7 @@ impl Scheme<'_> {
     pub(super) fn start_cols(&self) -> usize {
         match self {
             Scheme::Flow { field, .. } => field.dim(),
-            Scheme::Steps(steps) => steps.dim() * recurrence::blocks(*steps),
+            Scheme::Steps(steps) => recurrence::start_cols(*steps),
         }
     }
 

@@ -13,6 +13,7 @@ pub mod map;
 pub mod matmul;
 pub mod mse;
 pub mod norm;
+pub mod one_hot;
 pub mod reduce;
 pub mod rope;
 pub mod softmax;
@@ -93,6 +94,7 @@ ops! {
     Norm(norm::Norm),
     NormGrad(norm::NormGrad),
     Softmax(softmax::Softmax),
+    OneHot(one_hot::OneHot),
     SoftmaxGrad(softmax::SoftmaxGrad),
     Attention(attention::Attention),
     AttentionGrad(attention::AttentionGrad),

@@ -22,6 +22,7 @@ pub mod norm;
 pub mod norm_grad;
 pub mod ode_combine;
 pub mod ode_control;
+pub mod one_hot;
 pub mod oracle;
 pub mod pair_cost;
 pub mod pair_draw;
@@ -58,6 +59,7 @@ pub static CASES: &[(&str, Cases)] = &[
     ("norm", norm::cases),
     ("norm_grad", norm_grad::cases),
     ("softmax", softmax::cases),
+    ("one_hot", one_hot::cases),
     ("softmax_grad", softmax_grad::cases),
     ("attention", attention::forward),
     ("attention_grad_q", attention::grad_q),
