@@ -1,9 +1,11 @@
 //! Couplings: which noise goes with which chunk of a training batch.
 
+pub mod apply;
 pub mod assignment;
 pub mod exact;
 pub mod sinkhorn;
 
+pub use apply::{PAIRS, Rows};
 pub use assignment::{Assignment, assign};
 
 use super::{FlowError, Result};
