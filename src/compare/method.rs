@@ -2,7 +2,7 @@
 
 use super::{CompareError, NFES, Result, Task};
 use crate::flow::solver::DiscreteMethod;
-use crate::flow::{Path, Solver, TimeLaw};
+use crate::flow::{Coupling, Path, Solver, TimeLaw};
 use crate::nn::NetworkSpec;
 use crate::objective::Objective;
 use crate::objective::act::ActObjective;
@@ -82,6 +82,14 @@ fn everything(_: &Task, _: &NetworkSpec) -> Option<&'static str> {
     None
 }
 
+/// For methods that do something with the observation.
+fn observed(task: &Task, _: &NetworkSpec) -> Option<&'static str> {
+    match task.unconditional {
+        true => Some("all observations are alike"),
+        false => None,
+    }
+}
+
 /// Whatever takes Euler steps, as many as are asked for.
 const fn flow(id: &'static str, what: &'static str, configure: fn(&mut RunConfig)) -> Method {
     Method {
@@ -110,6 +118,23 @@ pub const METHODS: &[Method] = &[
     flow("sb", "flow matching on the Schroedinger bridge path, sigma 0.5", |c| {
         c.path = Path::SchrodingerBridge { sigma: 0.5 };
     }),
+    flow("ot-cfm", "cfm with minibatch optimal transport, exact", |c| {
+        c.coupling = Coupling::ExactOt { condition_weight: 0.0 };
+    }),
+    Method {
+        refuses: observed,
+        ..flow("condition-ot", "ot-cfm that pairs only near-identical observations (weight 100)", |c| {
+            c.coupling = Coupling::ExactOt { condition_weight: 100.0 };
+        })
+    },
+    flow(
+        "sinkhorn-cfm",
+        "cfm with minibatch transport by 20 iterations of Sinkhorn, regularisation 0.2 an action",
+        |c| {
+            c.coupling =
+                Coupling::Sinkhorn { reg: 0.2 * c.horizon as f32, iterations: 20, condition_weight: 0.0 };
+        },
+    ),
     Method {
         id: "cfm-sde",
         what: "cfm sampled by the stochastic process of the same marginals",
@@ -126,10 +151,7 @@ pub const METHODS: &[Method] = &[
         })
     },
     Method {
-        refuses: |task, _| match task.unconditional {
-            true => Some("there is no observation to guide by"),
-            false => None,
-        },
+        refuses: observed,
         ..flow(
             "cfg",
             "cfm with classifier-free guidance: a tenth of the observations dropped, weight 1.5",
