@@ -4,6 +4,7 @@
 use advect::data::{EpisodeArrays, Episodes};
 use advect::device::{Device, DeviceChoice};
 use advect::flow::Coupling;
+use advect::flow::coupling::sinkhorn::Problem;
 use advect::flow::coupling::{BatchShape, PAIRS, Rows, exact};
 use advect::graph::{Program, Session};
 use advect::kernel::math::Activation;
@@ -124,6 +125,52 @@ fn pairs_come_closer_and_no_noise_is_lost() {
             bits(&paired(&device, soft(5.0), &shape, rows, 5))
         );
         assert!(mean_square(&paired(&device, soft(1e3), &shape, rows, 4), &chunk) > 0.8 * before);
+    }
+}
+
+/// What the documentation of `iterations` says: after 10 with reg a twentieth of the mean cost, nearly every row of the noise is as
+/// likely as the others, and so what is drawn is still standard normal.
+#[test]
+fn a_few_iterations_use_all_noise_alike() {
+    let shape = BatchShape { batch: 256, dim: 32, request: 0 };
+    let (n, size) = (shape.batch, shape.batch * shape.dim);
+    // Chunks of eight kinds.
+    let (kinds, mut chunk) = (normals(8 * shape.dim, 1), normals(size, 2));
+    for (i, row) in chunk.chunks_mut(shape.dim).enumerate() {
+        row.iter_mut().zip(&kinds[i % 8 * shape.dim..]).for_each(|(v, kind)| *v = 0.3 * *v + 0.95 * kind);
+    }
+    let noise = normals(size, 3);
+    let mut cost = vec![0.0; n * n];
+    exact::cost(&shape, 0.0, [&chunk, &noise, &[]], &mut cost).unwrap();
+    let reg = cost.iter().sum::<f32>() / cost.len() as f32 / 20.0;
+    for device in devices() {
+        let problem = Problem { shape, reg, iterations: 10, condition_weight: 0.0 };
+        let mut p = Program::new(Target::of(&device));
+        let [x, y] = [("x", &chunk), ("y", &noise)].map(|(name, v)| p.resident(name, v.len()).unwrap());
+        let empty = p.empty();
+        let plan = problem.plan(&mut p, x, y, empty).unwrap();
+        let kept = [("u", plan.u), ("v", plan.v)].map(|(name, from)| {
+            let (to, dense) = (p.resident(name, n).unwrap(), View::dense(0, n));
+            p.push(copy::command([1, n], 0, n, (from, dense), (to, dense))).unwrap();
+            name
+        });
+        let mut session = Session::new(&device, p.finish().unwrap()).unwrap();
+        for (name, data) in [("x", &chunk), ("y", &noise)] {
+            let id = session.plan().buffer(name).unwrap();
+            session.write(id, data).unwrap();
+        }
+        session.run(&[0]).unwrap();
+        let [u, v] = kept.map(|name| {
+            let (mut out, id) = (vec![0.0; n], session.plan().buffer(name).unwrap());
+            session.read(id, &mut out).unwrap();
+            out
+        });
+        let mass = |i: usize, j: usize| f64::from(u[i] + v[j] - cost[i * n + j] / reg).exp();
+        let uniform = 1.0 / n as f64;
+        let astray: f64 = (0..n).map(|j| ((0..n).map(|i| mass(i, j)).sum::<f64>() - uniform).abs()).sum();
+        assert!(astray < 0.01, "{astray}");
+        let rows: f64 = (0..n).map(|i| ((0..n).map(|j| mass(i, j)).sum::<f64>() - uniform).abs()).sum();
+        assert!(rows < 1e-4, "{rows}");
     }
 }
 
