@@ -3,7 +3,7 @@
 use super::{CompareError, NFES, Result, Task};
 use crate::flow::solver::DiscreteMethod;
 use crate::flow::{Coupling, Path, Solver, TimeLaw};
-use crate::nn::NetworkSpec;
+use crate::nn::{NetworkSpec, TimeInput};
 use crate::objective::Objective;
 use crate::objective::act::ActObjective;
 use crate::objective::classifier_free::ClassifierFree;
@@ -169,9 +169,17 @@ pub const METHODS: &[Method] = &[
         refuses: everything,
         straightens: None,
     },
-    flow("mean_flow", "MeanFlow: mean velocities, made for one step", |c| {
-        c.objective = Objective::MeanFlow(MeanFlow::default());
-    }),
+    // Half of its samples have an interval, as MP1's; its derivative by the time wants no frequencies in between.
+    flow(
+        "mean_flow",
+        "MeanFlow: mean velocities, made for one step; an mlp reads the times as they are",
+        |c| {
+            c.objective = Objective::MeanFlow(MeanFlow { every: 2, ..MeanFlow::default() });
+            if let NetworkSpec::Mlp(mlp) = &mut c.network {
+                mlp.time = TimeInput::Raw;
+            }
+        },
+    ),
     flow("shortcut", "shortcut models: velocities that know the length of their step", |c| {
         c.objective = Objective::Shortcut(Shortcut::default());
     }),
