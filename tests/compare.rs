@@ -147,7 +147,8 @@ fn every_method_trains_and_samples_with_its_evaluations() {
             let mut config = RunConfig { batch_size: 32, ..settings.config.clone() };
             (method.configure)(&mut config);
             if let Some(reason) = (method.refuses)(&task, &config.network) {
-                assert!(method.id == "streaming" && name == "two-moons", "{}: {reason}", method.id);
+                let without = ["streaming", "cfg", "condition-ot"]; // positions, observations
+                assert!(without.contains(&method.id) && name == "two-moons", "{}: {reason}", method.id);
                 continue;
             }
             let mut trainer = Trainer::new(&device, &task.train, &config).expect(method.id);

@@ -2,10 +2,11 @@
 
 use super::{CompareError, NFES, Result, Task};
 use crate::flow::solver::DiscreteMethod;
-use crate::flow::{Path, Solver, TimeLaw};
+use crate::flow::{Coupling, Path, Solver, TimeLaw};
 use crate::nn::NetworkSpec;
 use crate::objective::Objective;
 use crate::objective::act::ActObjective;
+use crate::objective::classifier_free::ClassifierFree;
 use crate::objective::consistency::Consistency;
 use crate::objective::denoising::Denoising;
 use crate::objective::mean_flow::MeanFlow;
@@ -39,6 +40,8 @@ pub struct Method {
     pub options: fn(usize) -> SamplerOptions,
     /// Why it cannot do a task with a network; `None` if it can.
     pub refuses: fn(&Task, &NetworkSpec) -> Option<&'static str>,
+    /// The method whose trained flow it straightens, of the same seed; it must come earlier in the table.
+    pub straightens: Option<&'static str>,
 }
 
 /// Euler steps of a flow, an evaluation each.
@@ -79,9 +82,25 @@ fn everything(_: &Task, _: &NetworkSpec) -> Option<&'static str> {
     None
 }
 
+/// For methods that do something with the observation.
+fn observed(task: &Task, _: &NetworkSpec) -> Option<&'static str> {
+    match task.unconditional {
+        true => Some("all observations are alike"),
+        false => None,
+    }
+}
+
 /// Whatever takes Euler steps, as many as are asked for.
 const fn flow(id: &'static str, what: &'static str, configure: fn(&mut RunConfig)) -> Method {
-    Method { id, what, configure, evaluations: Evaluations::Any, options: euler, refuses: everything }
+    Method {
+        id,
+        what,
+        configure,
+        evaluations: Evaluations::Any,
+        options: euler,
+        refuses: everything,
+        straightens: None,
+    }
 }
 
 /// Every method.
@@ -99,6 +118,48 @@ pub const METHODS: &[Method] = &[
     flow("sb", "flow matching on the Schroedinger bridge path, sigma 0.5", |c| {
         c.path = Path::SchrodingerBridge { sigma: 0.5 };
     }),
+    flow("ot-cfm", "cfm with minibatch optimal transport, exact", |c| {
+        c.coupling = Coupling::ExactOt { condition_weight: 0.0 };
+    }),
+    Method {
+        refuses: observed,
+        ..flow("condition-ot", "ot-cfm that pairs only near-identical observations (weight 100)", |c| {
+            c.coupling = Coupling::ExactOt { condition_weight: 100.0 };
+        })
+    },
+    flow(
+        "sinkhorn-cfm",
+        "cfm with minibatch transport by 20 iterations of Sinkhorn, regularisation 0.2 an action",
+        |c| {
+            c.coupling =
+                Coupling::Sinkhorn { reg: 0.2 * c.horizon as f32, iterations: 20, condition_weight: 0.0 };
+        },
+    ),
+    Method {
+        id: "cfm-sde",
+        what: "cfm sampled by the stochastic process of the same marginals",
+        configure: |c| c.objective = Objective::default(),
+        evaluations: Evaluations::Any,
+        options: |nfe| denoise(DiscreteMethod::Sde, nfe),
+        refuses: everything,
+        straightens: None,
+    },
+    Method {
+        straightens: Some("cfm"),
+        ..flow("reflow", "rectified flow: cfm retrained on its own pairs, for as many steps again", |c| {
+            c.objective = Objective::default();
+        })
+    },
+    Method {
+        refuses: observed,
+        ..flow(
+            "cfg",
+            "cfm with classifier-free guidance: a tenth of the observations dropped, weight 1.5",
+            |c| {
+                c.objective = Objective::ClassifierFree(ClassifierFree::default());
+            },
+        )
+    },
     Method {
         id: "bc",
         what: "behaviour cloning by mean square error",
@@ -106,6 +167,7 @@ pub const METHODS: &[Method] = &[
         evaluations: Evaluations::Only(&[1], "a regression is evaluated once"),
         options: euler,
         refuses: everything,
+        straightens: None,
     },
     flow("mean_flow", "MeanFlow: mean velocities, made for one step", |c| {
         c.objective = Objective::MeanFlow(MeanFlow::default());
@@ -123,6 +185,7 @@ pub const METHODS: &[Method] = &[
         evaluations: Evaluations::Only(&[2], "it is evaluated twice"),
         options: euler,
         refuses: everything,
+        straightens: None,
     },
     Method {
         id: "streaming",
@@ -137,6 +200,7 @@ pub const METHODS: &[Method] = &[
         ),
         options: euler,
         refuses: streams,
+        straightens: None,
     },
     Method {
         id: "diffusion-ddpm",
@@ -145,6 +209,7 @@ pub const METHODS: &[Method] = &[
         evaluations: Evaluations::Only(&[100], "DDPM takes all 100 steps that it was trained for"),
         options: |nfe| denoise(DiscreteMethod::Ddpm, nfe),
         refuses: everything,
+        straightens: None,
     },
     Method {
         id: "diffusion-ddim",
@@ -153,6 +218,7 @@ pub const METHODS: &[Method] = &[
         evaluations: Evaluations::Any,
         options: |nfe| denoise(DiscreteMethod::Ddim, nfe),
         refuses: everything,
+        straightens: None,
     },
     Method {
         id: "act",
@@ -164,14 +230,16 @@ pub const METHODS: &[Method] = &[
         evaluations: Evaluations::Only(&[1], "its decoder is evaluated once"),
         options: euler,
         refuses: everything,
+        straightens: None,
     },
     Method {
         id: "vq_bet",
-        what: "VQ-BeT: quantised chunks with offsets, networks of its own: width 256, three layers",
+        what: "VQ-BeT: codes of quantised chunks as categories, and offsets; networks of its own, width 256",
         configure: |c| c.objective = Objective::VqBet(VqBet::default()),
         evaluations: Evaluations::Only(&[1], "its heads are evaluated once"),
         options: euler,
         refuses: everything,
+        straightens: None,
     },
 ];
 
@@ -225,6 +293,15 @@ mod tests {
         let error = Method::parse("cfm,warp").err().map(|e| e.to_string()).unwrap_or_default();
         assert!(error.starts_with("unknown method \"warp\": needed all or some of cfm, "), "{error}");
         assert!(Method::parse("").is_err());
+    }
+
+    #[test]
+    fn what_is_straightened_comes_first() {
+        for (i, method) in METHODS.iter().enumerate() {
+            if let Some(before) = method.straightens {
+                assert!(METHODS[..i].iter().any(|m| m.id == before), "{} before {}", before, method.id);
+            }
+        }
     }
 
     #[test]

@@ -8,7 +8,7 @@ use super::summary::{at_equal_quality, means};
 use super::{Method, Network, Result, Settings, Task};
 use crate::data::write_aside;
 use crate::device::Device;
-use crate::train::{self, RunConfig, RunOptions, TrainError, Trainer};
+use crate::train::{self, ReflowSpec, RunConfig, RunOptions, TrainError, Trainer};
 use std::io::Write as _;
 use std::path::Path;
 
@@ -134,7 +134,7 @@ fn one(
     seed: u64,
     observer: &mut dyn FnMut(Event<'_>),
 ) -> Result<Option<RunRecord>> {
-    let config = configure(settings, method, seed);
+    let mut config = configure(settings, method, seed);
     let mut training = Training {
         method: method.id.into(),
         seed,
@@ -149,6 +149,14 @@ fn one(
     };
     if let Some(reason) = (method.refuses)(c.task, &config.network) {
         return Ok(Some(without(method, training, Status::NotApplicable, reason.into())));
+    }
+    if let Some(before) = method.straightens {
+        if store.finished(before, seed)?.is_none() {
+            let reason = format!("it straightens {before}, which was not compared");
+            return Ok(Some(without(method, training, Status::NotApplicable, reason)));
+        }
+        let policy = store.checkpoint(before, seed);
+        config.reflow = Some(ReflowSpec { policy, solver: "euler:20".into() });
     }
     let path = store.checkpoint(method.id, seed);
     let mut trainer = Trainer::new(c.device, &c.task.train, &config)?;

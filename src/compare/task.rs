@@ -140,7 +140,7 @@ impl Task {
         out
     }
 
-    /// A measure of chunks with their observations must weigh both: each column's standard deviation over `rows`, [columns]; 1
+    /// A measure of chunks with their observations must weigh both: each column's standard deviation over `rows`, \[columns\]; 1
     /// where the column is constant.
     pub fn deviations(rows: &[f32], columns: usize) -> Vec<f32> {
         let n = (rows.len() / columns.max(1)).max(1) as f64;

@@ -1,9 +1,11 @@
 //! Couplings: which noise goes with which chunk of a training batch.
 
+pub mod apply;
 pub mod assignment;
 pub mod exact;
 pub mod sinkhorn;
 
+pub use apply::{PAIRS, Rows};
 pub use assignment::{Assignment, assign};
 
 use super::{FlowError, Result};
@@ -31,10 +33,13 @@ pub enum Coupling {
     },
     /// Noise drawn for every chunk from the entropic transport plan (Cuturi 2013), found on the device.
     Sinkhorn {
-        /// Regularisation, in the units of the cost: a squared distance of normalised chunks, which is about twice the
-        /// number of values in a chunk. The smaller, the nearer to the optimal pairing and the more iterations it takes.
+        /// Regularisation, in the units of the cost: a squared distance of normalised chunks, about twice the number of
+        /// values in a chunk. A twentieth of that is a fair start; the smaller, the nearer to the optimal pairing and the more
+        /// iterations it takes.
         reg: f32,
-        /// Updates of both potentials.
+        /// Updates of both potentials. Too few leave some noise rows more likely than others. With `reg` a twentieth of the
+        /// mean cost, 256 rows and 10 updates, under 1 % of the mass is astray for chunks of 32 values (tests/coupling.rs);
+        /// fewer values need more.
         iterations: u32,
         /// Weight of the squared distance of the normalised observations.
         condition_weight: f32,

@@ -64,11 +64,15 @@ fn twin(words: &[u32], args: &mut [Arg<'_>], cx: &TwinCx<'_>) {
 fn log_sum_exp(cost: &[f32], v: &[f32], scale: f32) -> f32 {
     const LANES: usize = 16;
     let mut tops = [f32::NEG_INFINITY; LANES];
-    for (c, v) in cost.chunks(LANES).zip(v.chunks(LANES)) {
-        for ((top, c), v) in tops.iter_mut().zip(c).zip(v) {
-            let x = v - scale * c;
-            *top = if x > *top { x } else { *top };
+    let ((costs, last), (potentials, rest)) = (cost.as_chunks::<LANES>(), v.as_chunks::<LANES>());
+    for (c, v) in costs.iter().zip(potentials) {
+        for l in 0..LANES {
+            let x = v[l] - scale * c[l];
+            tops[l] = if x > tops[l] { x } else { tops[l] };
         }
+    }
+    for ((top, c), v) in tops.iter_mut().zip(last).zip(rest) {
+        *top = top.max(v - scale * c);
     }
     let top = tops.into_iter().fold(f32::NEG_INFINITY, f32::max);
     top + log(sum2(cost, v, |c, v| exp_neg(top - (v - scale * c))))

@@ -23,6 +23,19 @@ pub struct WindowShape {
     pub action_offset: i32,
 }
 
+impl WindowShape {
+    fn params(&self) -> Params {
+        Params {
+            batch: self.batch as u32,
+            history: self.history as u32,
+            obs_dim: self.obs_dim as u32,
+            horizon: self.horizon as u32,
+            action_dim: self.action_dim as u32,
+            action_offset: self.action_offset,
+        }
+    }
+}
+
 /// Parameters; mirrors the WGSL struct.
 #[derive(Clone, Copy, Debug, Pod, Zeroable)]
 #[repr(C)]
@@ -112,17 +125,35 @@ pub fn command(
     y_obs: BufferId,
     y_action: BufferId,
 ) -> Command {
-    let params = Params {
-        batch: shape.batch as u32,
-        history: shape.history as u32,
-        obs_dim: shape.obs_dim as u32,
-        horizon: shape.horizon as u32,
-        action_dim: shape.action_dim as u32,
-        action_offset: shape.action_offset,
-    };
+    let params = shape.params();
     let items = shape.batch * (shape.history * shape.obs_dim + shape.horizon * shape.action_dim);
     let args = [index, table, obs, action, affine, y_obs, y_action];
     Command::new(&KERNEL, &variant::window::ONLY, &params, &args, fold(items, 64))
+}
+
+/// The twin on slices, on this thread: for hosts that need a batch themselves. Arguments as of [`command`]: the sources are
+/// `obs`, `action` and `affine`.
+///
+/// # Panics
+/// If a slice is shorter than its shape says.
+pub fn fill(
+    shape: &WindowShape,
+    index: &[u32],
+    table: &[u32],
+    [obs, action, affine]: [&[f32]; 3],
+    y_obs: &mut [f32],
+    y_action: &mut [f32],
+) {
+    let mut args = [
+        Arg::Read(bytemuck::cast_slice(index)),
+        Arg::Read(bytemuck::cast_slice(table)),
+        Arg::Read(obs),
+        Arg::Read(action),
+        Arg::Read(affine),
+        Arg::Write(y_obs),
+        Arg::Write(y_action),
+    ];
+    twin(bytemuck::cast_slice(std::slice::from_ref(&shape.params())), &mut args, &TwinCx::SERIAL);
 }
 
 fn twin(words: &[u32], args: &mut [Arg<'_>], cx: &TwinCx<'_>) {

@@ -65,6 +65,10 @@ impl Method for ClassifierFree {
         }
     }
 
+    fn couples(&self) -> bool {
+        true
+    }
+
     fn prepare(&self, p: &mut Preparation<'_>) -> Result<()> {
         FlowMatching.prepare(p)?;
         let dropped = ((self.dropout * CHANCES as f32).round() as usize).clamp(1, CHANCES - 1);

@@ -67,11 +67,15 @@ impl Method for Consistency {
         }
     }
 
+    fn couples(&self) -> bool {
+        true
+    }
+
     fn prepare(&self, p: &mut Preparation<'_>) -> Result<()> {
         let table: Vec<f32> = (0..self.segments).map(|s| s as f32 / self.segments as f32).collect();
         let begin = p.pick(&table, 1)?;
         let within = p.draw(Law::Uniform, 1, streams::TIME)?;
-        let x0 = p.noise()?;
+        let x0 = p.paired_noise()?;
         p.bind("begin", begin);
         p.bind("within", within);
         p.bind("x0", x0);

@@ -27,11 +27,15 @@ pub(crate) fn loss_factor(max_delay: usize, horizon: usize) -> f64 {
 }
 
 impl Method for FlowMatching {
+    fn couples(&self) -> bool {
+        true
+    }
+
     fn prepare(&self, p: &mut Preparation<'_>) -> Result<()> {
         let task = p.task;
         let (batch, chunk) = (task.batch, task.chunk());
         let t = p.times()?;
-        let x0 = p.noise()?;
+        let x0 = p.paired_noise()?;
         let (kind, sigma) = task.path.kernel();
         let eps = match kind.reads_noise() {
             true => p.draw(Law::Normal, chunk, streams::PATH)?,

@@ -103,10 +103,14 @@ impl Method for MeanFlow {
         self.every
     }
 
+    fn couples(&self) -> bool {
+        true
+    }
+
     fn prepare(&self, p: &mut Preparation<'_>) -> Result<()> {
         let law = Law::LogitNormal { mean: self.mean, sd: self.sd };
         let (s, t) = (p.draw(law, 1, streams::TIME)?, p.draw(law, 1, streams::SECOND_TIME)?);
-        let x0 = p.noise()?;
+        let x0 = p.paired_noise()?;
         p.bind("s", s);
         p.bind("t", t);
         p.bind("x0", x0);

@@ -100,6 +100,11 @@ pub trait Method {
         true
     }
 
+    /// Whether it pairs noise with chunks by the run's [`Coupling`](crate::flow::Coupling).
+    fn couples(&self) -> bool {
+        false
+    }
+
     /// Adds what a batch draws to a program and binds it to the loss graph's inputs.
     fn prepare(&self, p: &mut Preparation<'_>) -> graph::Result<()>;
 

@@ -60,6 +60,10 @@ impl Method for Shortcut {
         EVERY
     }
 
+    fn couples(&self) -> bool {
+        true
+    }
+
     fn prepare(&self, p: &mut Preparation<'_>) -> Result<()> {
         // Every level has as many entries as the finest one: each is as likely, and so are the times within it.
         let finest = 1usize << (self.levels - 1);
@@ -73,7 +77,7 @@ impl Method for Shortcut {
         }
         let steps = p.pick(&table, 3)?;
         let t = p.draw(Law::Uniform, 1, streams::TIME)?;
-        let x0 = p.noise()?;
+        let x0 = p.paired_noise()?;
         p.bind("steps", steps);
         p.bind("t", t);
         p.bind("x0", x0);

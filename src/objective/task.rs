@@ -1,5 +1,6 @@
 //! What an objective is given: the sizes of a batch, the network, and a program to draw random numbers into.
 
+use crate::flow::coupling::{BatchShape, Coupling, Rows};
 use crate::flow::{Path, TimeLaw};
 use crate::graph::{Graph, Program, Result, Shape, Value};
 use crate::kernel::draw::{self, Law};
@@ -16,6 +17,7 @@ pub(crate) mod streams {
     pub const SECOND_TIME: u32 = 0x15;
     pub const TABLE: u32 = 0x16;
     pub const LATENT: u32 = 0x17;
+    pub const PAIR: u32 = 0x18;
 }
 
 /// The sizes of a batch and the settings that more than one objective reads.
@@ -98,6 +100,9 @@ pub struct Preparation<'p> {
     pub x1: BufferId,
     /// The noise that belongs to each chunk, where pairs are given.
     x0: Option<BufferId>,
+    /// The run's coupling, and how many steps the host's pairings are for.
+    pub coupling: (Coupling, usize),
+    obs: BufferId,
     empty: BufferId,
     inputs: Vec<(&'static str, BufferId)>,
 }
@@ -111,7 +116,8 @@ impl<'p> Preparation<'p> {
         [obs, x1]: [BufferId; 2],
     ) -> Preparation<'p> {
         let empty = program.empty();
-        Preparation { program, task, state, x1, x0: None, empty, inputs: vec![("obs", obs), ("x1", x1)] }
+        let (coupling, inputs) = ((Coupling::Independent, 1), vec![("obs", obs), ("x1", x1)]);
+        Preparation { program, task, state, x1, x0: None, coupling, obs, empty, inputs }
     }
 
     /// A buffer for kernels that read none.
@@ -143,6 +149,14 @@ impl<'p> Preparation<'p> {
             return Ok(x0);
         }
         self.draw(Law::Normal, self.task.chunk(), streams::NOISE)
+    }
+
+    /// [`Preparation::noise`] in the order of the chunks that the run's coupling pairs it with.
+    pub fn paired_noise(&mut self) -> Result<BufferId> {
+        let rows = Rows { noise: self.noise()?, chunk: self.x1, request: self.obs, state: self.state };
+        let shape = BatchShape { batch: self.task.batch, dim: self.task.chunk(), request: self.task.obs };
+        let (coupling, turns) = self.coupling;
+        coupling.apply(self.program, &shape, &rows, streams::PAIR, turns)
     }
 
     /// A time for every sample, by the run's law.

@@ -3,7 +3,7 @@
 use super::reflow::ReflowSpec;
 use super::{Result, TrainError};
 use crate::data::{DataSpec, Episodes, WindowSpec};
-use crate::flow::{Path, TimeLaw};
+use crate::flow::{Coupling, Path, TimeLaw};
 use crate::nn::{EncoderSpec, NetworkSpec};
 use crate::policy::{NormKind, Objective, PrefixSpec, RelativeTo, Scope};
 use serde::{Deserialize, Serialize};
@@ -127,6 +127,8 @@ pub struct RunConfig {
     pub action_scope: Scope,
     /// For each action dimension, the observation dimension that it is relative to; empty: absolute actions.
     pub relative_to: Vec<DimRef>,
+    /// Which noise goes with which chunk.
+    pub coupling: Coupling,
     /// The path.
     pub path: Path,
     /// The law of the training times.
@@ -165,6 +167,7 @@ impl Default for RunConfig {
             action_normalizer: NormKind::MeanStd,
             action_scope: Scope::PerStep,
             relative_to: Vec::new(),
+            coupling: Coupling::default(),
             path: Path::default(),
             time_law: TimeLaw::default(),
             reflow: None,
@@ -285,7 +288,30 @@ impl RunConfig {
             }
         }
         self.path.check()?;
+        self.check_coupling()?;
         self.time_law.kernel()?;
+        Ok(())
+    }
+
+    fn check_coupling(&self) -> Result<()> {
+        self.coupling.check()?;
+        let bad = |what, found, needed| Err(TrainError::Setting { what, found, needed });
+        if self.coupling != Coupling::Independent && !self.objective.method().couples() {
+            let found = format!("{:?} with objective {}", self.coupling, self.objective.name());
+            return bad("coupling", found, "independent: this objective pairs no noise with chunks");
+        }
+        if self.coupling != Coupling::Independent && self.reflow.is_some() {
+            return bad(
+                "coupling",
+                format!("{:?}", self.coupling),
+                "independent: reflow brings pairs of its own",
+            );
+        }
+        let most = self.coupling.largest_batch();
+        if self.batch_size > most {
+            let found = format!("{}, where this coupling takes at most {most}", self.batch_size);
+            return bad("batch_size", found, "a smaller batch, or another coupling");
+        }
         Ok(())
     }
 

@@ -3,6 +3,7 @@
 pub mod config;
 pub mod error;
 pub mod metrics;
+mod pairing;
 pub mod program;
 pub mod reflow;
 pub mod resume;

@@ -53,13 +53,26 @@ struct Front {
     inputs: Vec<(&'static str, BufferId)>,
 }
 
+/// The windows of a batch.
+pub(super) fn window_shape(spec: &PolicySpec, batch: usize) -> WindowShape {
+    WindowShape {
+        batch,
+        history: spec.history,
+        obs_dim: spec.obs_dim,
+        horizon: spec.horizon,
+        action_dim: spec.action_dim,
+        action_offset: spec.action_offset,
+    }
+}
+
 fn front(
     p: &mut Program,
     spec: &PolicySpec,
+    config: &RunConfig,
     layout: &ParamLayout,
     task: &Task,
     size: DataSize,
-    [draw_index, pairs]: [bool; 2],
+    draw_index: bool,
 ) -> Result<Front> {
     let (batch, chunk) = (task.batch, spec.chunk());
     let params = p.resident(names::PARAMS, layout.len())?;
@@ -75,21 +88,16 @@ fn front(
         p.push(draw::command(law, batch, 0, streams::INDEX, state, empty, (index, 0)))?;
     }
     let (obs, x1) = (p.temporary(batch * spec.request())?, p.temporary(batch * chunk)?);
-    let shape = WindowShape {
-        batch,
-        history: spec.history,
-        obs_dim: spec.obs_dim,
-        horizon: spec.horizon,
-        action_dim: spec.action_dim,
-        action_offset: spec.action_offset,
-    };
+    let shape = window_shape(spec, batch);
     p.push(window::command(&shape, index, table, raw_obs, raw_action, affine, obs, x1))?;
     // Pairs of a trained flow take the place of the demonstrated chunk and of drawn noise.
-    let given = match pairs {
+    let given = match config.reflow.is_some() {
         true => Some([names::PAIR_NOISE, names::PAIR_END].map(|name| p.resident(name, size.windows * chunk))),
         false => None,
     };
     let mut preparation = Preparation::new(p, task, state, [obs, x1]);
+    // The host's pairings are for as many steps as there are losses between two looks; a validation has but one batch.
+    preparation.coupling = (config.coupling, if draw_index { RING } else { 1 });
     if let Some([noise, end]) = given {
         preparation.pair([noise?, end?], size.windows, index)?;
     }
@@ -115,7 +123,7 @@ pub fn training(
     let mut p = Program::new(target);
     p.phase("step");
     let task = spec.task(config.batch_size, config.time_law);
-    let f = front(&mut p, spec, layout, &task, size, [true, config.reflow.is_some()])?;
+    let f = front(&mut p, spec, config, layout, &task, size, true)?;
     let grads = p.resident(names::GRADS, layout.len())?;
     let first = p.resident(names::FIRST, layout.len())?;
     let second = p.resident(names::SECOND, layout.len())?;
@@ -174,7 +182,7 @@ pub fn validation(
     let mut p = Program::new(target);
     p.phase("loss");
     let task = spec.task(batch, config.time_law);
-    let f = front(&mut p, spec, layout, &task, size, [false, config.reflow.is_some()])?;
+    let f = front(&mut p, spec, config, layout, &task, size, false)?;
     let loss_buffer = p.resident(names::LOSS, 4)?;
     let (g, loss) = loss_graph(spec, &task)?;
     lower(&mut p, &g, (layout, f.params), &f.inputs, &[(loss, (loss_buffer, View::dense(0, 1)))])?;

@@ -1,10 +1,12 @@
 //! The trainer: a training plan resident on a device, replayed many steps at a time.
 
 use super::config::RunConfig;
+use super::pairing::{Batch, Pairing, Source};
 use super::program::{self, DataSize, RING, names};
 use super::{Result, TrainError};
 use crate::data::{Episodes, Windows, split_episodes};
 use crate::device::{CounterSnapshot, Device};
+use crate::flow::coupling::{self, Coupling};
 use crate::graph::Session;
 use crate::kernel::state::{State, WORDS};
 use crate::kernel::{BufferId, Target};
@@ -41,6 +43,7 @@ pub struct Trainer {
     step: u64,
     pending: Pending,
     validation: Option<Validation>,
+    pairing: Option<Pairing>,
 }
 
 /// Losses since the last line of metrics, summed step by step so that the mean does not depend on how steps were grouped,
@@ -140,6 +143,16 @@ impl Trainer {
         session.write(id(names::OBS)?, episodes.obs())?;
         session.write(id(names::ACTION)?, episodes.action())?;
         session.write_u32(id(names::TABLE)?, windows.table().as_flattened())?;
+        let pairing = match config.coupling {
+            Coupling::ExactOt { condition_weight } => {
+                let shape = program::window_shape(&spec, config.batch_size);
+                let batch = Batch::Drawn(windows.count() as u32);
+                let data = (windows.table(), spec.affine(), episodes);
+                let source = Source::new(shape, condition_weight, (config.seed, batch), data);
+                Some(Pairing::new(source, id(coupling::PAIRS)?, device))
+            }
+            _ => None,
+        };
         if let (Some(reflow), Some(teacher)) = (&config.reflow, &teacher) {
             let pairs = reflow.pairs(device, teacher, &windows, (config.seed, false))?;
             session.write(id(names::PAIR_NOISE)?, &pairs.noise)?;
@@ -170,6 +183,7 @@ impl Trainer {
             step: 0,
             pending: Pending::default(),
             validation,
+            pairing,
         })
     }
 
@@ -212,6 +226,9 @@ impl Trainer {
     /// [`TrainError::NonFinite`] if the loss or the gradient of a step was; the trainer is then of no further use.
     pub fn advance(&mut self, steps: u64) -> Result<Progress> {
         let steps = steps.clamp(1, RING as u64);
+        if let Some(pairing) = &mut self.pairing {
+            pairing.write(&mut self.session, self.step, steps)?;
+        }
         let mut ring = [0.0f32; 4 * RING];
         let mut words = [0.0f32; WORDS];
         let mut reads = [(self.buffers.ring, &mut ring[..]), (self.buffers.state, &mut words[..])];
@@ -329,6 +346,12 @@ impl Validation {
         session.write_u32(id(names::TABLE)?, windows.table().as_flattened())?;
         let index: Vec<u32> = (0..batch).map(|i| (i * windows.count() / batch) as u32).collect();
         session.write_u32(id(names::INDEX)?, &index)?;
+        if let Coupling::ExactOt { condition_weight } = config.coupling {
+            let draws = (config.seed ^ VALIDATION_SEED, Batch::Fixed(index));
+            let data = (windows.table(), spec.affine(), episodes);
+            let source = Source::new(program::window_shape(spec, batch), condition_weight, draws, data);
+            session.write_u32(id(coupling::PAIRS)?, &source.pairs(0)?)?;
+        }
         Ok(Validation {
             params: id(names::PARAMS)?,
             state: id(names::STATE)?,

@@ -53,7 +53,7 @@ impl Draw {
 
 /// A law that can be drawn from as often as one likes.
 pub trait Source: Law + 'static {
-    /// One observation [obs_dim] and one chunk [horizon, action_dim].
+    /// One observation \[obs_dim\] and one chunk [horizon, action_dim].
     fn draw(&self, draw: &mut Draw) -> (Vec<f32>, Vec<f32>);
 }
 

@@ -51,7 +51,7 @@ pub struct Reproduction {
 pub struct Reproduced {
     /// Its name.
     pub name: String,
-    /// Every demonstration, [`STEPS`] + 1 points, to the origin.
+    /// Every demonstration, `STEPS` + 1 points, to the origin.
     pub demonstrations: Vec<Vec<[f32; 2]>>,
     /// New places to start from.
     pub starts: Vec<[f32; 2]>,
