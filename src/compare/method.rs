@@ -230,9 +230,9 @@ pub const METHODS: &[Method] = &[
     },
     Method {
         id: "act",
-        what: "action chunking transformer with a network of its own: width 128, 2 + 1 layers, 2 of the posterior",
+        what: "action chunking transformer with a network of its own: width 64, 2 + 1 layers, 2 of the posterior",
         configure: |c| {
-            let small = ActObjective { width: 128, heads: 4, feedforward: 256, ..ActObjective::default() };
+            let small = ActObjective { width: 64, heads: 4, feedforward: 256, ..ActObjective::default() };
             c.objective = Objective::Act(ActObjective { encoder_layers: 2, vae_encoder_layers: 2, ..small });
         },
         evaluations: Evaluations::Only(&[1], "its decoder is evaluated once"),
