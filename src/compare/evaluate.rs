@@ -19,8 +19,6 @@ pub use trace::{Field, Trace};
 
 /// Observations for which the modes of many samples are counted, and samples for each.
 const PROBES: [usize; 2] = [32, 256];
-/// Draws of the noise that distances are averaged over.
-const NOISE_DRAWS: u64 = 4;
 /// Observations of the pictures of paths, and samples for each.
 const SHOWN: [usize; 2] = [3, 32];
 /// Samples of a picture of points.
@@ -107,11 +105,6 @@ fn measure(bench: &Bench<'_>, nfe: usize) -> Result<Row> {
     let task = bench.task;
     let mut sampler = bench.of_held_out(nfe)?;
     let (chunks, pass) = timing::pass_s(|| sampler.sample())?;
-    // One draw of the noise moves an energy distance by a tenth or more; the mean of a few is what methods are compared by.
-    let mut draws = vec![distances(task, &chunks)?];
-    for request in 1..NOISE_DRAWS {
-        draws.push(distances(task, &sampler.again(request)?)?);
-    }
     drop(sampler);
     let mut one = bench.sampler(nfe, task.held_out.observation(0).to_vec(), 1)?;
     let latency = timing::latency_ms(|_| one.sample().map(drop))?;
@@ -130,19 +123,16 @@ fn measure(bench: &Bench<'_>, nfe: usize) -> Result<Row> {
             modes::modes(law, &obs, request, &chunks, PROBES[1])
         }
     };
-    let mean = |of: fn(&Reference) -> Option<f64>| {
-        let values: Vec<f64> = draws.iter().filter_map(of).collect();
-        (!values.is_empty()).then(|| values.iter().sum::<f64>() / values.len() as f64)
-    };
+    let distances = distances(task, &chunks)?;
     let mut shapes = match &task.reproduction {
         Some(closed) => closed_loop::judge(closed, &reproduce(bench, closed, nfe)?),
         None => Vec::new(),
     };
     let all = if shapes.is_empty() { None } else { Some(shapes.remove(0)) };
     Ok(Row {
-        energy_distance: mean(|d| Some(d.energy_distance)),
-        energy_distance_joint: mean(|d| d.energy_distance_joint),
-        sliced_wasserstein: mean(|d| Some(d.sliced_wasserstein)),
+        energy_distance: Some(distances.energy_distance),
+        energy_distance_joint: distances.energy_distance_joint,
+        sliced_wasserstein: Some(distances.sliced_wasserstein),
         mode_coverage: modes.map(|m| m.coverage),
         mode_balance: modes.map(|m| m.balance),
         mode_least: modes.map(|m| m.least),

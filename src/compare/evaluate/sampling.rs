@@ -33,13 +33,6 @@ impl Samples {
         Ok(chunks)
     }
 
-    /// As [`Samples::sample`] with the noise of another request.
-    pub(super) fn again(&mut self, request: u64) -> Result<Vec<f32>> {
-        let mut chunks = vec![0.0; self.values];
-        self.sampler.sample(&self.obs, Noise::Seed { seed: self.noise, request }, &mut chunks)?;
-        Ok(chunks)
-    }
-
     /// As [`Samples::sample`] for other observations, with the noise of another request.
     pub(super) fn ask(&mut self, obs: &[f32], request: u64) -> Result<Vec<f32>> {
         let mut chunks = vec![0.0; self.values];
