@@ -1,6 +1,7 @@
 // reorder: rows in another order: y[i, :] = x[index[(step % turns) rows + i], :], step being the low word of the state's.
 // index: [turns, rows] u32, one set of row numbers for each of `turns` steps, clamped to x's rows; x: [source, cols],
-// y: [rows, cols], dense. Called by the couplings, which pair noise with windows.
+// y: [rows, cols], dense. Called by the couplings, which pair noise with windows, and by objectives that draw rows of tables or of
+// given pairs.
 #include "shared/linear_id.wgsl"
 #include "shared/state.wgsl"
 

@@ -13,6 +13,7 @@ use advect::objective::vq_bet::VqBet;
 use advect::policy::{NormKind, Scope};
 use advect::train::DimRef;
 use advect::{Noise, Policy, RunConfig, SamplerOptions, Trainer};
+use npyz::WriterBuilder as _;
 
 /// Episodes that stay at +1 or at -1 while the robot is at 0.
 fn two_ways() -> Episodes {
@@ -166,6 +167,42 @@ fn checkpoints_are_whole() {
         assert_eq!(read.spec, policy.spec, "{name}");
         let [a, b] = [&policy, &read].map(|p| sample(p, &device, "euler:3", 5));
         assert_eq!(a, b, "{name}");
+    }
+}
+
+/// The command line asks for ten Euler steps by default; a trajectory has as many states as the objective really takes.
+#[test]
+fn trajectories_have_the_objectives_own_steps() {
+    let device = Device::open(&DeviceChoice::Cpu).unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let at = |name: &str| dir.path().join(name).to_str().expect("UTF-8").to_owned();
+    let mut file = std::fs::File::create(at("obs.npy")).unwrap();
+    let options = npyz::WriteOptions::new().default_dtype().shape(&[1, 2, 2]);
+    let mut writer = options.writer(&mut file).begin_nd().unwrap();
+    writer.extend([0.0f32; 4]).unwrap();
+    writer.finish().unwrap();
+    for (name, solver, steps) in [("mip", "euler:10", 2u64), ("denoising", "ddim:4", 4)] {
+        let mut trainer = Trainer::new(&device, &two_ways(), &config(name, 5)).unwrap();
+        trainer.advance(5).unwrap();
+        trainer.policy().unwrap().save(at("policy.safetensors")).unwrap();
+        let output = std::process::Command::new(env!("CARGO_BIN_EXE_advect"))
+            .args(["sample", &at("policy.safetensors"), "--obs", &at("obs.npy"), "--batch", "3"])
+            .args(["--solver", solver, "--device", "cpu"])
+            .args(["--trajectory", &at("states.npy"), "--out", &at("actions.npy")])
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{name}: {}", String::from_utf8_lossy(&output.stderr));
+        let read = |name: &str| {
+            let file = npyz::NpyFile::new(std::fs::File::open(at(name)).unwrap()).unwrap();
+            (file.shape().to_vec(), file.into_vec::<f32>().unwrap())
+        };
+        let ((shape, states), (_, actions)) = (read("states.npy"), read("actions.npy"));
+        assert_eq!(shape, [1, 3, steps + 1, 4, 1], "{name}");
+        for (states, action) in states.chunks_exact(4 * (steps as usize + 1)).zip(actions.chunks_exact(4)) {
+            let apart = |(a, b): (&f32, &f32)| (a - b).abs();
+            let last = &states[4 * steps as usize..];
+            assert!(last.iter().zip(action).map(apart).fold(0.0, f32::max) < 1e-5, "{name}");
+        }
     }
 }
 

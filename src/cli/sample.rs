@@ -129,7 +129,8 @@ impl Run for Sample {
         let m = obs.shape.first().copied().unwrap_or(0);
         let obs = history(&self.obs, obs, spec)?;
         let shape = [m, self.batch, spec.horizon, spec.action_dim];
-        let steps = self.steps();
+        // As many as the objective takes: mip two, whatever is asked for.
+        let steps = self.steps(spec.solver(self.solver)?);
         self.afford(shape, steps)?;
         let noise = match &self.noise {
             Some(path) => Some(noise(path, shape)?),
@@ -242,8 +243,8 @@ impl Sample {
             .map(PathBuf::as_path)
     }
 
-    fn steps(&self) -> usize {
-        match (&self.times, self.solver) {
+    fn steps(&self, solver: Solver) -> usize {
+        match (&self.times, solver) {
             (Some(times), _) => times.len() - 1,
             (None, Solver::Fixed { steps, .. } | Solver::Discrete { steps, .. }) => steps,
             (None, Solver::Adaptive { .. }) => 0,

@@ -152,6 +152,9 @@ pub const METHODS: &[Method] = &[
     },
     Method {
         refuses: observed,
+        // With and without the observation.
+        evaluations: Evaluations::Only(&[2, 10, 20], "each of its steps asks the network twice"),
+        options: |nfe| euler(nfe / 2),
         ..flow(
             "cfg",
             "cfm with classifier-free guidance: a tenth of the observations dropped, weight 1.5",

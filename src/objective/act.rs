@@ -137,7 +137,7 @@ impl Method for ActObjective {
     /// Evaluated once, whatever is asked for.
     fn sampling(&self, _: Solver, _: &Task) -> std::result::Result<Sampling, ObjectiveError> {
         let clock = vec![vec![0.0]];
-        Ok(Sampling::Steps(Steps { solver: Solver::euler(1), clock, noise: 0, evaluations: 1 }))
+        Ok(Sampling::Steps(Steps { solver: Solver::euler(1), clock, noise: 0 }))
     }
 
     fn step(&self, b: &mut Builder<'_>, _: &dyn Net, task: &Task, s: &State) -> Result<Value> {

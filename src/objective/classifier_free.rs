@@ -69,6 +69,10 @@ impl Method for ClassifierFree {
         true
     }
 
+    fn queries(&self) -> usize {
+        2
+    }
+
     fn prepare(&self, p: &mut Preparation<'_>) -> Result<()> {
         FlowMatching.prepare(p)?;
         let dropped = ((self.dropout * CHANCES as f32).round() as usize).clamp(1, CHANCES - 1);

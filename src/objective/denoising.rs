@@ -231,12 +231,7 @@ impl Method for Denoising {
         let method = if ddpm { DiscreteMethod::Ddpm } else { DiscreteMethod::Ddim };
         let solver = Solver::Discrete { method, steps };
         let clock = self.clock(ddpm, steps);
-        Ok(Sampling::Steps(Steps {
-            solver,
-            noise: if ddpm { task.chunk() } else { 0 },
-            clock,
-            evaluations: 1,
-        }))
+        Ok(Sampling::Steps(Steps { solver, noise: if ddpm { task.chunk() } else { 0 }, clock }))
     }
 
     fn step(&self, b: &mut Builder<'_>, net: &dyn Net, _: &Task, s: &State) -> Result<Value> {

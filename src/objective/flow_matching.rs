@@ -95,7 +95,7 @@ impl Method for FlowMatching {
                     [t, h, spread].map(|v| v as f32).to_vec()
                 };
                 let clock = (0..steps).map(row).collect();
-                Ok(Sampling::Steps(Steps { solver: wanted, clock, noise: task.chunk(), evaluations: 1 }))
+                Ok(Sampling::Steps(Steps { solver: wanted, clock, noise: task.chunk() }))
             }
             Solver::Discrete { .. } => refuse("a flow's solver (euler:N, rk4:N, dopri5:RTOL, ...) or sde:N"),
             flow => Ok(Sampling::Flow(flow)),

@@ -95,10 +95,6 @@ impl Method for MeanFlow {
         }
     }
 
-    fn interval(&self) -> bool {
-        true
-    }
-
     fn batch_multiple(&self) -> usize {
         self.every
     }
@@ -154,7 +150,7 @@ impl Method for MeanFlow {
         let steps = euler_steps("mean_flow", wanted)?;
         let at = |s: usize| (s as f64 / steps as f64) as f32;
         let clock = (0..steps).map(|s| vec![at(s), at(s + 1), at(s + 1) - at(s)]).collect();
-        Ok(Sampling::Steps(Steps { solver: wanted, clock, noise: 0, evaluations: 1 }))
+        Ok(Sampling::Steps(Steps { solver: wanted, clock, noise: 0 }))
     }
 
     fn step(&self, b: &mut Builder<'_>, net: &dyn Net, _: &Task, s: &State) -> Result<Value> {

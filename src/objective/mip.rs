@@ -62,7 +62,7 @@ impl Method for Mip {
     /// Two evaluations, whatever is asked for.
     fn sampling(&self, _: Solver, _: &Task) -> std::result::Result<Sampling, ObjectiveError> {
         let clock = vec![vec![0.0, 0.0], vec![self.t_star, 1.0]];
-        Ok(Sampling::Steps(Steps { solver: Solver::euler(2), clock, noise: 0, evaluations: 1 }))
+        Ok(Sampling::Steps(Steps { solver: Solver::euler(2), clock, noise: 0 }))
     }
 
     fn step(&self, b: &mut Builder<'_>, net: &dyn Net, _: &Task, s: &State) -> Result<Value> {

@@ -61,8 +61,6 @@ pub struct Steps {
     pub clock: Vec<Vec<f32>>,
     /// Columns of standard normal noise that every step reads.
     pub noise: usize,
-    /// Evaluations of the network in one step.
-    pub evaluations: usize,
 }
 
 /// What one step of a sampler reads.
@@ -85,9 +83,9 @@ pub trait Method {
         Ok(())
     }
 
-    /// Whether the network reads a second time.
-    fn interval(&self) -> bool {
-        false
+    /// How often a velocity or a step asks the network.
+    fn queries(&self) -> usize {
+        1
     }
 
     /// Batches are a multiple of this many windows.
@@ -120,9 +118,15 @@ pub trait Method {
     }
 
     /// The next state, where sampling is by [`Sampling::Steps`].
-    fn step(&self, b: &mut Builder<'_>, net: &dyn Net, _: &Task, s: &State) -> graph::Result<Value> {
-        let _ = (net, b);
-        Ok(s.x)
+    ///
+    /// # Errors
+    /// An objective that is a flow and nothing else has no steps.
+    fn step(&self, b: &mut Builder<'_>, _: &dyn Net, _: &Task, s: &State) -> graph::Result<Value> {
+        Err(graph::error::shape_error(
+            "objective",
+            &[b.graph.shape(s.x)],
+            "an objective that is sampled by steps",
+        ))
     }
 }
 

@@ -52,10 +52,6 @@ impl Method for Shortcut {
         count("objective.shortcut.levels", self.levels, [1, 12], "1 to 12 lengths")
     }
 
-    fn interval(&self) -> bool {
-        true
-    }
-
     fn batch_multiple(&self) -> usize {
         EVERY
     }
@@ -114,7 +110,7 @@ impl Method for Shortcut {
     fn sampling(&self, wanted: Solver, _: &Task) -> std::result::Result<Sampling, ObjectiveError> {
         let steps = euler_steps("shortcut", wanted)?;
         let clock = (0..steps).map(|s| vec![s as f32 / steps as f32, 1.0 / steps as f32]).collect();
-        Ok(Sampling::Steps(Steps { solver: wanted, clock, noise: 0, evaluations: 1 }))
+        Ok(Sampling::Steps(Steps { solver: wanted, clock, noise: 0 }))
     }
 
     fn step(&self, b: &mut Builder<'_>, net: &dyn Net, _: &Task, s: &State) -> Result<Value> {

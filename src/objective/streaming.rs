@@ -125,7 +125,7 @@ impl Method for Streaming {
         };
         let clock = (0..task.horizon).map(row).collect();
         let solver = Solver::euler(task.horizon);
-        Ok(Sampling::Steps(Steps { solver, clock, noise: 0, evaluations: 1 }))
+        Ok(Sampling::Steps(Steps { solver, clock, noise: 0 }))
     }
 
     /// The chunk moves along by one action: the newest comes last.

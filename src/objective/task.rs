@@ -76,7 +76,7 @@ pub struct Query {
     pub a: Value,
     /// Times [1, 1], [rows, 1] or, for networks with a time for every action, [rows, horizon].
     pub t: Value,
-    /// A second time, [1, 1] or [rows, 1], where [`super::Method::interval`].
+    /// A second time, [1, 1] or [rows, 1], of objectives whose network answers for an interval.
     pub interval: Option<Value>,
     /// Normalised observations, [rows, obs].
     pub obs: Value,

@@ -213,7 +213,7 @@ impl Method for VqBet {
     /// Evaluated once, whatever is asked for; the noise draws the codes.
     fn sampling(&self, _: Solver, _: &Task) -> std::result::Result<Sampling, ObjectiveError> {
         let (clock, noise) = (vec![vec![0.0]], 2 * self.books * self.codes);
-        Ok(Sampling::Steps(Steps { solver: Solver::euler(1), clock, noise, evaluations: 1 }))
+        Ok(Sampling::Steps(Steps { solver: Solver::euler(1), clock, noise }))
     }
 
     fn step(&self, b: &mut Builder<'_>, _: &dyn Net, task: &Task, s: &State) -> Result<Value> {

@@ -86,12 +86,13 @@ impl Policy {
                     spec.needs_flow("a time grid")?;
                     return Err(steps_have_no_grid(steps.solver));
                 }
-                let (solver, evaluations) = (steps.solver, steps.clock.len() * steps.evaluations);
+                let (solver, evaluations) = (steps.solver, steps.clock.len());
                 let steps = PolicySteps { spec, steps };
                 let what = Compiled::Steps(&steps);
                 (finished(self, device, what, batch, options, None)?, solver, Some(evaluations))
             }
         };
+        let evaluations = evaluations.map(|n| n * method.queries());
         let zeros = match method.starts_from_noise() {
             true => Vec::new(),
             false => vec![0.0; batch.rows() * integrator.start_cols()],
