@@ -4,11 +4,13 @@
 
 use advect::data::{EpisodeArrays, Episodes};
 use advect::device::{Device, DeviceChoice};
+use advect::flow::manifold::{Manifold, Placement};
 use advect::kernel::math::Activation;
 use advect::nn::{Conditioning, NetworkSpec, TimeInput, mlp::Mlp};
 use advect::objective::Objective;
 use advect::objective::act::ActObjective;
 use advect::objective::mean_flow::MeanFlow;
+use advect::objective::riemannian::Riemannian;
 use advect::objective::vq_bet::VqBet;
 use advect::policy::{NormKind, Scope};
 use advect::train::DimRef;
@@ -25,6 +27,19 @@ fn two_ways() -> Episodes {
     Episodes::from_arrays(arrays).expect("the toy is sound")
 }
 
+/// The same two ways on a circle, for the objective that needs one.
+fn toy(name: &str) -> Episodes {
+    let episodes = two_ways();
+    if name != "riemannian" {
+        return episodes;
+    }
+    let action: Vec<f32> = episodes.action().iter().flat_map(|a| [*a, 0.0]).collect();
+    let lengths = vec![8; 20];
+    let obs = episodes.obs().to_vec();
+    let arrays = EpisodeArrays { obs, action, obs_dim: 2, action_dim: 2, lengths, ..Default::default() };
+    Episodes::from_arrays(arrays).expect("the toy is sound")
+}
+
 fn objective(name: &str) -> Objective {
     match name {
         "act" => Objective::Act(ActObjective {
@@ -38,6 +53,10 @@ fn objective(name: &str) -> Objective {
         }),
         "vq_bet" => Objective::VqBet(VqBet { latent_dim: 8, width: 64, layers: 2, ..VqBet::default() }),
         "mean_flow" => Objective::MeanFlow(MeanFlow { every: 2, ..MeanFlow::default() }),
+        "riemannian" => {
+            let manifolds = vec![Placement { kind: Manifold::S1, at: 0 }];
+            Objective::Riemannian(Riemannian { manifolds })
+        }
         name => Objective::named(name).expect("it is in the table"),
     }
 }
@@ -49,7 +68,7 @@ fn config(name: &str, steps: u64) -> RunConfig {
         pad_after: 3,
         batch_size: 128,
         validation_fraction: 0.1,
-        relative_to: vec![DimRef::Index(0)],
+        relative_to: if name == "riemannian" { Vec::new() } else { vec![DimRef::Index(0)] },
         action_scope: Scope::PerDim,
         action_normalizer: if name == "denoising" { NormKind::MinMax } else { NormKind::MeanStd },
         network: NetworkSpec::Mlp(Mlp {
@@ -95,7 +114,7 @@ fn generative_objectives_take_both_ways_and_regressions_one() {
     ] {
         // The codes settle before the offsets can.
         let rounds = if name == "vq_bet" { 16 } else { 6 };
-        let mut trainer = Trainer::new(&device, &two_ways(), &config(name, 500 * rounds)).unwrap();
+        let mut trainer = Trainer::new(&device, &toy(name), &config(name, 500 * rounds)).unwrap();
         let first = trainer.advance(500).unwrap().loss;
         for _ in 1..rounds {
             trainer.advance(500).unwrap();
@@ -158,7 +177,7 @@ fn checkpoints_are_whole() {
     let device = Device::open(&DeviceChoice::Cpu).unwrap();
     let dir = tempfile::tempdir().unwrap();
     for name in Objective::NAMES {
-        let mut trainer = Trainer::new(&device, &two_ways(), &config(name, 20)).unwrap();
+        let mut trainer = Trainer::new(&device, &toy(name), &config(name, 20)).unwrap();
         trainer.advance(20).unwrap();
         let policy = trainer.policy().unwrap();
         let path = dir.path().join(format!("{name}.safetensors"));
@@ -236,7 +255,7 @@ fn a_gpu_does_the_same() {
     for name in Objective::NAMES {
         let run = |device: &Device| {
             let config = RunConfig { batch_size: 16, ..config(name, 12) };
-            let mut trainer = Trainer::new(device, &two_ways(), &config).unwrap();
+            let mut trainer = Trainer::new(device, &toy(name), &config).unwrap();
             let loss = trainer.advance(12).unwrap().loss;
             let policy = trainer.policy().unwrap();
             (loss, policy)

@@ -195,7 +195,7 @@ impl Train {
             None if self.resume => resume::stored_config(&self.out)?,
             None => RunConfig::default(),
         };
-        config.objective = self.objective.unwrap_or(config.objective);
+        config.objective = self.objective.clone().unwrap_or(config.objective);
         config.steps = self.steps.unwrap_or(config.steps);
         config.batch_size = self.batch_size.unwrap_or(config.batch_size);
         config.seed = self.seed.unwrap_or(config.seed);

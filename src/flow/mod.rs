@@ -7,6 +7,7 @@ pub mod fixed;
 pub mod guidance;
 pub mod integrator;
 pub mod log_prob;
+pub mod manifold;
 pub mod path;
 pub mod recurrence;
 pub mod solver;
@@ -53,6 +54,14 @@ pub enum FlowError {
         found: f64,
         /// Its range.
         needed: &'static str,
+    },
+    /// Manifolds that do not fit an action.
+    #[error("manifolds {found:?}: needed ones within an action's {dim} values, in order and without overlap")]
+    Manifolds {
+        /// The manifolds.
+        found: Vec<manifold::Placement>,
+        /// Values of an action.
+        dim: usize,
     },
     /// A cost of pairing two rows that is NaN or infinite.
     #[error("the cost of pairing row {row} with row {col} is {found}, needed a finite number")]

@@ -24,8 +24,11 @@ pub use plan::{Plan, Program};
 pub use session::Session;
 pub use shape::Shape;
 
+use crate::kernel::manifold::Parts;
+use crate::kernel::manifold_exp::Way;
 use crate::kernel::math::Activation;
 use error::shape_error;
+use op::manifold::{ManifoldDot, ManifoldExp};
 use std::sync::Arc;
 
 /// A value of a graph: the result of one node.
@@ -267,6 +270,18 @@ impl Graph {
     /// position r % tokens.
     pub fn rope(&mut self, x: Value, heads: usize, tokens: usize, base: f64) -> Result<Value> {
         self.push(Op::Rope(op::rope::Rope { heads, tokens, base, back: false }), &[x])
+    }
+
+    /// The projection of v to the tangent space at x, both [rows, n * action_dim]: v - <v, x> x on the curved parts of each action,
+    /// where x is of unit length.
+    pub fn tangent(&mut self, x: Value, v: Value, parts: &Parts) -> Result<Value> {
+        let along = self.push(Op::ManifoldDot(ManifoldDot { parts: parts.clone() }), &[v, x, x])?;
+        self.sub(v, along)
+    }
+
+    /// Where x comes to along w on a product of manifolds, both [rows, n * action_dim]; no derivative exists.
+    pub fn manifold_exp(&mut self, x: Value, w: Value, parts: &Parts, way: Way) -> Result<Value> {
+        self.push(Op::ManifoldExp(ManifoldExp { parts: parts.clone(), way }), &[x, w])
     }
 
     /// Columns side by side; every part has the same rows.

@@ -18,8 +18,12 @@ pub mod denormalize;
 pub mod draw;
 pub mod fma;
 pub mod fold1d;
+pub mod geodesic;
 pub mod group_norm;
 pub mod group_norm_grad;
+pub mod manifold;
+pub mod manifold_dot;
+pub mod manifold_exp;
 pub mod map;
 pub mod map_mul;
 pub mod math;
@@ -124,4 +128,7 @@ pub static KERNELS: &[&Kernel] = &[
     &sinkhorn::KERNEL,
     &pair_draw::KERNEL,
     &reorder::KERNEL,
+    &geodesic::KERNEL,
+    &manifold_dot::KERNEL,
+    &manifold_exp::KERNEL,
 ];

@@ -13,6 +13,7 @@ pub mod flow_matching;
 pub mod mean_flow;
 pub mod mip;
 pub(crate) mod ops;
+pub mod riemannian;
 pub mod shortcut;
 pub mod streaming;
 pub mod task;
@@ -72,6 +73,8 @@ pub struct State {
     pub clock: Value,
     /// Standard normal noise, [rows, columns], where the steps read any.
     pub noise: Option<Value>,
+    /// What the steps are called.
+    pub solver: Solver,
     /// Normalised observations, [rows, obs].
     pub obs: Value,
 }
@@ -101,6 +104,27 @@ pub trait Method {
     /// Whether it pairs noise with chunks by the run's [`Coupling`](crate::flow::Coupling).
     fn couples(&self) -> bool {
         false
+    }
+
+    /// Columns of an action that the network sees as they are: they are neither normalised nor relative.
+    ///
+    /// # Errors
+    /// Settings that do not fit actions of `action_dim` values.
+    fn raw_columns(&self, action_dim: usize) -> Result<Vec<usize>, ObjectiveError> {
+        let _ = action_dim;
+        Ok(Vec::new())
+    }
+
+    /// Checks a demonstrated action, where there are [`Method::raw_columns`].
+    fn check_action(&self, action: &[f32]) -> Result<(), ObjectiveError> {
+        let _ = action;
+        Ok(())
+    }
+
+    /// Chooses among the equivalent forms of a sampled chunk in physical units, where there are [`Method::raw_columns`].
+    fn settle(&self, action_dim: usize, chunk: &mut [f32]) -> Result<(), ObjectiveError> {
+        let _ = (action_dim, chunk);
+        Ok(())
     }
 
     /// Adds what a batch draws to a program and binds it to the loss graph's inputs.
@@ -134,7 +158,7 @@ macro_rules! objectives {
     ($($(#[$doc:meta])* $variant:ident($settings:ty) = $name:literal;)*) => {
         /// The training objective. In files and on the command line it goes by its name; where it has settings, a name alone
         /// stands for their defaults, and files that advect writes spell them out.
-        #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+        #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
         #[serde(rename_all = "snake_case", remote = "Self")]
         pub enum Objective { $($(#[$doc])* $variant($settings),)* }
 
@@ -190,6 +214,8 @@ objectives! {
     Act(act::ActObjective) = "act";
     /// Quantised chunks, their codes as categories, and offsets (Lee 2024), with networks of its own.
     VqBet(vq_bet::VqBet) = "vq_bet";
+    /// Flow matching along geodesics, for directions, rotations and poses (Chen & Lipman 2023).
+    Riemannian(riemannian::Riemannian) = "riemannian";
 }
 
 impl Default for Objective {

@@ -22,8 +22,9 @@ fn task() -> Task {
 fn names_and_settings_read_back() {
     for name in Objective::NAMES {
         let objective: Objective = serde_json::from_value((*name).into()).unwrap();
-        assert_eq!((objective.name(), Some(objective)), (*name, Objective::named(name)));
-        assert!(objective.method().check().is_ok(), "{name}");
+        assert_eq!((objective.name(), Some(objective.clone())), (*name, Objective::named(name)));
+        // What lies on which manifold has no default.
+        assert_eq!(objective.method().check().is_ok(), *name != "riemannian", "{name}");
         let text = serde_json::to_string(&objective).unwrap();
         assert_eq!(serde_json::from_str::<Objective>(&text).unwrap(), objective, "{text}");
         // As a key of a TOML file, beside others.
@@ -31,7 +32,7 @@ fn names_and_settings_read_back() {
         struct File {
             objective: Objective,
         }
-        let text = toml::to_string(&File { objective }).unwrap();
+        let text = toml::to_string(&File { objective: objective.clone() }).unwrap();
         assert_eq!(toml::from_str::<File>(&text).unwrap().objective, objective, "{text}");
     }
     assert_eq!(serde_json::to_string(&Objective::default()).unwrap(), r#""flow_matching""#);

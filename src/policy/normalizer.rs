@@ -150,6 +150,14 @@ impl Normalizer {
         Self::fit_columns(kind, scope, columns, column)
     }
 
+    /// The same, but for some columns of an action, which stay as they are.
+    pub fn except(mut self, columns: &[usize], dims: usize) -> Self {
+        for i in (0..self.offset.len()).filter(|i| columns.contains(&(i % dims.max(1)))) {
+            (self.offset[i], self.scale[i]) = (0.0, 1.0);
+        }
+        self
+    }
+
     /// A column at a time, so that a data set's chunks never lie in memory all at once.
     fn fit_columns(
         kind: NormKind,

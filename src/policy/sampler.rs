@@ -60,6 +60,8 @@ pub struct Sampler {
     evaluations: Option<usize>,
     /// Where chunks start that do not start from noise.
     zeros: Vec<f32>,
+    /// Whether chunks have equivalent forms.
+    settles: bool,
 }
 
 impl Policy {
@@ -86,10 +88,10 @@ impl Policy {
                     spec.needs_flow("a time grid")?;
                     return Err(steps_have_no_grid(steps.solver));
                 }
-                let (solver, evaluations) = (steps.solver, steps.clock.len());
+                let solver = steps.solver;
                 let steps = PolicySteps { spec, steps };
                 let what = Compiled::Steps(&steps);
-                (finished(self, device, what, batch, options, None)?, solver, Some(evaluations))
+                (finished(self, device, what, batch, options, None)?, solver, solver.evaluations())
             }
         };
         let evaluations = evaluations.map(|n| n * method.queries());
@@ -97,7 +99,8 @@ impl Policy {
             true => Vec::new(),
             false => vec![0.0; batch.rows() * integrator.start_cols()],
         };
-        Ok(Sampler { spec: self.spec.clone(), integrator, batch, solver, evaluations, zeros })
+        let settles = !method.raw_columns(spec.action_dim)?.is_empty();
+        Ok(Sampler { spec: self.spec.clone(), integrator, batch, solver, evaluations, zeros, settles })
     }
 }
 
@@ -239,7 +242,14 @@ impl Sampler {
                 Start::Given(x)
             }
         };
-        Ok(self.integrator.run(start, &[obs], actions, trajectory)?)
+        self.integrator.run(start, &[obs], actions, trajectory)?;
+        if self.settles {
+            let (method, dim) = (self.spec.objective.method(), self.spec.action_dim);
+            for chunk in actions.chunks_exact_mut(self.spec.chunk()) {
+                method.settle(dim, chunk)?;
+            }
+        }
+        Ok(())
     }
 
     /// The solver in use: a regression is evaluated once, whatever was asked for.

@@ -201,6 +201,19 @@ impl PolicySpec {
         if let Some(r) = &self.relative_to {
             r.check(self.obs_dim, self.action_dim)?;
         }
+        for column in method.raw_columns(self.action_dim)? {
+            let (offset, scale) = self.action_statistics();
+            let rows =
+                |v: &[f32], want: f32| v.iter().skip(column).step_by(self.action_dim).all(|v| *v == want);
+            let relative = self.relative_to.as_ref().is_some_and(|r| r.0[column].is_some());
+            if !rows(&offset, 0.0) || !rows(&scale, 1.0) || relative {
+                return Err(PolicyError::Shape {
+                    what: "an action's column on a manifold",
+                    found: format!("column {column} normalised or relative"),
+                    needed: "one that is neither".into(),
+                });
+            }
+        }
         if let Some(names) = &self.obs_names {
             shape("obs_names", names.len(), self.obs_dim)?;
         }
@@ -373,7 +386,8 @@ impl Recurrence for PolicySteps<'_> {
     fn next(&self, g: &mut Graph, x: &Step<'_>) -> crate::graph::Result<Value> {
         let obs = self.spec.normal(g, observation(x.request)?)?;
         let task = self.spec.task(g.shape(x.state).rows(), TimeLaw::default());
-        let state = State { x: x.state, clock: x.clock, noise: x.noise, obs };
+        let solver = self.steps.solver;
+        let state = State { x: x.state, clock: x.clock, noise: x.noise, solver, obs };
         self.spec.objective.method().step(&mut Builder::new(g), self.spec, &task, &state)
     }
 }

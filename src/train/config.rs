@@ -334,6 +334,19 @@ impl RunConfig {
         }
     }
 
+    /// Columns of actions that are not normalised, after a look at the demonstrations' actions.
+    pub(super) fn raw_columns(&self, episodes: &Episodes) -> Result<Vec<usize>> {
+        let method = self.objective.method();
+        let wrong = crate::policy::PolicyError::from;
+        let raw = method.raw_columns(episodes.action_dim()).map_err(wrong)?;
+        if !raw.is_empty() {
+            for (row, action) in episodes.action().chunks_exact(episodes.action_dim()).enumerate() {
+                method.check_action(action).map_err(|e| TrainError::Action { row, why: e.to_string() })?;
+            }
+        }
+        Ok(raw)
+    }
+
     /// `relative_to` by number.
     pub fn relative(&self, episodes: &Episodes) -> Result<Option<RelativeTo>> {
         if self.relative_to.is_empty() {

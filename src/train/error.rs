@@ -20,6 +20,14 @@ pub enum TrainError {
         /// Its range.
         needed: &'static str,
     },
+    /// A demonstrated action that is not on its manifold.
+    #[error("row {row} of the actions: {why}")]
+    Action {
+        /// Its row, from 0.
+        row: usize,
+        /// What is wrong with it.
+        why: String,
+    },
     /// A batch that the objective cannot divide.
     #[error("batch_size: found {found}, needed a multiple of {of} for {objective}")]
     Batch {

@@ -77,8 +77,9 @@ impl Trainer {
         let split = split_episodes(episodes.count(), config.validation_fraction, config.split_seed)?;
         let windows = Windows::new(episodes, &split.train, &config.windows())?;
         let relative = config.relative(episodes)?;
+        let raw = config.raw_columns(episodes)?;
         let spec = PolicySpec {
-            objective: config.objective,
+            objective: config.objective.clone(),
             network: config.network.clone(),
             encoder: config.encoder.clone(),
             path: config.path,
@@ -103,7 +104,8 @@ impl Trainer {
                 config.action_scope,
                 &windows,
                 relative.as_ref(),
-            )?,
+            )?
+            .except(&raw, episodes.action_dim()),
             relative_to: relative,
             obs_names: episodes.obs_names().map(<[String]>::to_vec),
             action_names: episodes.action_names().map(<[String]>::to_vec),

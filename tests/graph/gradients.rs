@@ -8,6 +8,7 @@ use advect::graph::op::group_norm::{GroupNorm, GroupNormGrad};
 use advect::graph::op::{self, layout, map, norm, softmax, time_embed};
 use advect::graph::{Graph, GraphError, Op, Result, Shape, Value};
 use advect::kernel::attention::AttentionShape;
+use advect::kernel::manifold::{Part, PartKind, Parts};
 use advect::kernel::math::Activation;
 use advect::kernel::norm::NormKind;
 use advect::kernel::time_embed::TimeEmbedding;
@@ -37,6 +38,11 @@ fn once(name: &str, op: impl Fn(&mut Graph, Value) -> Result<Value> + 'static) -
 
 fn attention(heads: usize, [q_tokens, k_tokens]: [usize; 2], causal: bool) -> AttentionShape {
     AttentionShape { heads, q_tokens, k_tokens, causal }
+}
+
+/// Actions of four values: a circle and two flat columns.
+fn manifold_parts() -> Parts {
+    Parts::new(4, &[Part { start: 1, len: 2, kind: PartKind::Sphere }]).unwrap()
 }
 
 fn m(rows: usize, cols: usize) -> Shape {
@@ -134,6 +140,12 @@ fn cases() -> Vec<Case> {
         case("rope of a slice", |g, h| {
             let x = g.slice(h, 1, 6)?;
             g.rope(x, 1, 6, 100.0)
+        }),
+        case("tangent of itself and another", |g, h| {
+            let x = g.input("x", m(ROWS, COLS))?;
+            let parts = manifold_parts();
+            let (a, b) = (g.tangent(h, x, &parts)?, g.tangent(x, h, &parts)?);
+            g.mul(a, b)
         }),
         case("concat", |g, h| {
             let (a, b) = (g.input("a", m(ROWS, 3))?, g.input("b", m(ROWS, 1))?);

@@ -3,6 +3,7 @@
 use advect::graph::op::group_norm::GroupNorm;
 use advect::graph::{Graph, Op, Shape, Value};
 use advect::kernel::binary::BinaryOp;
+use advect::kernel::manifold::PartKind;
 use advect::kernel::math::Activation;
 use advect::kernel::matmul::Form;
 use advect::kernel::norm::NormKind;
@@ -117,6 +118,17 @@ fn node_value(op: &Op, shape: Shape, x: &[(&[f64], Shape)], leaves: &Leaves) -> 
                 false => at(0, i, j) * angle.cos() + at(0, i, j - half) * angle.sin(),
             }
         }),
+        Op::ManifoldDot(d) => each(&|i, j| {
+            let action = j / d.parts.dim() * d.parts.dim();
+            match d.parts.iter().find(|p| (p.start..p.start + p.len).contains(&(j - action))) {
+                Some(p) if p.kind != PartKind::Flat => {
+                    let inner = |k| at(0, i, action + k) * at(1, i, action + k);
+                    (p.start..p.start + p.len).map(inner).sum::<f64>() * at(2, i, j)
+                }
+                _ => 0.0,
+            }
+        }),
+        Op::ManifoldExp(_) => panic!("no graph test steps on a manifold: tests/manifold.rs does"),
         Op::Concat(_) => each(&|i, j| {
             let mut j = j;
             let mut n = 0;

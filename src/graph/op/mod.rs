@@ -9,6 +9,7 @@ pub mod fma;
 pub mod group_norm;
 pub mod layout;
 pub mod leaf;
+pub mod manifold;
 pub mod map;
 pub mod matmul;
 pub mod mse;
@@ -100,6 +101,8 @@ ops! {
     AttentionGrad(attention::AttentionGrad),
     AttentionJvp(attention::AttentionJvp),
     Rope(rope::Rope),
+    ManifoldDot(manifold::ManifoldDot),
+    ManifoldExp(manifold::ManifoldExp),
     Concat(layout::Concat),
     Slice(layout::Slice),
     Pad(layout::Pad),

@@ -12,8 +12,10 @@ pub mod denormalize;
 pub mod draw;
 pub mod fma;
 pub mod fold1d;
+pub mod geodesic;
 pub mod group_norm;
 pub mod group_norm_grad;
+pub mod manifold;
 pub mod map;
 pub mod map_mul;
 pub mod matmul;
@@ -88,6 +90,9 @@ pub static CASES: &[(&str, Cases)] = &[
     ("sinkhorn", sinkhorn::cases),
     ("pair_draw", pair_draw::cases),
     ("reorder", reorder::cases),
+    ("geodesic", geodesic::cases),
+    ("manifold_dot", manifold::dot_cases),
+    ("manifold_exp", manifold::exp_cases),
 ];
 
 /// Deterministic test values, roughly standard normal, exact in f32.

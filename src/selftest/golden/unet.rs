@@ -147,7 +147,8 @@ impl Recurrence for Denoise<'_> {
     }
 
     fn next(&self, g: &mut Graph, x: &Step<'_>) -> crate::graph::Result<Value> {
-        let state = State { x: x.state, clock: x.clock, noise: x.noise, obs: x.request[0] };
+        let (solver, obs) = (self.steps.solver, x.request[0]);
+        let state = State { x: x.state, clock: x.clock, noise: x.noise, solver, obs };
         self.objective.step(&mut Builder::new(g), self.unet, &self.task, &state)
     }
 }
