@@ -59,6 +59,21 @@ fn points(parts: &Parts, stream: u32) -> Vec<f32> {
     all
 }
 
+/// Pairs of random points, none of them nearly opposite on a sphere: those say little about the way between them.
+fn pairs(parts: &Parts) -> [Vec<f32>; 2] {
+    let (a, mut b) = (points(parts, 1), points(parts, 2));
+    for (a, b) in a.chunks_exact(parts.dim()).zip(b.chunks_exact_mut(parts.dim())) {
+        for part in parts.iter().filter(|p| p.kind as u32 == 1) {
+            let span = part.start..part.start + part.len;
+            let cosine: f32 = a[span.clone()].iter().zip(&b[span.clone()]).map(|(a, b)| a * b).sum();
+            if cosine < -0.9 {
+                b[span].iter_mut().for_each(|v| *v = -*v);
+            }
+        }
+    }
+    [a, b]
+}
+
 /// Runs one command over resident buffers.
 fn run(
     device: &Device,
@@ -161,7 +176,7 @@ fn geodesics_go_from_end_to_end_at_constant_speed() {
         for kind in ALL {
             let (manifolds, dim) = one(kind);
             let parts = parts(&manifolds, dim).unwrap();
-            let (a, b) = (points(&parts, 1), points(&parts, 2));
+            let [a, b] = pairs(&parts);
             let at = |t: f32| path(&device, &parts, [&a, &b], t);
             let ([start, first], [end, _]) = (at(0.0), at(1.0));
             assert!(apart(&parts, &start, &a) < 1e-6 && apart(&parts, &end, &b) < 2e-6, "{kind:?}");
@@ -207,9 +222,8 @@ fn angles_add() {
     let wrap = |x: f32| x - (x / std::f32::consts::TAU).round() * std::f32::consts::TAU;
     let (manifolds, dim) = one(Manifold::S1);
     let parts = parts(&manifolds, dim).unwrap();
-    let angles = |stream| each(&points(&parts, stream), 2, |v| vec![v[1].atan2(v[0])]);
+    let [alpha, beta] = pairs(&parts).map(|points| each(&points, 2, |v| vec![v[1].atan2(v[0])]));
     let circle = |angles: &[f32]| each(angles, 1, |a| vec![a[0].cos(), a[0].sin()]);
-    let (alpha, beta) = (angles(1), angles(2));
     for device in devices() {
         let [x, u] = path(&device, &parts, [&circle(&alpha), &circle(&beta)], 0.6);
         for i in 0..POINTS {
@@ -226,7 +240,7 @@ fn angles_add() {
 fn rotations_commute_with_their_geodesics() {
     let (manifolds, dim) = one(Manifold::So3);
     let parts = parts(&manifolds, dim).unwrap();
-    let (a, b) = (points(&parts, 1), points(&parts, 2));
+    let [a, b] = pairs(&parts);
     let g = &points(&parts, 3)[..4];
     for device in devices() {
         let at = |a: &[f32], b: &[f32]| path(&device, &parts, [a, b], 0.35).map(|v| v.to_vec());
@@ -252,7 +266,7 @@ fn rotations_commute_with_their_geodesics() {
 fn poses_commute_with_changes_of_frame() {
     let (manifolds, dim) = one(Manifold::Se3);
     let parts = parts(&manifolds, dim).unwrap();
-    let (a, b) = (points(&parts, 1), points(&parts, 2));
+    let [a, b] = pairs(&parts);
     let frame = &points(&parts, 3)[..7];
     let map = |poses: &[f32]| {
         each(poses, 7, |pose| {
@@ -323,7 +337,8 @@ impl Recurrence for Spinning {
     fn next(&self, g: &mut Graph, x: &Step<'_>) -> graph::Result<Value> {
         let obs = g.zeros(Shape::matrix(g.shape(x.state).rows(), 1))?;
         let state = State { x: x.state, clock: x.clock, noise: None, solver: self.steps.solver, obs };
-        self.objective.step(&mut Builder::new(g), &Spin, &task(g.shape(x.state).rows()), &state)
+        let task = task(g.shape(x.state).rows());
+        self.objective.step(&mut Builder::new(g), &Spin, &task, &state)
     }
 }
 
@@ -405,7 +420,7 @@ fn config(steps: u64) -> RunConfig {
         validation_fraction: 0.1,
         action_normalizer: NormKind::MinMax,
         network: NetworkSpec::Mlp(Mlp {
-            hidden: vec![64, 64],
+            hidden: vec![128, 128],
             activation: Activation::Silu,
             time: TimeInput::Sinusoidal { dim: 16, scale: 99.0, max_period: 1e4 },
             conditioning: Conditioning::Concat,
@@ -425,8 +440,8 @@ fn sample(policy: &Policy, device: &Device, solver: &str, samples: usize) -> Vec
 #[test]
 fn a_policy_of_poses_takes_both_grasps() {
     let cpu = Device::open(&DeviceChoice::Cpu).unwrap();
-    let mut trainer = Trainer::new(&cpu, &grasps(), &config(4000)).unwrap();
-    for _ in 0..4 {
+    let mut trainer = Trainer::new(&cpu, &grasps(), &config(8000)).unwrap();
+    for _ in 0..8 {
         trainer.advance(1000).unwrap();
     }
     let policy = trainer.policy().unwrap();
