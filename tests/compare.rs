@@ -115,6 +115,9 @@ fn a_stopped_comparison_goes_on_to_the_same_results() {
                 assert!(shares.iter().all(|s| s.is_some_and(|s| (0.0..=1.0).contains(&s))), "{row:?}");
                 let positive = [row.energy_distance, row.sliced_wasserstein, row.latency_ms, row.train_s];
                 assert!(positive.iter().all(|v| v.is_some_and(|v| v > 0.0)), "{row:?}");
+                // The draws of the noise differ, and a regression reads none.
+                let spread = row.energy_distance_sd.expect("it is of several draws");
+                assert!(if row.method == "bc" { spread == 0.0 } else { spread > 0.0 }, "{row:?}");
             }
             _ => assert!(row.method == "bc" && row.nfe > 1 && row.reason.is_some(), "{row:?}"),
         }

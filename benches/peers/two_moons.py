@@ -1,16 +1,18 @@
 """torchcfm beside `advect compare`: the same training points, network, steps, batch and optimiser, judged by the same energy
-distance to the same held-out points. Prints JSON.
+distance to the same held-out points, each seed's being the mean over as many draws of the noise as advect's. Prints a table in
+Markdown: mean over the seeds of each, its standard error, and the ratio of the means. --json FILE keeps all numbers.
 
-    advect compare --task two-moons --methods cfm --steps 4000 --seeds 3 --out runs/moons
-    python benches/peers/two_moons.py --run runs/moons --methods cfm,ot-cfm --seeds 3
+    advect compare --task two-moons --methods cfm,ot-cfm --steps 4000 --seeds 5 --out runs/moons
+    python benches/peers/two_moons.py --run runs/moons --methods cfm,ot-cfm --seeds 5 --json runs/moons/torchcfm.json
 
-The folder of the comparison has all of it: settings.json, train.npz and held_out.npz. Whether the points come from two-moons or
-eight-gaussians makes no difference here; other tasks have observations and are refused.
+The folder of the comparison has all of it: settings.json, train.npz, held_out.npz and compare.json. Whether the points come from
+two-moons or eight-gaussians makes no difference here; other tasks have observations and are refused.
 """
 import argparse
 import json
 import pathlib
 import platform
+import sys
 import time
 
 import numpy as np
@@ -24,6 +26,7 @@ from flow import Ema
 
 MATCHERS = {"cfm": ConditionalFlowMatcher, "ot-cfm": ExactOptimalTransportConditionalFlowMatcher}
 NFES = (1, 2, 3, 5, 10, 20)
+NOISE_DRAWS = 4  # NOISE_DRAWS of src/compare/evaluate.rs
 
 
 class Net(nn.Module):
@@ -92,15 +95,43 @@ def sample(net, noise, steps):
     return x
 
 
+def summarise(results):
+    """Mean and standard error over the seeds of each (method, evaluations), in the order of the results."""
+    values = {}
+    for r in results:
+        values.setdefault((r["method"], r["nfe"]), []).append(r["energy_distance"])
+    return {key: (*mean_and_standard_error(v), len(v)) for key, v in values.items()}
+
+
+def ratio(a, b):
+    """Ratio of two means with its standard error, by the first order of the quotient; the error is None if one of them has none."""
+    (x, dx, _), (y, dy, _) = a, b
+    return x / y, None if dx is None or dy is None else x / y * float(np.hypot(dx / x, dy / y))
+
+
+def table(task, advect, torchcfm):
+    """The table in Markdown, a line for each method and number of evaluations that both have."""
+    def cell(value, error, digits=4):
+        return f"{value:.{digits}f}" + ("" if error is None else f" ± {error:.{digits}f}")
+
+    lines = [f"| {task} | evaluations | advect | torchcfm | ratio |", "|---|---:|---:|---:|---:|"]
+    for key in (k for k in torchcfm if k in advect):
+        a, b = advect[key], torchcfm[key]
+        lines.append(f"| {key[0]} ({a[2]} and {b[2]} seeds) | {key[1]} | {cell(*a[:2])} | {cell(*b[:2])} | {cell(*ratio(a, b), 2)} |")
+    return "\n".join(lines)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--run", type=pathlib.Path, required=True, help="the folder of advect's comparison")
     parser.add_argument("--methods", default="cfm,ot-cfm")
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--json", type=pathlib.Path, help="where all numbers go")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     settings = json.loads((args.run / "settings.json").read_text())
+    compared = json.loads((args.run / "compare.json").read_text())
     config = settings["config"]
     archive = np.load(args.run / "train.npz")
     assert np.ptp(archive["obs"]) == 0 and archive["action"].shape[1] == 2, "needed points of the plane without observations"
@@ -112,20 +143,25 @@ def main():
     for method in args.methods.split(","):
         for seed in range(args.seeds):
             net, seconds = train(points, MATCHERS[method](sigma=0.0), config, seed)
-            noise = torch.randn(len(held_out), 2, generator=torch.Generator().manual_seed(10_000 + seed))
+            generator = torch.Generator().manual_seed(10_000 + seed)
+            draws = [torch.randn(len(held_out), 2, generator=generator) for _ in range(NOISE_DRAWS)]
             for nfe in NFES:
-                found = sample(net, noise, nfe).double().numpy() * deviation + mean
+                found = [sample(net, noise, nfe).double().numpy() * deviation + mean for noise in draws]
+                distances = [energy_distance(x, held_out) for x in found]
                 results.append({"method": method, "seed": seed, "nfe": nfe, "train_s": round(seconds, 2),
-                                "energy_distance": energy_distance(found, held_out)})
-    summary = []
-    for method in args.methods.split(","):
-        for nfe in NFES:
-            values = [r["energy_distance"] for r in results if (r["method"], r["nfe"]) == (method, nfe)]
-            average, error = mean_and_standard_error(values)
-            summary.append({"method": method, "nfe": nfe, "energy_distance": average, "standard_error": error})
-    print(json.dumps({"task": settings["task"], "steps": config["steps"], "torch": torch.__version__,
-                      "processor": platform.processor() or platform.machine(), "threads": args.threads,
-                      "summary": summary, "results": results}, indent=1))
+                                "energy_distance": float(np.mean(distances)),
+                                "energy_distance_sd": float(np.std(distances, ddof=1))})
+            print(f"{method} seed {seed}: {seconds:.0f} s", file=sys.stderr, flush=True)
+    ours = summarise([r for r in compared["results"] if r["status"] == "ok"])
+    theirs = summarise(results)
+    print(table(settings["task"], ours, theirs))
+    if args.json:
+        keys = ("energy_distance", "standard_error", "seeds")
+        summary = [{"method": m, "nfe": n, **dict(zip(keys, theirs[m, n])),
+                    "advect": dict(zip(keys, ours[m, n])) if (m, n) in ours else None} for m, n in theirs]
+        args.json.write_text(json.dumps({"task": settings["task"], "steps": config["steps"], "torch": torch.__version__,
+                                         "processor": platform.processor() or platform.machine(), "threads": args.threads,
+                                         "noise_draws": NOISE_DRAWS, "summary": summary, "results": results}, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ mod trace;
 use super::measures::{closed_loop, modes, sliced_wasserstein, timing};
 use super::method::Method;
 use super::record::{Reference, Row, Status, Training};
+use super::summary::Spread;
 use super::tasks::lasa::Reproduction;
 use super::{CompareError, Pairs, Result, Task};
 use crate::data::{DataError, energy_distance};
@@ -19,6 +20,8 @@ pub use trace::{Field, Trace};
 
 /// Observations for which the modes of many samples are counted, and samples for each.
 const PROBES: [usize; 2] = [32, 256];
+/// Draws of the noise that distances and validity are averaged over.
+const NOISE_DRAWS: u64 = 4;
 /// Observations of the pictures of paths, and samples for each.
 const SHOWN: [usize; 2] = [3, 32];
 /// Samples of a picture of points.
@@ -105,6 +108,11 @@ fn measure(bench: &Bench<'_>, nfe: usize) -> Result<Row> {
     let task = bench.task;
     let mut sampler = bench.of_held_out(nfe)?;
     let (chunks, pass) = timing::pass_s(|| sampler.sample())?;
+    // One draw of the noise moves an energy distance by a tenth or more; the mean of a few is what methods are compared by.
+    let mut draws = vec![distances(task, &chunks)?];
+    for request in 1..NOISE_DRAWS {
+        draws.push(distances(task, &sampler.draw(request)?)?);
+    }
     drop(sampler);
     let mut one = bench.sampler(nfe, task.held_out.observation(0).to_vec(), 1)?;
     let latency = timing::latency_ms(|_| one.sample().map(drop))?;
@@ -112,7 +120,6 @@ fn measure(bench: &Bench<'_>, nfe: usize) -> Result<Row> {
 
     let law = task.law.as_ref();
     let (obs, request) = (&task.held_out.obs, task.request());
-    let validity = modes::validity(law, obs, request, &chunks, 1);
     let modes = match (law.modes() > 1, task.unconditional) {
         (false, _) => None,
         (true, true) => modes::modes(law, &obs[..request], request, &chunks, task.held_out.count),
@@ -123,20 +130,24 @@ fn measure(bench: &Bench<'_>, nfe: usize) -> Result<Row> {
             modes::modes(law, &obs, request, &chunks, PROBES[1])
         }
     };
-    let distances = distances(task, &chunks)?;
+    let over =
+        |of: fn(&Reference) -> Option<f64>| Spread::of(&draws.iter().filter_map(of).collect::<Vec<_>>());
+    let (energy, joint) = (over(|d| Some(d.energy_distance)), over(|d| d.energy_distance_joint));
     let mut shapes = match &task.reproduction {
         Some(closed) => closed_loop::judge(closed, &reproduce(bench, closed, nfe)?),
         None => Vec::new(),
     };
     let all = if shapes.is_empty() { None } else { Some(shapes.remove(0)) };
     Ok(Row {
-        energy_distance: Some(distances.energy_distance),
-        energy_distance_joint: distances.energy_distance_joint,
-        sliced_wasserstein: Some(distances.sliced_wasserstein),
+        energy_distance: energy.map(|s| s.mean),
+        energy_distance_sd: energy.and_then(|s| s.sd),
+        energy_distance_joint: joint.map(|s| s.mean),
+        energy_distance_joint_sd: joint.and_then(|s| s.sd),
+        sliced_wasserstein: over(|d| Some(d.sliced_wasserstein)).map(|s| s.mean),
         mode_coverage: modes.map(|m| m.coverage),
         mode_balance: modes.map(|m| m.balance),
         mode_least: modes.map(|m| m.least),
-        validity,
+        validity: over(|d| d.validity).map(|s| s.mean),
         end_error: all.as_ref().and_then(|r| r.end_error),
         dtw: all.as_ref().and_then(|r| r.dtw),
         diverged: all.map(|r| r.diverged),

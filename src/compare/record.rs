@@ -30,11 +30,15 @@ pub struct Row {
     pub status: Status,
     /// Why it is not ok.
     pub reason: Option<String>,
-    /// To the held-out chunks.
+    /// To the held-out chunks, the mean over a few draws of the sampling noise.
     pub energy_distance: Option<f64>,
+    /// Sample standard deviation over these draws.
+    pub energy_distance_sd: Option<f64>,
     /// The same of chunks together with their observations, standardised.
     pub energy_distance_joint: Option<f64>,
-    /// To the held-out chunks.
+    /// Sample standard deviation over the draws.
+    pub energy_distance_joint_sd: Option<f64>,
+    /// To the held-out chunks, the mean over the draws.
     pub sliced_wasserstein: Option<f64>,
     /// Share of the modes that are covered.
     pub mode_coverage: Option<f64>,
@@ -42,7 +46,7 @@ pub struct Row {
     pub mode_balance: Option<f64>,
     /// The smallest share that a mode of any observation has.
     pub mode_least: Option<f64>,
-    /// Share of the samples that are in the support.
+    /// Share of the samples that are in the support, over all draws.
     pub validity: Option<f64>,
     /// Mean end-point error of closed-loop reproductions, a part of the shape's size.
     pub end_error: Option<f64>,
@@ -70,7 +74,9 @@ impl Row {
             status,
             reason,
             energy_distance: None,
+            energy_distance_sd: None,
             energy_distance_joint: None,
+            energy_distance_joint_sd: None,
             sliced_wasserstein: None,
             mode_coverage: None,
             mode_balance: None,

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use std::path::Path;
 
 /// Version of the records: another one measures something else.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 /// Windows per step.
 const BATCH: usize = 256;
 

@@ -28,8 +28,13 @@ pub(super) struct Samples {
 impl Samples {
     /// [observations, samples, horizon, action_dim]; every call gives the same.
     pub(super) fn sample(&mut self) -> Result<Vec<f32>> {
+        self.draw(0)
+    }
+
+    /// As [`Samples::sample`], which has request 0, with the noise of another request.
+    pub(super) fn draw(&mut self, request: u64) -> Result<Vec<f32>> {
         let mut chunks = vec![0.0; self.values];
-        self.sampler.sample(&self.obs, Noise::Seed { seed: self.noise, request: 0 }, &mut chunks)?;
+        self.sampler.sample(&self.obs, Noise::Seed { seed: self.noise, request }, &mut chunks)?;
         Ok(chunks)
     }
 

@@ -9,6 +9,7 @@ use super::draw::{Draw, Drawn, Source};
 use super::{TaskOptions, no_data};
 use crate::compare::{Law, Result, Task};
 use crate::report::{Colour, Scene2d, Style};
+use crate::train::DimRef;
 use std::f64::consts::{PI, TAU};
 
 const STEPS: usize = 16;
@@ -21,16 +22,17 @@ struct Reach;
 /// Makes the task.
 pub fn open(options: &TaskOptions) -> Result<Task> {
     no_data("reach", options)?;
-    Drawn {
+    let drawn = Drawn {
         id: "reach",
         title: "reach round an obstacle, left or right",
         train: 16_384,
         held_out: 2048,
         horizon: STEPS,
-        obs_names: &["goal_x", "goal_y", "obstacle_x", "obstacle_y"],
+        obs_names: &["goal_x", "goal_y", "obstacle_x", "obstacle_y", "robot_x", "robot_y"],
         action_names: &["x", "y"],
-    }
-    .task(Reach)
+    };
+    // The robot is always at the origin; that it says so is for methods that start from where the robot is.
+    Ok(Task { relative_to: vec![DimRef::Index(4), DimRef::Index(5)], ..drawn.task(Reach)? })
 }
 
 fn points(chunk: &[f32]) -> impl Iterator<Item = [f32; 2]> + '_ {
@@ -90,7 +92,7 @@ impl Source for Reach {
             let aside = height * (PI * s).sin();
             chunk.extend([0, 1].map(|i| (s * goal[i] + aside * normal[i]) as f32));
         }
-        let obs = [goal[0], goal[1], part * goal[0], part * goal[1]];
+        let obs = [goal[0], goal[1], part * goal[0], part * goal[1], 0.0, 0.0];
         (obs.map(|v| v as f32).to_vec(), chunk)
     }
 }
