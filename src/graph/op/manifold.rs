@@ -10,15 +10,17 @@ use crate::kernel::manifold_exp::{self, Way};
 
 /// Operands of one shape, chunks of whole actions.
 fn chunks<const N: usize>(op: &'static str, parts: &Parts, inputs: &[Shape]) -> Result<Shape> {
-    match inputs {
-        [first, ..] if inputs.len() == N && first.cols().is_multiple_of(parts.dim()) => {
-            if inputs.iter().all(|s| s == first) {
-                return Ok(*first);
-            }
-        }
-        _ => {}
+    let fits = |first: &Shape| {
+        inputs.len() == N && first.cols().is_multiple_of(parts.dim()) && inputs.iter().all(|s| s == first)
+    };
+    match inputs.first().filter(|first| fits(first)) {
+        Some(first) => Ok(*first),
+        None => Err(shape_error(
+            op,
+            inputs,
+            "operands of one shape, their columns a multiple of an action's values",
+        )),
     }
-    Err(shape_error(op, inputs, "operands of one shape, their columns a multiple of an action's values"))
 }
 
 /// y = <a, b> c over every curved part of every action, 0 on flat parts. It is linear in each operand, and so are its derivatives,
