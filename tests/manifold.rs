@@ -395,7 +395,7 @@ fn grasps() -> Episodes {
     let (episodes, length) = (20, 8);
     let half = std::f32::consts::FRAC_1_SQRT_2;
     let ways = [[0.5, 0.0, 0.2, 1.0, 0.0, 0.0, 0.0, 1.0], [-0.5, 0.3, 0.0, half, 0.0, half, 0.0, -1.0]];
-    let sign = |i: usize| if i % 3 == 0 { -1.0 } else { 1.0 };
+    let sign = |i: usize| if i.is_multiple_of(3) { -1.0 } else { 1.0 };
     let action = (0..episodes * length)
         .flat_map(|i| {
             let mut a = ways[i / length % 2];
