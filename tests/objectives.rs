@@ -2,8 +2,10 @@
 //!
 //! Tests that need an adapter say NOT RUN where there is none; with ADVECT_REQUIRE_GPU=1 they fail instead.
 
+use advect::control::{ControlSpec, Controller, Hold, Mode, StreamController};
 use advect::data::{EpisodeArrays, Episodes};
 use advect::device::{Device, DeviceChoice};
+use advect::flow::Integrator;
 use advect::flow::manifold::{Manifold, Placement};
 use advect::kernel::math::Activation;
 use advect::nn::{Conditioning, NetworkSpec, TimeInput, mlp::Mlp};
@@ -12,7 +14,7 @@ use advect::objective::act::ActObjective;
 use advect::objective::mean_flow::MeanFlow;
 use advect::objective::riemannian::Riemannian;
 use advect::objective::vq_bet::VqBet;
-use advect::policy::{NormKind, Scope};
+use advect::policy::{NoiseKey, NormKind, Scope, Weights};
 use advect::train::DimRef;
 use advect::{Noise, Policy, RunConfig, SamplerOptions, Trainer};
 use npyz::WriterBuilder as _;
@@ -169,6 +171,84 @@ fn streaming_follows_the_trajectory() {
             assert!((a - want).abs() < 0.08, "action {i}: {a}, demonstrated {want}");
         }
     }
+}
+
+/// Action by action it is the chunk that the sampler makes, for robots at different steps; and a controller that takes actions as they
+/// come does what one that waits for whole chunks does, asking the network once for each.
+#[test]
+fn streams_emit_the_chunks_of_the_sampler() {
+    let cpu = Device::open(&DeviceChoice::Cpu).unwrap();
+    let config = RunConfig { relative_to: vec![DimRef::Index(1)], ..config("streaming", 200) };
+    let mut trainer = Trainer::new(&cpu, &two_ways(), &config).unwrap();
+    trainer.advance(200).unwrap();
+    let policy = trainer.policy().unwrap();
+    let mut devices = vec![cpu];
+    match Device::open(&DeviceChoice::Gpu) {
+        Ok(gpu) => devices.push(gpu),
+        Err(e) => {
+            assert!(std::env::var_os("ADVECT_REQUIRE_GPU").is_none(), "no adapter: {e}");
+            println!("NOT RUN: streams on a GPU: no adapter opens: {e}");
+        }
+    }
+    for device in &devices {
+        let keys = [3, 4].map(|request| NoiseKey { seed: 9, request });
+        let obs = [0.1f32, 0.5, 0.2, 1.5, -0.3, 2.0, 0.4, 3.0];
+        let mut sampler = policy.sampler(device, 2, 1, &SamplerOptions::default()).unwrap();
+        let mut chunks = vec![0.0; 8];
+        sampler.sample(&obs, Noise::PerObservation(&keys), &mut chunks).unwrap();
+        let mut stream = policy.stream(device, 2, Weights::Ema).unwrap();
+        let mut got = [f32::NAN; 8];
+        // The second robot begins when the first has emitted two actions.
+        stream.begin(0, &obs[..4], keys[0]).unwrap();
+        for step in 0..6 {
+            if step == 2 {
+                stream.begin(1, &obs[4..], keys[1]).unwrap();
+            }
+            let wanted = [step < 4, step >= 2];
+            stream.next(&wanted, |robot, row, action| got[4 * robot + row] = action[0]).unwrap();
+        }
+        for (got, want) in got.iter().zip(&chunks) {
+            assert!((got - want).abs() < 1e-5, "{got} emitted, {want} in the chunk");
+        }
+        let dispatches = |integrator: &Integrator| {
+            let plan = integrator.plan();
+            plan.dispatches(plan.phase("steps").unwrap())
+        };
+        let (of_action, of_chunk) = (dispatches(stream.integrator()), dispatches(sampler.integrator()));
+        assert!(0 < of_action && 2 * of_action < of_chunk, "{of_action} dispatches of {of_chunk}");
+        let ended = stream.next(&[true, false], |_, _, _| {}).unwrap_err().to_string();
+        assert!(ended.contains("robot 0 at its end"), "{ended}");
+
+        let spec = ControlSpec::new(Mode::Receding, 3, Hold::Last { from: vec![1] });
+        let stream = policy.stream(device, 2, Weights::Ema).unwrap();
+        let mut streaming = StreamController::new(stream, &spec).unwrap();
+        let sampler = policy.sampler(device, 2, 1, &SamplerOptions::default()).unwrap();
+        let mut whole = Controller::new(sampler, &spec).unwrap();
+        let now = std::time::Duration::ZERO;
+        for tick in 0..12 {
+            let t = tick as f32;
+            // One robot is not seen for a moment, and is reset once.
+            let first = if tick == 4 { f32::NAN } else { 0.1 * t };
+            let obs = [first, t, 0.3 - t, 2.0];
+            if tick == 8 {
+                streaming.reset(1, Some(5)).unwrap();
+                whole.reset(1, Some(5)).unwrap();
+            }
+            let a = streaming.act(&obs, now).unwrap();
+            let (values, kinds) = (a.values.to_vec(), a.kinds.to_vec());
+            let b = whole.act(&obs, now).unwrap();
+            assert_eq!(kinds, b.kinds, "tick {tick}");
+            assert!(
+                values.iter().zip(b.values).all(|(a, b)| (a - b).abs() < 1e-5),
+                "tick {tick}: {values:?} {b:?}"
+            );
+        }
+        assert_eq!(streaming.counts().fresh, whole.counts().fresh);
+    }
+    let other =
+        Trainer::new(&devices[0], &two_ways(), &self::config("flow_matching", 5)).unwrap().policy().unwrap();
+    let said = other.stream(&devices[0], 1, Weights::Ema).err().expect("refused").to_string();
+    assert!(said.contains("flow_matching") && said.contains("streaming"), "{said}");
 }
 
 /// A checkpoint says everything that sampling needs.

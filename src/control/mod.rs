@@ -1,7 +1,7 @@
 //! A policy in a control loop: which action now, from which chunk, within which limits.
 //!
 //! [`Controller`] infers inside `act` and is deterministic; [`Actor`] infers on a thread of its own and is always back in
-//! time. Both take any [`ChunkSource`](crate::policy::ChunkSource), any number of robots, and three ways of making one
+//! time; [`StreamController`] takes the actions of a streaming policy as its solver emits them. Both take any [`ChunkSource`](crate::policy::ChunkSource), any number of robots, and three ways of making one
 //! motion of many chunks ([`Mode`]): receding horizon, temporal ensembling, real-time chunking. Both keep the history of
 //! observations, ask for a new chunk early enough, and pass every action through the safety [`Gate`], if the settings have one.
 //!
@@ -20,6 +20,7 @@ mod pilot;
 mod robot;
 pub mod safety;
 mod spec;
+mod streaming;
 #[cfg(test)]
 mod tests;
 mod worker;
@@ -30,3 +31,4 @@ pub use controller::Controller;
 pub use error::{ControlError, Result};
 pub use safety::{FitOptions, Gate, GateCounts, Reaction, SafetySpec, Verdict};
 pub use spec::{ControlSpec, Hold, Mode};
+pub use streaming::StreamController;

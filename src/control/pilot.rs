@@ -220,6 +220,24 @@ impl Pilot {
         }
     }
 
+    /// The row of its newest chunk that a robot executes next, if it moves on in this call.
+    pub(super) fn next_row(&self, robot: usize) -> Option<usize> {
+        let robot = &self.robots[robot];
+        let row = (robot.executed - robot.running()?.born) as usize;
+        (robot.sees && row < self.rows.horizon).then_some(row)
+    }
+
+    /// An action of a robot's newest chunk that has come.
+    pub(super) fn fill(&mut self, robot: usize, row: usize, action: &[f32]) {
+        self.robots[robot].fill(row, action);
+    }
+
+    /// A chunk that cannot be gone on with: every robot asks anew.
+    pub(super) fn abandon(&mut self) {
+        self.counts.failures += 1;
+        self.robots.iter_mut().for_each(Robot::abandon);
+    }
+
     /// The actions of this call.
     pub(super) fn act(&mut self) -> Result<Action<'_>> {
         let (dim, oldest) = (self.rows.action_dim, self.oldest());

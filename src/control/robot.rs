@@ -78,6 +78,20 @@ impl Robot {
         self.chunks.push_back(Chunk { values: buffer, born, seen_at });
     }
 
+    /// Puts an action of the newest chunk in its place.
+    pub(super) fn fill(&mut self, row: usize, action: &[f32]) {
+        if let Some(chunk) = self.chunks.back_mut() {
+            chunk.values[row * action.len()..][..action.len()].copy_from_slice(action);
+        }
+    }
+
+    /// Gives up its chunks: it asks anew.
+    pub(super) fn abandon(&mut self) {
+        self.chunks.clear();
+        self.asked = None;
+        self.waits = false;
+    }
+
     /// Forgets its past.
     pub(super) fn reset(&mut self) {
         self.chunks.clear();

@@ -14,6 +14,7 @@ pub mod relative;
 pub mod sampler;
 pub mod source;
 pub mod spec;
+pub mod stream;
 
 pub use crate::objective::Objective;
 pub use best_of::{BestOf, Choice};
@@ -27,3 +28,4 @@ pub use relative::RelativeTo;
 pub use sampler::{Noise, NoiseKey, Sampler, SamplerOptions};
 pub use source::{ChunkSource, Previous};
 pub use spec::{NoiseLaw, PolicySpec, Provenance, TimeConvention};
+pub use stream::Stream;

@@ -333,7 +333,7 @@ impl PolicySpec {
     }
 
     /// Raw observations [rows, history * obs_dim], normalised.
-    fn normal(&self, g: &mut Graph, obs: Value) -> crate::graph::Result<Value> {
+    pub(super) fn normal(&self, g: &mut Graph, obs: Value) -> crate::graph::Result<Value> {
         let n = &self.obs_normalizer;
         let row = Shape::matrix(1, self.request());
         let offset = g.constant(row, n.offset.repeat(self.history))?;
@@ -350,7 +350,7 @@ impl Net for PolicySpec {
 }
 
 /// An observation that a field or a step cannot do without.
-fn observation(request: &[Value]) -> crate::graph::Result<Value> {
+pub(super) fn observation(request: &[Value]) -> crate::graph::Result<Value> {
     match request.first() {
         Some(&obs) => Ok(obs),
         None => Err(crate::graph::error::shape_error("policy", &[], "an observation")),
