@@ -3,6 +3,9 @@ distance to the same held-out points, each seed's being the mean over as many dr
 Markdown: mean over the seeds of each, its standard error, and the ratio of the means. --json FILE keeps all numbers, and what it has
 of the same task, steps and PyTorch is not trained again.
 
+With --same-draws ADVECT (the binary) torchcfm starts from advect's initial weights and is given the batches, times and noise that
+advect draws for the same seed: then both train on the same numbers, and what is left of a difference is the programs' own. For cfm.
+
     advect compare --task two-moons --methods cfm,ot-cfm --steps 4000 --seeds 5 --out runs/moons
     python benches/peers/two_moons.py --run runs/moons --methods cfm,ot-cfm --seeds 5 --json runs/moons/torchcfm.json
 
@@ -13,7 +16,9 @@ import argparse
 import json
 import pathlib
 import platform
+import subprocess
 import sys
+import tempfile
 import time
 
 import numpy as np
@@ -22,6 +27,7 @@ from torch import nn
 from torch.nn import functional as F
 from torchcfm import ConditionalFlowMatcher, ExactOptimalTransportConditionalFlowMatcher
 
+from draws import INDEX, NOISE, TIME, indices, normals, uniforms
 from energy import energy_distance, mean_and_standard_error
 from flow import Ema
 
@@ -62,10 +68,33 @@ def learning_rate(step, steps, optimizer):
     return optimizer["lr"] * 0.5 * (1 + np.cos(np.pi * part))
 
 
-def train(points, matcher, config, seed):
+def toml(value):
+    """A value of settings.json as TOML, without what is null."""
+    if isinstance(value, dict):
+        return "{ " + ", ".join(f"{k} = {toml(v)}" for k, v in value.items() if v is not None) + " }"
+    return json.dumps(value)
+
+
+def initial_weights(advect, run, config, seed):
+    """What advect's network starts from: its weights after a step that goes nowhere."""
+    still = {**config, "seed": seed, "optimizer": {**config["optimizer"], "lr": 1e-30}}
+    with tempfile.TemporaryDirectory() as folder:
+        settings, out = (pathlib.Path(folder) / name for name in ("run.toml", "policy.safetensors"))
+        settings.write_text("".join(f"{k} = {toml(v)}\n" for k, v in still.items() if v is not None))
+        subprocess.run([advect, "train", "--data", run / "train.npz", "--config", settings, "--steps", "1", "--device", "cpu",
+                        "--out", out], check=True, capture_output=True)
+        from safetensors.torch import load_file
+        return {k: v for k, v in load_file(out).items() if k.startswith("layers.")}
+
+
+def train(points, matcher, config, seed, start=None):
+    """With `start`, weights by name: from there, on advect's draws."""
     torch.manual_seed(seed)
     np.random.seed(seed)  # torchcfm draws from the transport plan with numpy
     net, o = Net(config["network"]), config["optimizer"]
+    if start is not None:
+        net.load_state_dict(start, strict=False)
+        assert set(start) == {name for name, _ in net.named_parameters()}
     adam = torch.optim.AdamW(net.parameters(), lr=o["lr"], betas=(o["beta1"], o["beta2"]), eps=o["eps"],
                              weight_decay=o["weight_decay"])
     assert o["ema"]["kind"] == "constant"
@@ -74,8 +103,15 @@ def train(points, matcher, config, seed):
     for step in range(config["steps"]):
         for group in adam.param_groups:
             group["lr"] = learning_rate(step, config["steps"], o)
-        x1 = points[torch.randint(len(points), (config["batch_size"],))]
-        t, xt, ut = matcher.sample_location_and_conditional_flow(torch.randn_like(x1), x1)
+        n, single = config["batch_size"], torch.float32
+        if start is None:
+            x1, t = points[torch.randint(len(points), (n,))], None
+            x0 = torch.randn_like(x1)
+        else:
+            x1 = points[indices(seed, INDEX, step, n, len(points))]
+            x0 = torch.tensor(normals(seed, NOISE, step, 2 * n).reshape(n, 2), dtype=single)
+            t = torch.tensor(uniforms(seed, TIME, step, n), dtype=single)
+        t, xt, ut = matcher.sample_location_and_conditional_flow(x0, x1, t)
         loss = F.mse_loss(net(xt, t), ut)
         adam.zero_grad(set_to_none=True)
         loss.backward()
@@ -128,6 +164,7 @@ def main():
     parser.add_argument("--methods", default="cfm,ot-cfm")
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--same-draws", metavar="ADVECT", help="start from the weights, and train on the draws, of this binary")
     parser.add_argument("--json", type=pathlib.Path, help="where all numbers go")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
@@ -140,7 +177,8 @@ def main():
     mean, deviation = data.mean(0, dtype=np.float64), data.std(0, dtype=np.float64) + 1e-6
     points = torch.tensor((data - mean) / deviation, dtype=torch.float32)
 
-    about = {"task": settings["task"], "steps": config["steps"], "torch": torch.__version__, "noise_draws": NOISE_DRAWS}
+    about = {"task": settings["task"], "steps": config["steps"], "torch": torch.__version__, "noise_draws": NOISE_DRAWS,
+             "same_draws": bool(args.same_draws)}
     kept = json.loads(args.json.read_text()) if args.json and args.json.exists() else about
     assert about.items() <= kept.items(), f"{args.json} is of another comparison"
     results = []
@@ -150,7 +188,9 @@ def main():
             results += before
             if before:
                 continue
-            net, seconds = train(points, MATCHERS[method](sigma=0.0), config, seed)
+            assert not args.same_draws or method == "cfm", "couplings are drawn by torchcfm itself"
+            start = initial_weights(args.same_draws, args.run, config, seed) if args.same_draws else None
+            net, seconds = train(points, MATCHERS[method](sigma=0.0), config, seed, start)
             generator = torch.Generator().manual_seed(10_000 + seed)
             draws = [torch.randn(len(held_out), 2, generator=generator) for _ in range(NOISE_DRAWS)]
             for nfe in NFES:

@@ -4,7 +4,7 @@
     python tests/torch/training.py target/release/advect
 
 PyTorch (float64) starts from the weights that advect starts from and is given the batches, times and noise that advect draws
-(Philox4x32-10 and Box-Muller, written anew here), so after the same steps both must have the same weights: loss, gradients,
+(benches/peers/draws.py), so after the same steps both must have the same weights: loss, gradients,
 clipping, schedule, AdamW, weight decay and moving average, all at once. The settings make each of them matter.
 Needs numpy, torch and safetensors.
 """
@@ -20,8 +20,10 @@ from safetensors.numpy import load_file, save_file
 from torch.nn import functional as F
 
 HERE = pathlib.Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE.parents[1] / "benches/peers"))
+from draws import INDEX, NOISE, TIME, indices, normals, uniforms  # noqa: E402
+
 SEED, STEPS, BATCH, HIDDEN, EPISODES, LENGTH = 7, 60, 32, [24, 24], 6, 20
-INDEX, TIME, NOISE = 0x10, 0x11, 0x12  # streams of src/objective/task.rs
 OPTIMIZER = {"lr": 5e-3, "beta1": 0.95, "beta2": 0.999, "eps": 1e-8, "weight_decay": 0.1, "clip": 0.5, "warmup": 10}
 EMA = 0.9
 CONFIG = f"""
@@ -37,33 +39,6 @@ action_normalizer = "identity"
 optimizer = {{ lr = LR, beta1 = 0.95, beta2 = 0.999, eps = 1e-8, weight_decay = 0.1, clip = 0.5, warmup = 10, schedule = "cosine", ema = {{ kind = "constant", decay = {EMA} }} }}
 network = {{ kind = "mlp", hidden = {HIDDEN}, activation = "silu", time = {{ kind = "sinusoidal", dim = 8, scale = 10.0, max_period = 100.0 }}, conditioning = "concat" }}
 """
-
-
-def philox(counter, key):
-    """Ten rounds for columns of four counters."""
-    c, mask, shift = [x.astype(np.uint64) for x in counter], np.uint64(0xFFFFFFFF), np.uint64(32)
-    k0, k1 = key
-    for _ in range(10):
-        p, q = c[0] * np.uint64(0xD2511F53), c[2] * np.uint64(0xCD9E8D57)
-        c = [(q >> shift) ^ c[1] ^ np.uint64(k0), q & mask, (p >> shift) ^ c[3] ^ np.uint64(k1), p & mask]
-        k0, k1 = (k0 + 0x9E3779B9) & 0xFFFFFFFF, (k1 + 0xBB67AE85) & 0xFFFFFFFF
-    return np.stack(c, 1)
-
-
-def integers(stream, step, n):
-    blocks = np.arange((n + 3) // 4)
-    none = np.zeros_like(blocks)
-    return philox([blocks, none, none + step, none], (SEED, stream)).reshape(-1)[:n]
-
-
-def uniforms(stream, step, n):
-    return ((integers(stream, step, n) >> np.uint64(9)).astype(np.float64) + 0.5) * 2.0**-23
-
-
-def normals(stream, step, n):
-    u = uniforms(stream, step, (n + 3) // 4 * 4).reshape(-1, 2)
-    radius, angle = np.sqrt(-2 * np.log(u[:, 0])), 2 * np.pi * u[:, 1]
-    return np.stack([radius * np.cos(angle), radius * np.sin(angle)], 1).reshape(-1)[:n]
 
 
 def network(weights):
@@ -104,9 +79,9 @@ def main():
         warm = step / o["warmup"]
         cosine = 0.5 * (1 + np.cos(np.pi * (step - o["warmup"]) / (STEPS - o["warmup"])))
         adam.param_groups[0]["lr"] = o["lr"] * (warm if step < o["warmup"] else cosine)
-        index = ((integers(INDEX, step, BATCH) * np.uint64(rows)) >> np.uint64(32)).astype(int)
-        t = torch.tensor(uniforms(TIME, step, BATCH))[:, None]
-        x0 = torch.tensor(normals(NOISE, step, BATCH * 4).reshape(BATCH, 4))
+        index = indices(SEED, INDEX, step, BATCH, rows)
+        t = torch.tensor(uniforms(SEED, TIME, step, BATCH))[:, None]
+        x0 = torch.tensor(normals(SEED, NOISE, step, BATCH * 4).reshape(BATCH, 4))
         x1, z = chunks[index], torch.tensor(obs[index], dtype=torch.float64)
         loss = F.mse_loss(velocity((1 - t) * x0 + t * x1, t, z), x1 - x0)
         adam.zero_grad()
