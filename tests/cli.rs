@@ -186,6 +186,10 @@ fn bench_prints_what_it_promises() {
         ["bench", "--device", "cpu", "--threads", "1", "--batch", "1,3", "--seconds", "0.01", "--json"];
     let report = json(&advect(&[&args[..], &["--train"]].concat()));
     assert_eq!(keys(&report), ["device", "workload", "solver", "threads", "results"]);
+    let timed = json(&advect(&[&args[..], &["--solver", "euler:1", "--latency"]].concat()));
+    let latency = &timed["latency"];
+    let wanted = ["calls", "p50_ms", "p99_ms", "p999_ms", "max_ms", "jitter_ms", "dispatches", "submits"];
+    assert_eq!((keys(latency), latency["calls"].as_u64()), (wanted.to_vec(), Some(10_000)));
     assert_eq!(report["workload"], "mlp256");
     assert_eq!(report["solver"], "euler:10");
     assert_eq!(report["threads"], 1);

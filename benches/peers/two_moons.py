@@ -1,6 +1,7 @@
 """torchcfm beside `advect compare`: the same training points, network, steps, batch and optimiser, judged by the same energy
 distance to the same held-out points, each seed's being the mean over as many draws of the noise as advect's. Prints a table in
-Markdown: mean over the seeds of each, its standard error, and the ratio of the means. --json FILE keeps all numbers.
+Markdown: mean over the seeds of each, its standard error, and the ratio of the means. --json FILE keeps all numbers, and what it has
+of the same task, steps and PyTorch is not trained again.
 
     advect compare --task two-moons --methods cfm,ot-cfm --steps 4000 --seeds 5 --out runs/moons
     python benches/peers/two_moons.py --run runs/moons --methods cfm,ot-cfm --seeds 5 --json runs/moons/torchcfm.json
@@ -139,9 +140,16 @@ def main():
     mean, deviation = data.mean(0, dtype=np.float64), data.std(0, dtype=np.float64) + 1e-6
     points = torch.tensor((data - mean) / deviation, dtype=torch.float32)
 
+    about = {"task": settings["task"], "steps": config["steps"], "torch": torch.__version__, "noise_draws": NOISE_DRAWS}
+    kept = json.loads(args.json.read_text()) if args.json and args.json.exists() else about
+    assert about.items() <= kept.items(), f"{args.json} is of another comparison"
     results = []
     for method in args.methods.split(","):
         for seed in range(args.seeds):
+            before = [r for r in kept.get("results", []) if (r["method"], r["seed"]) == (method, seed)]
+            results += before
+            if before:
+                continue
             net, seconds = train(points, MATCHERS[method](sigma=0.0), config, seed)
             generator = torch.Generator().manual_seed(10_000 + seed)
             draws = [torch.randn(len(held_out), 2, generator=generator) for _ in range(NOISE_DRAWS)]
@@ -156,12 +164,12 @@ def main():
     theirs = summarise(results)
     print(table(settings["task"], ours, theirs))
     if args.json:
+        others = [r for r in kept.get("results", []) if r not in results]
         keys = ("energy_distance", "standard_error", "seeds")
         summary = [{"method": m, "nfe": n, **dict(zip(keys, theirs[m, n])),
                     "advect": dict(zip(keys, ours[m, n])) if (m, n) in ours else None} for m, n in theirs]
-        args.json.write_text(json.dumps({"task": settings["task"], "steps": config["steps"], "torch": torch.__version__,
-                                         "processor": platform.processor() or platform.machine(), "threads": args.threads,
-                                         "noise_draws": NOISE_DRAWS, "summary": summary, "results": results}, indent=1) + "\n")
+        args.json.write_text(json.dumps({**about, "processor": platform.processor() or platform.machine(),
+                                         "threads": args.threads, "summary": summary, "results": results + others}, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -6,12 +6,14 @@
 //! biases, embeddings and the solver's own arithmetic count as nothing.
 
 mod control;
+mod latency;
 mod sample;
 mod timing;
 mod train;
 mod workload;
 
 pub use control::{ControlRow, RATE_HZ, control};
+pub use latency::{CALLS, LatencyRow, latency};
 pub use sample::sample;
 pub use timing::{Budget, Times};
 pub use train::{TRAIN_BATCH, demonstrations, run_config, train};
@@ -113,6 +115,9 @@ pub struct Report {
     pub threads: usize,
     /// The measurements, in the order asked for.
     pub results: Vec<Row>,
+    /// Single chunks call by call, if asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub latency: Option<LatencyRow>,
     /// The control loop, if asked for.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub control: Vec<ControlRow>,

@@ -18,6 +18,7 @@ Examples:
   advect bench
   advect bench --device gpu --batch 1,64 --solver rk4:4
   advect bench --batch 1 --train
+  advect bench --batch 1 --latency
   advect bench --batch 1 --control --seconds 30
   advect bench --workload mlp512 --seconds 5 --json > bench.json
 
@@ -37,6 +38,10 @@ pub struct Bench {
     /// Measure a training step of batch 256 too: forward, backward, clipping, AdamW, moving average
     #[arg(long)]
     train: bool,
+    /// Measure single chunks too, 10,000 calls one after another: p50, p99, p99.9, the longest, and the jitter (the mean
+    /// difference from one call to the next)
+    #[arg(long)]
+    latency: bool,
     /// Measure the control loop too: one robot at 100 Hz in real time, a chunk at every step, inference in the loop and on
     /// a thread of its own, --seconds each (30 or more give a p99 that means something)
     #[arg(long)]
@@ -44,7 +49,7 @@ pub struct Bench {
     /// About how long to measure each batch size, seconds (at least five runs)
     #[arg(long, default_value = "2", value_parser = seconds)]
     seconds: f64,
-    /// Print JSON: {device, workload, solver, threads, results, control}
+    /// Print JSON: {device, workload, solver, threads, results, latency, control}
     #[arg(long)]
     json: bool,
 }
@@ -74,9 +79,11 @@ impl Run for Bench {
             solver: self.solver.to_string(),
             threads: bench::threads(&device),
             results: Vec::new(),
+            latency: None,
             control: Vec::new(),
         };
-        let parts = self.batch.len() + usize::from(self.train) + usize::from(self.control);
+        let parts = self.batch.len()
+            + [self.train, self.latency, self.control].map(usize::from).iter().sum::<usize>();
         let bar = progress(100 * parts as u64);
         let mut parts = 0;
         let mut measured = |what: &str, batch: usize, measure: &mut Measure<'_>| {
@@ -98,9 +105,19 @@ impl Run for Bench {
                 bench::train(&device, self.workload, TRAIN_BATCH, budget, go_on)
             })?);
         }
+        let from = |before: &[bool]| 100 * (self.batch.len() + before.iter().filter(|b| **b).count()) as u64;
+        if self.latency {
+            bar.set_message("single chunks");
+            let from = from(&[self.train]);
+            let row = bench::latency(&device, self.workload, self.solver, bench::CALLS, &mut |done| {
+                bar.set_position(from + (100.0 * done) as u64);
+                !interrupt.pressed()
+            });
+            report.latency = Some(stopped(row)?);
+        }
         if self.control {
             bar.set_message("the control loop");
-            let from = 100 * (self.batch.len() + usize::from(self.train)) as u64;
+            let from = from(&[self.train, self.latency]);
             let rows = bench::control(&device, self.workload, self.solver, budget, &mut |done| {
                 bar.set_position(from + (100.0 * done) as u64);
                 !interrupt.pressed()
@@ -150,6 +167,29 @@ fn render(report: &Report, colour: Colour) -> String {
     }
     let head = format!("{}, {} on {}", report.workload, report.solver, report.device);
     let mut text = format!("{head}\n{}", table.render(colour));
+    if let Some(row) = &report.latency {
+        let mut table = Table::new(&[
+            ">calls",
+            ">p50 ms",
+            ">p99 ms",
+            ">p99.9 ms",
+            ">max ms",
+            ">jitter ms",
+            ">dispatches",
+            ">submits",
+        ]);
+        table.row(vec![
+            grouped(row.calls as i64),
+            short(row.p50_ms),
+            short(row.p99_ms),
+            short(row.p999_ms),
+            short(row.max_ms),
+            short(row.jitter_ms),
+            grouped(row.dispatches as i64),
+            grouped(row.submits as i64),
+        ]);
+        text.push_str(&format!("\nsingle chunks, one after another\n{}", table.render(colour)));
+    }
     if !report.control.is_empty() {
         text.push_str(&format!(
             "\nthe control loop at {} Hz\n{}",
