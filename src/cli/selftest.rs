@@ -82,9 +82,6 @@ fn render(report: &Report, colour: Colour) -> String {
             format!("; nearest to its tolerance: {}, {} of {:.0e}", c.file, error(c.error), c.tolerance)
         });
         out += &format!("golden cases of {}: {found}{closest}\n", golden.folder);
-        if !golden.to_come.is_empty() {
-            out += &colour.dim(&format!("still to come: {}\n", golden.to_come.join(", ")));
-        }
         if golden.passed.is_empty() {
             out += &format!("{}: no golden case was met in {}\n", colour.red("failed"), golden.folder);
         }

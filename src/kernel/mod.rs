@@ -18,6 +18,7 @@ pub mod denormalize;
 pub mod draw;
 pub mod fma;
 pub mod fold1d;
+pub mod fold2d;
 pub mod geodesic;
 pub mod group_norm;
 pub mod group_norm_grad;
@@ -28,6 +29,8 @@ pub mod map;
 pub mod map_mul;
 pub mod math;
 pub mod matmul;
+pub mod max_pool2d;
+pub mod max_pool2d_grad;
 pub mod mse;
 pub mod norm;
 pub mod norm_grad;
@@ -54,9 +57,11 @@ pub mod target;
 pub mod tick;
 pub mod time_embed;
 pub mod unfold1d;
+pub mod unfold2d;
 pub mod variant;
 pub mod view;
 pub mod window;
+pub mod windows2d;
 
 pub use call::{Arg, BufferId, Command, TwinCx};
 pub use target::Target;
@@ -122,6 +127,10 @@ pub static KERNELS: &[&Kernel] = &[
     &philox_raw::KERNEL,
     &unfold1d::KERNEL,
     &fold1d::KERNEL,
+    &unfold2d::KERNEL,
+    &fold2d::KERNEL,
+    &max_pool2d::KERNEL,
+    &max_pool2d_grad::KERNEL,
     &group_norm::KERNEL,
     &group_norm_grad::KERNEL,
     &pair_cost::KERNEL,

@@ -155,8 +155,6 @@ pub struct GoldenReport {
     pub passed: Vec<GoldenCase>,
     /// Those that were not.
     pub failed: Vec<GoldenCase>,
-    /// Those of capabilities still to come, by file.
-    pub to_come: Vec<String>,
 }
 
 /// One golden case.
@@ -177,7 +175,7 @@ pub struct GoldenCase {
 impl GoldenReport {
     pub(super) fn new(folder: &Path) -> GoldenReport {
         let folder = folder.display().to_string();
-        GoldenReport { folder, passed: Vec::new(), failed: Vec::new(), to_come: Vec::new() }
+        GoldenReport { folder, passed: Vec::new(), failed: Vec::new() }
     }
 
     /// Notes one outcome.
@@ -186,7 +184,6 @@ impl GoldenReport {
         let case = GoldenCase { file, case, error, tolerance, message };
         match status {
             Status::Passed => self.passed.push(case),
-            Status::ToCome => self.to_come.push(case.file),
             Status::Failed => self.failed.push(case),
         }
     }

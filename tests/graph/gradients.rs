@@ -4,7 +4,9 @@
 use super::engine::{agree, cpu, distance, leaves, normal, run};
 use super::oracle::{Leaves, evaluate, index};
 use advect::graph::op::conv::{self, Conv1d, Windows};
+use advect::graph::op::conv2d::{Conv2d, Fold2d, Unfold2d, Windows2d};
 use advect::graph::op::group_norm::{GroupNorm, GroupNormGrad};
+use advect::graph::op::max_pool2d::{MaxPool2dGrad, MaxPool2dJvp};
 use advect::graph::op::{self, layout, map, norm, softmax, time_embed};
 use advect::graph::{Graph, GraphError, Op, Result, Shape, Value};
 use advect::kernel::attention::AttentionShape;
@@ -47,6 +49,16 @@ fn manifold_parts() -> Parts {
 
 fn m(rows: usize, cols: usize) -> Shape {
     Shape::matrix(rows, cols)
+}
+
+/// Images of 3 x 2 pixels, of which the rows between the layers are one: six windows of 2 x 2.
+fn plane() -> Windows2d {
+    Windows2d::new([3, 2], [2, 2], [2, 1], [1, 1])
+}
+
+/// Constant values [6, 8].
+fn fixed(g: &mut Graph) -> Result<Value> {
+    g.constant(m(ROWS, COLS), normal(3, 77, ROWS * COLS).iter().map(|v| *v as f32).collect())
 }
 
 fn dims(dims: &[usize]) -> Shape {
@@ -227,6 +239,29 @@ fn cases() -> Vec<Case> {
         case("conv_transpose1d", |g, h| {
             let (w, b) = (g.param("w", dims(&[COLS, 5, 4]))?, g.param("b", dims(&[5]))?);
             g.conv_transpose1d(h, w, Some(b), Conv1d { steps: 3, stride: 2, padding: 1 })
+        }),
+        // h is one sample of 3 x 2 pixels.
+        case("unfold2d", |g, h| g.push(Op::Unfold2d(Unfold2d { windows: plane() }), &[h])),
+        case("fold2d", |g, h| g.push(Op::Fold2d(Fold2d { windows: plane() }), &[h])),
+        case("conv2d", |g, h| {
+            let (w, b) = (g.param("w", dims(&[4, COLS, 2, 3]))?, g.param("b", dims(&[4]))?);
+            g.conv2d(h, w, Some(b), Conv2d { size: [3, 2], stride: [1, 2], padding: [1, 1] })
+        }),
+        case("conv2d of two samples, one pixel at a time", |g, h| {
+            let w = g.param("w", dims(&[4, COLS, 1, 1]))?;
+            g.conv2d(h, w, None, Conv2d { size: [1, 3], stride: [1, 1], padding: [0, 0] })
+        }),
+        once("max_pool2d", |g, h| g.max_pool2d(h, Windows2d::new([3, 2], [2, 2], [1, 1], [1, 1]))),
+        once("max_pool2d of two samples", |g, h| {
+            g.max_pool2d(h, Windows2d::new([1, 3], [1, 2], [1, 1], [0, 1]))
+        }),
+        case("max_pool2d_grad by its cotangent", |g, h| {
+            let x = fixed(g)?;
+            g.push(Op::MaxPool2dGrad(MaxPool2dGrad { windows: plane() }), &[x, h])
+        }),
+        case("max_pool2d_jvp by its tangent", |g, h| {
+            let x = fixed(g)?;
+            g.push(Op::MaxPool2dJvp(MaxPool2dJvp { windows: plane() }), &[x, h])
         }),
         once("group_norm", |g, h| {
             let (w, b) = (g.param("w", dims(&[COLS]))?, g.param("b", dims(&[COLS]))?);
@@ -487,8 +522,15 @@ fn second_derivatives() {
 
 #[test]
 fn what_has_no_second_derivative_says_so() {
-    for name in ["layer_norm", "rms_norm", "group_norm", "attention to itself", "causal attention of slices"]
-    {
+    let none = [
+        "layer_norm",
+        "rms_norm",
+        "group_norm",
+        "max_pool2d",
+        "attention to itself",
+        "causal attention of slices",
+    ];
+    for name in none {
         let case = cases().into_iter().find(|c| c.name == name).unwrap();
         let mut c = between_layers(&case).unwrap();
         let x = c.wrt[0].1;

@@ -11,6 +11,7 @@ use advect::kernel::time_embed::frequencies;
 use std::collections::HashMap;
 
 mod attention;
+mod plane;
 
 /// Values by name of the inputs and parameters.
 pub type Leaves = HashMap<String, Vec<f64>>;
@@ -179,6 +180,11 @@ fn node_value(op: &Op, shape: Shape, x: &[(&[f64], Shape)], leaves: &Leaves) -> 
             }
             y
         }
+        Op::Unfold2d(u) => plane::unfold(&u.windows, shape, x[0]),
+        Op::Fold2d(f) => plane::fold(&f.windows, shape, x[0]),
+        Op::MaxPool2d(p) => plane::pool(&p.windows, shape, x[0], x[0].0),
+        Op::MaxPool2dJvp(p) => plane::pool(&p.windows, shape, x[0], x[1].0),
+        Op::MaxPool2dGrad(p) => plane::pool_gradient(&p.windows, x[0], x[1]),
         Op::GroupNorm(n) => each(&|i, j| {
             let (_, mean, inv) = group(n, x[0], i, j);
             (at2(x, 0, i, j) - mean) * inv

@@ -5,6 +5,7 @@
 pub mod attention;
 pub mod binary;
 pub mod conv;
+pub mod conv2d;
 pub mod fma;
 pub mod group_norm;
 pub mod layout;
@@ -12,6 +13,7 @@ pub mod leaf;
 pub mod manifold;
 pub mod map;
 pub mod matmul;
+pub mod max_pool2d;
 pub mod mse;
 pub mod norm;
 pub mod one_hot;
@@ -113,6 +115,11 @@ ops! {
     Mse(mse::Mse),
     Unfold1d(conv::Unfold1d),
     Fold1d(conv::Fold1d),
+    Unfold2d(conv2d::Unfold2d),
+    Fold2d(conv2d::Fold2d),
+    MaxPool2d(max_pool2d::MaxPool2d),
+    MaxPool2dJvp(max_pool2d::MaxPool2dJvp),
+    MaxPool2dGrad(max_pool2d::MaxPool2dGrad),
     GroupNorm(group_norm::GroupNorm),
     GroupNormGrad(group_norm::GroupNormGrad),
 }

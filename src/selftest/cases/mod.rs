@@ -12,6 +12,7 @@ pub mod denormalize;
 pub mod draw;
 pub mod fma;
 pub mod fold1d;
+pub mod fold2d;
 pub mod geodesic;
 pub mod group_norm;
 pub mod group_norm_grad;
@@ -19,6 +20,8 @@ pub mod manifold;
 pub mod map;
 pub mod map_mul;
 pub mod matmul;
+pub mod max_pool2d;
+pub mod max_pool2d_grad;
 pub mod mse;
 pub mod norm;
 pub mod norm_grad;
@@ -41,6 +44,7 @@ pub mod sumsq;
 pub mod tick;
 pub mod time_embed;
 pub mod unfold1d;
+pub mod unfold2d;
 pub mod window;
 
 /// The sizes that every kernel is tried at.
@@ -84,6 +88,10 @@ pub static CASES: &[(&str, Cases)] = &[
     ("philox_raw", philox_raw::cases),
     ("unfold1d", unfold1d::cases),
     ("fold1d", fold1d::cases),
+    ("unfold2d", unfold2d::cases),
+    ("fold2d", fold2d::cases),
+    ("max_pool2d", max_pool2d::cases),
+    ("max_pool2d_grad", max_pool2d_grad::cases),
     ("group_norm", group_norm::cases),
     ("group_norm_grad", group_norm_grad::cases),
     ("pair_cost", pair_cost::cases),

@@ -11,7 +11,8 @@ pub(super) struct GraphCase<'a> {
     pub(super) graph: Graph,
     file: &'a GoldenFile,
     inputs: Vec<(String, Vec<f32>)>,
-    /// Tensors [batch, channels, steps] of the file that are rows [batch * steps, channels] here.
+    /// Tensors [batch, channels, steps] or [batch, channels, height, width] of the file that are rows
+    /// [batch * steps, channels] or [batch * height * width, channels] here.
     channels_last: &'static [&'static str],
     /// What the file puts before a parameter's name.
     prefix: &'static str,
@@ -22,7 +23,8 @@ impl<'a> GraphCase<'a> {
         GraphCase { graph: Graph::new(), file, inputs: Vec::new(), channels_last: &[], prefix: "" }
     }
 
-    /// The case with some tensors [batch, channels, steps] turned to rows [batch * steps, channels].
+    /// The case with some tensors [batch, channels, steps] or [batch, channels, height, width] turned to rows
+    /// [batch * steps, channels] or [batch * height * width, channels].
     pub(super) fn channels_last(file: &'a GoldenFile, names: &'static [&'static str]) -> GraphCase<'a> {
         GraphCase { channels_last: names, ..GraphCase::new(file) }
     }
@@ -32,24 +34,34 @@ impl<'a> GraphCase<'a> {
         GraphCase { prefix, ..GraphCase::new(file) }
     }
 
+    /// Samples, channels and places (steps or pixels) of a tensor that is turned to rows; `None`: it lies as in the file.
+    fn turned(&self, name: &str) -> Result<Option<[usize; 3]>> {
+        if !self.channels_last.contains(&name) {
+            return Ok(None);
+        }
+        Ok(match self.file.dims(name)?.as_slice() {
+            [batch, channels, places @ ..] if !places.is_empty() => {
+                Some([*batch, *channels, places.iter().product()])
+            }
+            _ => None,
+        })
+    }
+
     /// The tensor `name` as an input.
     pub(super) fn input(&mut self, name: &str) -> Result<Value> {
-        let shape = match self.file.dims(name)?.as_slice() {
-            &[batch, channels, steps] if self.channels_last.contains(&name) => {
-                Shape::matrix(batch * steps, channels)
-            }
-            _ => self.file.shape(name)?,
+        let shape = match self.turned(name)? {
+            Some([batch, channels, places]) => Shape::matrix(batch * places, channels),
+            None => self.file.shape(name)?,
         };
         self.input_as(name, shape)
     }
 
     /// The tensor `name` as an input of another shape.
     pub(super) fn input_as(&mut self, name: &str, shape: Shape) -> Result<Value> {
-        let data = match self.file.dims(name)?.as_slice() {
-            &[batch, channels, steps] if self.channels_last.contains(&name) => {
-                transposed(&self.file.f32(name)?, [batch, channels, steps])
-            }
-            _ => self.file.f32(name)?,
+        let data = self.file.f32(name)?;
+        let data = match self.turned(name)? {
+            Some(dims) => transposed(&data, dims),
+            None => data,
         };
         self.inputs.push((name.into(), data));
         Ok(self.graph.input(name, shape)?)
@@ -134,10 +146,8 @@ impl<'a> GraphCase<'a> {
             let id = session.plan().buffer(name)?;
             let mut got = vec![0.0; self.graph.shape(*value).len()];
             session.read(id, &mut got)?;
-            if let (true, &[batch, channels, steps]) =
-                (self.channels_last.contains(&name.as_str()), self.file.dims(name)?.as_slice())
-            {
-                got = transposed(&got, [batch, steps, channels]);
+            if let Some([batch, channels, places]) = self.turned(name)? {
+                got = transposed(&got, [batch, places, channels]);
             }
             all.push(got);
         }
