@@ -129,10 +129,10 @@ pub const METHODS: &[Method] = &[
     },
     flow(
         "sinkhorn-cfm",
-        "cfm with minibatch transport by 20 iterations of Sinkhorn, regularisation 0.2 an action",
+        "cfm with minibatch transport by 10 iterations of Sinkhorn, regularisation 0.2 an action",
         |c| {
             c.coupling =
-                Coupling::Sinkhorn { reg: 0.2 * c.horizon as f32, iterations: 20, condition_weight: 0.0 };
+                Coupling::Sinkhorn { reg: 0.2 * c.horizon as f32, iterations: 10, condition_weight: 0.0 };
         },
     ),
     Method {
