@@ -201,8 +201,8 @@ impl PolicySpec {
         if let Some(r) = &self.relative_to {
             r.check(self.obs_dim, self.action_dim)?;
         }
+        let (offset, scale) = self.action_statistics();
         for column in method.raw_columns(self.action_dim)? {
-            let (offset, scale) = self.action_statistics();
             let rows =
                 |v: &[f32], want: f32| v.iter().skip(column).step_by(self.action_dim).all(|v| *v == want);
             let relative = self.relative_to.as_ref().is_some_and(|r| r.0[column].is_some());
