@@ -71,8 +71,8 @@ struct Chain {
     links: Vec<Link>,
     /// Columns of each value; the first is the start, the last the result.
     cols: Vec<usize>,
-    /// The buffer of the outside residuals and biases.
-    outside: Option<BufferId>,
+    /// The buffers of the outside biases and of the outside residuals.
+    outside: [Option<BufferId>; 2],
     params: BufferId,
 }
 
@@ -107,14 +107,15 @@ pub fn fuse(
     let Some(&variant) = choices.first() else { return Ok(false) };
     let table = program.constant(&built.words())?;
     let packed = program.resident(PACKED, pack.elements)?;
-    let outside = chain.outside.unwrap_or_else(|| program.empty());
+    let empty = program.empty();
+    let [biases, outside] = chain.outside.map(|b| b.unwrap_or(empty));
     let per_row = program.flops_from(range.start) / rows as f64;
     let most = DISPATCH_FLOPS[usize::from(target.discrete || target.software)] / per_row.max(1.0);
     let size = (most as usize).clamp(32, rows.max(32)).next_multiple_of(32);
     let mut commands = Vec::new();
     for first in (0..rows).step_by(size) {
         let part = first..rows.min(first + size);
-        let (buffers, start, result) = ([table, packed, outside], (start, 0), (result, 0));
+        let (buffers, start, result) = ([table, packed, biases, outside], (start, 0), (result, 0));
         commands.push(match latency {
             true => ode_latency::command(variant, &built, part, buffers, start, result),
             false => ode_rows::command(variant, &built, part, buffers, start, result),
@@ -139,11 +140,15 @@ fn find(
     [rows, dim]: [usize; 2],
 ) -> Option<Chain> {
     let commands = &program.commands[range];
+    for c in commands {
+        eprintln!("DBG {:?} {:?}", c.kernel, matmul::Call::of(c));
+    }
+    eprintln!("DBG start {start:?} result {result:?} rows {rows} dim {dim}");
     let written: Vec<BufferId> = commands.iter().flat_map(|c| c.writes()).collect();
     let mut chain = Chain {
         links: Vec::new(),
         cols: vec![dim],
-        outside: None,
+        outside: [None; 2],
         params: matmul::Call::of(commands.first()?)?.b.0,
     };
     let mut values: HashMap<Place, usize> = HashMap::from([((start, 0), 0)]);
@@ -164,7 +169,7 @@ fn find(
                 if let Some((buffer, _)) = e.bias
                     && buffer != chain.params
                 {
-                    chain.bind_outside(buffer, &written)?;
+                    chain.bind_outside(0, buffer, &written)?;
                 }
                 let residual = match e.residual {
                     None => None,
@@ -174,7 +179,7 @@ fn find(
                         Some(same.then_some(value)?)
                     }
                     Some((buffer, _)) => {
-                        chain.bind_outside(buffer, &written)?;
+                        chain.bind_outside(1, buffer, &written)?;
                         None
                     }
                 };
@@ -205,10 +210,10 @@ fn find(
 }
 
 impl Chain {
-    /// Notes the one buffer of outside operands; none if there is another one already or the chain writes it.
-    fn bind_outside(&mut self, buffer: BufferId, written: &[BufferId]) -> Option<()> {
-        let free = self.outside.is_none_or(|b| b == buffer) && !written.contains(&buffer);
-        free.then(|| self.outside = Some(buffer))
+    /// Notes the one buffer of outside biases (0) or residuals (1); none if there is another one already or the chain writes it.
+    fn bind_outside(&mut self, which: usize, buffer: BufferId, written: &[BufferId]) -> Option<()> {
+        let free = self.outside[which].is_none_or(|b| b == buffer) && !written.contains(&buffer);
+        free.then(|| self.outside[which] = Some(buffer))
     }
 }
 

@@ -60,11 +60,12 @@ pub fn command(
     variant: &'static Variant,
     program: &RowProgram,
     rows: Range<usize>,
-    [table, weights, outside]: [BufferId; 3],
+    buffers: [BufferId; 4],
     start: (BufferId, usize),
     out: (BufferId, usize),
 ) -> Command {
+    let [table, weights, biases, outside] = buffers;
     let params = program.params(rows.clone(), [start.1, out.1]);
     let grid = fold(rows.len(), variant.constant("R"));
-    Command::new(&KERNEL, variant, &params, &[table, weights, outside, start.0, out.0], grid)
+    Command::new(&KERNEL, variant, &params, &[table, weights, biases, outside, start.0, out.0], grid)
 }

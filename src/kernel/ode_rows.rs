@@ -50,17 +50,19 @@ pub fn choices(program: &RowProgram, rows: usize, target: &Target) -> Vec<&'stat
     out
 }
 
-/// The rows `rows` of `program` by a variant of [`choices`]. `table`: its [`RowProgram::words`]; `weights`, `outside`: what they
-/// point into; `start`, `out`: [rows, dim] dense from an element offset. `outside` may be any buffer where it is not used.
+/// The rows `rows` of `program` by a variant of [`choices`]. `buffers`: its [`RowProgram::words`], then
+/// what they point into: packed weights, outside biases, outside residuals (any buffer where there are none); `start`,
+/// `out`: \[rows, dim\] dense from an element offset.
 pub fn command(
     variant: &'static Variant,
     program: &RowProgram,
     rows: Range<usize>,
-    [table, weights, outside]: [BufferId; 3],
+    buffers: [BufferId; 4],
     start: (BufferId, usize),
     out: (BufferId, usize),
 ) -> Command {
+    let [table, weights, biases, outside] = buffers;
     let params = program.params(rows.clone(), [start.1, out.1]);
     let grid = fold(rows.len(), variant.constant("R"));
-    Command::new(&KERNEL, variant, &params, &[table, weights, outside, start.0, out.0], grid)
+    Command::new(&KERNEL, variant, &params, &[table, weights, biases, outside, start.0, out.0], grid)
 }

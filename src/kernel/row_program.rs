@@ -13,10 +13,11 @@ use bytemuck::{Pod, Zeroable};
 pub const MAX_STAGES: usize = 7;
 /// Nothing there.
 const NONE: u32 = u32::MAX;
-/// In the buffer of outside operands.
+/// In the buffer of outside biases, or of outside residuals.
 const OUTSIDE: u32 = u32::MAX - 1;
-/// Storage bindings of both kernels: instructions, packed weights, outside operands, start, result.
-pub(super) const ACCESS: &[Access] = &[Access::Read, Access::Read, Access::Read, Access::Read, Access::Write];
+/// Storage bindings of both kernels: instructions, packed weights, outside biases, outside residuals, start, result.
+pub(super) const ACCESS: &[Access] =
+    &[Access::Read, Access::Read, Access::Read, Access::Read, Access::Read, Access::Write];
 
 /// Parameters; mirrors the WGSL struct.
 #[derive(Clone, Copy, Debug, Pod, Zeroable)]
@@ -62,7 +63,7 @@ pub enum Bias {
     None,
     /// A packed row, from this vec4 on.
     Packed(usize),
-    /// A row of the outside operands, from this element on.
+    /// A row of the outside biases, from this element on.
     Outside(usize),
 }
 
@@ -73,7 +74,7 @@ pub enum Residual {
     None,
     /// An on-chip value, from this column on.
     Columns(usize),
-    /// The outside operands, through a view.
+    /// The outside residuals, through a view.
     Outside(View),
 }
 
@@ -214,11 +215,12 @@ const BLOCK: usize = 16;
 /// The twin of `ode_rows` and `ode_latency`.
 pub(super) fn twin(words: &[u32], args: &mut [Arg<'_>], cx: &TwinCx<'_>) {
     let p: &Params = super::call::params(words);
-    let [program, weights, outside, start, out] = args else {
-        unreachable!("a row program has five bindings")
+    let [program, weights, biases, outside, start, out] = args else {
+        unreachable!("a row program has six bindings")
     };
     let program: &[Instruction] = &bytemuck::cast_slice(program.read())[..p.instructions as usize];
-    let (weights, outside, start) = (weights.read(), outside.read(), start.read());
+    let operands = Operands { weights: weights.read(), biases: biases.read(), outside: outside.read() };
+    let start = start.read();
     let (first, rows, dim) = (p.first as usize, p.rows as usize, p.dim as usize);
     if rows <= first || dim == 0 {
         return;
@@ -243,7 +245,7 @@ pub(super) fn twin(words: &[u32], args: &mut [Arg<'_>], cx: &TwinCx<'_>) {
                 x.fill(0.0);
                 x[..dim].copy_from_slice(&start[p.start_offset as usize + i * dim..][..dim]);
                 for one in program {
-                    step(one, i, weights, outside, chip, &mut sums);
+                    step(one, i, &operands, chip, &mut sums);
                 }
                 out.copy_from_slice(&chip[whole.end_column..][..dim]);
             }
@@ -251,8 +253,16 @@ pub(super) fn twin(words: &[u32], args: &mut [Arg<'_>], cx: &TwinCx<'_>) {
     });
 }
 
+/// What a program reads apart from its start.
+struct Operands<'a> {
+    weights: &'a [f32],
+    biases: &'a [f32],
+    outside: &'a [f32],
+}
+
 /// One instruction on one row.
-fn step(x: &Instruction, i: usize, weights: &[f32], outside: &[f32], chip: &mut [f32], sums: &mut [f32]) {
+fn step(x: &Instruction, i: usize, operands: &Operands<'_>, chip: &mut [f32], sums: &mut [f32]) {
+    let weights = operands.weights;
     let (n, src, dst, count) = (x.n as usize, x.src as usize, x.dst as usize, x.count as usize);
     let n4 = n.next_multiple_of(4);
     if x.op != 0 {
@@ -276,12 +286,12 @@ fn step(x: &Instruction, i: usize, weights: &[f32], outside: &[f32], chip: &mut 
     for (j, sum) in sums[..n].iter_mut().enumerate() {
         let bias = match x.bias {
             NONE => 0.0,
-            OUTSIDE => outside[x.bias_offset as usize + j],
+            OUTSIDE => operands.biases[x.bias_offset as usize + j],
             at => weights[4 * at as usize + j],
         };
         let rest = match x.residual {
             NONE => 0.0,
-            OUTSIDE => outside[view.at(i, j)],
+            OUTSIDE => operands.outside[view.at(i, j)],
             at => chip[at as usize + j],
         };
         *sum = x.alpha * (*sum + bias) + x.beta * rest;

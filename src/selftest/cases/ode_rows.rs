@@ -55,6 +55,7 @@ struct Network {
     hidden: usize,
     rows: usize,
     start: Vec<f32>,
+    biases: Vec<f32>,
     outside: Vec<f32>,
     packed: Vec<f32>,
     parts: Vec<usize>,
@@ -84,8 +85,10 @@ impl Network {
             hidden,
             rows,
             start: values(2 + rows * dim, 1),
-            // A bias for each step, then residuals: every row twice, three rows over and over.
-            outside: values(5 * hidden + 3, 2),
+            // One for each step.
+            biases: values(2 * hidden + 1, 3),
+            // Every row twice, three rows over and over.
+            outside: values(3 * hidden + 3, 2),
             packed,
             parts,
             plain,
@@ -93,7 +96,7 @@ impl Network {
     }
 
     fn view(&self) -> View {
-        View { row_div: 2, row_mod: 3, ..View::dense(2 * self.hidden + 3, self.hidden) }
+        View { row_div: 2, row_mod: 3, ..View::dense(3, self.hidden) }
     }
 
     fn program(&self, in_place: bool) -> RowProgram {
@@ -122,7 +125,7 @@ impl Network {
                 src: h,
                 dst: second,
                 weights: self.parts[2],
-                bias: Bias::Outside(step * self.hidden),
+                bias: Bias::Outside(step * self.hidden + 1),
                 residual: Residual::None,
                 act: Activation::Tanh,
                 alpha: 1.0,
@@ -167,8 +170,8 @@ impl Network {
             let result = self.oracle(i);
             want[out_offset + i * dim..][..dim].copy_from_slice(&result);
         }
-        let buffers = [id(0), id(1), id(2)];
-        let (start, out) = ((id(3), 2), (id(4), out_offset));
+        let buffers = [id(0), id(1), id(2), id(3)];
+        let (start, out) = ((id(4), 2), (id(5), out_offset));
         let command = |variant| -> Command {
             match many {
                 true => ode_rows::command(variant, &program, part.clone(), buffers, start, out),
@@ -181,11 +184,12 @@ impl Network {
             buffers: vec![
                 program.words(),
                 self.packed.clone(),
+                self.biases.clone(),
                 self.outside.clone(),
                 self.start.clone(),
                 vec![0.0; want.len()],
             ],
-            expect: vec![(4, want.clone())],
+            expect: vec![(5, want.clone())],
             exact: false,
             tolerance: 1e-5,
         };
@@ -209,7 +213,7 @@ impl Network {
             }
             let mut h = product(&h, 2);
             for (j, h) in h.iter_mut().enumerate() {
-                let own = f64::from(self.outside[step * self.hidden + j]);
+                let own = f64::from(self.biases[step * self.hidden + 1 + j]);
                 *h = oracle::activation(Activation::Tanh, 0, *h + own);
             }
             let v = product(&h, 3);
