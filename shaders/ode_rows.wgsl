@@ -1,9 +1,10 @@
-//! variants rows=rows8,tall8,rows16,tall16,rows32
+//! variants rows=rows8,tall8,rows16,tall16,slim32,rows32
 //! where LANES=256
 //! where rows8: R=8 COLUMNS=500
 //! where tall8: R=8 COLUMNS=1020
 //! where rows16: R=16 COLUMNS=508
 //! where tall16: R=16 COLUMNS=760
+//! where slim32: R=32 COLUMNS=254
 //! where rows32: R=32 COLUMNS=380
 // ode_rows: every step of a solver for R samples in one workgroup: a row program (see shared/row_program.wgsl) over on-chip columns.
 // start, out: [rows, dim] from their offsets; this call computes rows first .. rows. Activations never leave the workgroup's memory; each

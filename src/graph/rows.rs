@@ -23,6 +23,9 @@ const PACKED: &str = "packed weights";
 /// Operations of one dispatch: what a small GPU does in the time of a submit that no watchdog minds (100 ms), and a discrete one.
 const DISPATCH_FLOPS: [f64; 2] = [2e10, 2e11];
 
+/// Rows from which fusing pays on a software adapter, where a dispatch costs little and workgroup memory nothing special.
+const SOFTWARE_ROWS: usize = 32;
+
 /// How the steps of a sampler are scheduled on a device.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -87,7 +90,7 @@ pub fn fuse(
 ) -> Result<bool> {
     let wanted = match fusion {
         Fusion::Layers => false,
-        Fusion::Auto => program.target.gpu && !program.target.software,
+        Fusion::Auto => program.target.gpu && (!program.target.software || rows >= SOFTWARE_ROWS),
         Fusion::Rows | Fusion::Latency => true,
     };
     let Some(range) = program.phase_range(phase).filter(|_| wanted) else { return Ok(false) };
@@ -140,10 +143,6 @@ fn find(
     [rows, dim]: [usize; 2],
 ) -> Option<Chain> {
     let commands = &program.commands[range];
-    for c in commands {
-        eprintln!("DBG {:?} {:?}", c.kernel, matmul::Call::of(c));
-    }
-    eprintln!("DBG start {start:?} result {result:?} rows {rows} dim {dim}");
     let written: Vec<BufferId> = commands.iter().flat_map(|c| c.writes()).collect();
     let mut chain = Chain {
         links: Vec::new(),

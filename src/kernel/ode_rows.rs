@@ -12,8 +12,14 @@ pub static KERNEL: Kernel =
     Kernel { name: "ode_rows", access: ACCESS, params_bytes: size_of::<Params>(), variants: VARIANTS, twin };
 
 /// Variants: samples of a workgroup, the most first; then on-chip columns.
-static VARIANTS: &[&Variant] =
-    &[&ode_rows::ROWS32, &ode_rows::ROWS16, &ode_rows::TALL16, &ode_rows::ROWS8, &ode_rows::TALL8];
+static VARIANTS: &[&Variant] = &[
+    &ode_rows::SLIM32,
+    &ode_rows::ROWS32,
+    &ode_rows::ROWS16,
+    &ode_rows::TALL16,
+    &ode_rows::ROWS8,
+    &ode_rows::TALL8,
+];
 
 const _: () = {
     let mut i = 0;
