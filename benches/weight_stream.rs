@@ -39,7 +39,15 @@ fn main() -> anyhow::Result<()> {
             cpu.install(|| memory.par_chunks(ELEMENTS.div_ceil(threads * 8)).map(read).sum::<f32>());
         anyhow::ensure!(sum > 0.0, "nothing was read");
         rates.push(4.0 * ELEMENTS as f64 / start.elapsed().as_secs_f64() / 1e9);
-        let row = sample(&device, workload, Solver::euler(STEPS), 1, Budget::seconds(2.0), &mut |_| true)?;
+        let row = sample(
+            &device,
+            workload,
+            Solver::euler(STEPS),
+            Fusion::Auto,
+            1,
+            Budget::seconds(2.0),
+            &mut |_| true,
+        )?;
         times.push(row.p50_ms);
         fastest.push(row.min_ms);
     }

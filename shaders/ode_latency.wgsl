@@ -121,7 +121,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
         return;
     }
 #if shape_resident
-    for (var i = lane; i < min(arrayLength(&weights), $(LOCAL)u); i += $(LANES)u) {
+    for (var i = lane; i < min(p.packed, $(LOCAL)u); i += $(LANES)u) {
         local[i] = weights[i];
     }
 #endif

@@ -20,6 +20,10 @@ struct Params {
     end_column: u32,
     start_offset: u32,
     out_offset: u32,
+    packed: u32,
+    work: u32,
+    pad0: u32,
+    pad1: u32,
 }
 
 @group(0) @binding(0) var<uniform> p: Params;

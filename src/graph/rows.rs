@@ -104,7 +104,7 @@ pub fn fuse(
     let built = place::place(&chain, &pack, dim, !latency);
     let target = program.target;
     let choices = match latency {
-        true => ode_latency::choices(&built, rows, pack.elements / 4, &target),
+        true => ode_latency::choices(&built, rows, &target),
         false => ode_rows::choices(&built, rows, &target),
     };
     let Some(&variant) = choices.first() else { return Ok(false) };

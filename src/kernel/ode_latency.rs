@@ -36,15 +36,15 @@ const _: () = {
     }
 };
 
-/// Every variant that can run a program with this many vec4 of packed weights on a target, best guess for so many rows first.
-pub fn choices(program: &RowProgram, rows: usize, packed: usize, target: &Target) -> Vec<&'static Variant> {
+/// Every variant that can run a program on a target, best guess for so many rows first.
+pub fn choices(program: &RowProgram, rows: usize, target: &Target) -> Vec<&'static Variant> {
     let mut out: Vec<&'static Variant> = VARIANTS
         .iter()
         .copied()
         .filter(|v| {
             let local = v.constant("LOCAL") as usize;
             program.columns() <= v.constant("COLUMNS") as usize
-                && (local == 0 || packed <= local)
+                && (local == 0 || program.packed <= local)
                 && (!target.gpu
                     || (v.workgroup[0] <= target.invocations && v.shared_bytes <= target.workgroup_bytes))
         })

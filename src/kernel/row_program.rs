@@ -31,6 +31,11 @@ pub struct Params {
     pub(super) end_column: u32,
     pub(super) start_offset: u32,
     pub(super) out_offset: u32,
+    /// Packed weights that it reads, in vec4.
+    pub(super) packed: u32,
+    /// Multiply-adds of a row.
+    pub(super) work: u32,
+    pub(super) pad: [u32; 2],
 }
 
 /// One instruction, as the shader reads it.
@@ -148,6 +153,11 @@ impl Instruction {
         out
     }
 
+    /// Multiply-adds of a row.
+    fn work(&self) -> u32 {
+        if self.op == 0 { 4 * self.count * self.n } else { self.count * self.n }
+    }
+
     /// One past the last column that it touches.
     fn end(&self) -> usize {
         let cols = self.n.next_multiple_of(4);
@@ -176,6 +186,8 @@ pub struct RowProgram {
     pub end_column: usize,
     /// What happens between.
     pub instructions: Vec<Instruction>,
+    /// Packed weights that the instructions point into, in vec4.
+    pub packed: usize,
 }
 
 impl RowProgram {
@@ -205,6 +217,9 @@ impl RowProgram {
             end_column: self.end_column as u32,
             start_offset: offsets[0] as u32,
             out_offset: offsets[1] as u32,
+            packed: self.packed as u32,
+            work: self.instructions.iter().map(Instruction::work).sum(),
+            pad: [0; 2],
         }
     }
 }
@@ -230,9 +245,10 @@ pub(super) fn twin(words: &[u32], args: &mut [Arg<'_>], cx: &TwinCx<'_>) {
         start_column: p.start_column as usize,
         end_column: p.end_column as usize,
         instructions: program.to_vec(),
+        packed: p.packed as usize,
     };
     let columns = whole.columns();
-    let work: usize = program.iter().map(|i| 4 * (i.count * i.n) as usize).sum();
+    let work = p.work as usize;
     let from = p.out_offset as usize + first * dim;
     cx.rows(&mut out.write()[from..], dim, rows - first, (rows - first) * work, |begin, out| {
         let mut chip = vec![0.0f32; BLOCK * columns];

@@ -44,6 +44,7 @@ pub(super) fn place(chain: &Chain, pack: &Pack, dim: usize, in_place: bool) -> R
         dim,
         start_column: columns[0],
         end_column: columns[chain.cols.len() - 1],
+        packed: pack.elements / 4,
         instructions: chain.links.iter().map(|l| l.instruction(chain, pack, &columns)).collect(),
     }
 }

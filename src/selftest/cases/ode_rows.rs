@@ -17,24 +17,22 @@ const FACTORS: [f32; 2] = [0.3, -0.15];
 
 /// The cases of `ode_rows`.
 pub fn rows(target: &Target) -> Vec<Case> {
-    cases(target, true, &SIZES, |program, rows, _| ode_rows::choices(program, rows, target))
+    cases(target, true, &SIZES, |program, rows| ode_rows::choices(program, rows, target))
 }
 
 /// The cases of `ode_latency`.
 pub fn latency(target: &Target) -> Vec<Case> {
-    cases(target, false, &[1, 2, 4, 7], |program, rows, packed| {
-        ode_latency::choices(program, rows, packed, target)
-    })
+    cases(target, false, &[1, 2, 4, 7], |program, rows| ode_latency::choices(program, rows, target))
 }
 
-/// Variants that can run a program of some rows with this many vec4 of weights.
-type Choices<'a> = &'a dyn Fn(&RowProgram, usize, usize) -> Vec<&'static crate::kernel::Variant>;
+/// Variants that can run a program of some rows.
+type Choices<'a> = &'a dyn Fn(&RowProgram, usize) -> Vec<&'static crate::kernel::Variant>;
 
 fn cases(
     target: &Target,
     many: bool,
     sizes: &[usize],
-    choices: impl Fn(&RowProgram, usize, usize) -> Vec<&'static crate::kernel::Variant>,
+    choices: impl Fn(&RowProgram, usize) -> Vec<&'static crate::kernel::Variant>,
 ) -> Vec<Case> {
     let mut out = Vec::new();
     for &rows in sizes {
@@ -149,7 +147,7 @@ impl Network {
                 to,
             ));
         }
-        RowProgram { dim, start_column: x, end_column: x, instructions }
+        RowProgram { dim, start_column: x, end_column: x, instructions, packed: self.packed.len() / 4 }
     }
 
     fn cases(
@@ -160,7 +158,7 @@ impl Network {
         choices: Choices<'_>,
     ) -> Vec<Case> {
         let program = self.program(many);
-        let mut variants = choices(&program, part.len(), self.packed.len() / 4);
+        let mut variants = choices(&program, part.len());
         if !target.gpu {
             variants.truncate(1);
         }
