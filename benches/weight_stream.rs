@@ -4,6 +4,7 @@
 //! read the weights of all convolutions and norms once, so their bytes over the measured rate are a floor for the step.
 
 use advect::bench::{Budget, Workload, sample};
+use advect::graph::Fusion;
 use advect::{Cpu, Device, Solver};
 use rayon::prelude::*;
 use std::time::Instant;
