@@ -17,8 +17,10 @@ const SHAPES: &[([usize; 3], usize)] = &[
     ([13, 100, 4], 0),
     ([24, 300, 40], 0),
     ([5, 6, 0], 0),
-    // Several blocks of rows on the CPU, split over threads.
+    // Several blocks of rows on the CPU, split over threads; several parts of the depth.
     ([300, 200, 96], 4),
+    ([30, 40, 2600], 0),
+    ([19, 33, 1500], 0),
 ];
 
 /// The cases.
