@@ -10,7 +10,7 @@ use super::solver::{check_times, even_times};
 use super::{Field, FlowError, Result, Solver};
 use crate::device::{CounterSnapshot, Cpu, Device};
 use crate::graph::packing::{self, PACKED};
-use crate::graph::{Fusion, GraphError, ParamLayout, Plan, Program, Session, rows};
+use crate::graph::{Fusion, GraphError, ParamLayout, Plan, Precision, Program, Session, rows};
 use crate::kernel::ode_control::ControlParams;
 use crate::kernel::{BufferId, Target, draw};
 use rayon::prelude::*;
@@ -56,6 +56,8 @@ pub struct IntegrateOptions<'a> {
     pub max_steps: usize,
     /// How the steps are scheduled on the device.
     pub fusion: Fusion,
+    /// How weights are stored.
+    pub precision: Precision,
 }
 
 impl Default for IntegrateOptions<'_> {
@@ -67,6 +69,7 @@ impl Default for IntegrateOptions<'_> {
             finish: None,
             max_steps: 10_000,
             fusion: Fusion::Auto,
+            precision: Precision::F32,
         }
     }
 }
@@ -464,11 +467,11 @@ fn plan(
         }
     };
     if !options.trajectory && cols == scheme.dim() {
-        rows::fuse(&mut program, "steps", [start, result], [rows, cols], options.fusion)?;
+        rows::fuse(&mut program, "steps", [start, result], [rows, cols], options.fusion, options.precision)?;
     }
     let params = program.named(names::PARAMS)?;
     if program.named(PACKED).is_err() {
-        packing::pack_products(&mut program, &["request", "steps"], params)?;
+        packing::pack_products(&mut program, &["request", "steps"], params, options.precision)?;
     }
     if let Some(finish) = options.finish {
         program.phase("finish");

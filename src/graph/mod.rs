@@ -21,6 +21,7 @@ pub mod staged;
 
 pub use error::GraphError;
 pub use op::Op;
+pub use packing::Precision;
 pub use params::ParamLayout;
 pub use plan::{Plan, Program};
 pub use rows::Fusion;

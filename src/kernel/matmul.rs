@@ -1,13 +1,14 @@
 //! `matmul`: matrix products with a fused epilogue (bias, residual, activation or its derivative).
 //!
-//! Four WGSL kernels share one parameter struct, and the first three one twin: `matmul` (tiles in workgroup memory), `matvec` (up to
+//! Five WGSL kernels share one parameter struct, and the first three one twin: `matmul` (tiles in workgroup memory), `matvec` (up to
 //! four rows against a weight matrix [out, in]) and `matmul_soft` (registers only, for software rasterisers), `matmul_packed` (weights packed
-//! in panels beforehand).
+//! in panels beforehand), `matmul_half` (few rows against weights in half precision).
 
 mod choose;
 mod cpu;
 mod dot;
 mod epilogue;
+mod half;
 mod lanes;
 mod panels;
 
@@ -128,6 +129,16 @@ pub static SOFT: Kernel = Kernel {
     variants: choose::SOFT,
     twin: cpu::twin,
 };
+/// The kernel for few rows and weights that `pack_weights` rounded to half precision.
+pub static HALF: Kernel = Kernel {
+    name: "matmul_half",
+    access: ACCESS,
+    params_bytes: size_of::<Params>(),
+    variants: choose::HALF,
+    twin: half::twin,
+};
+const _: () = assert!(variant::matmul_half::ONE.params_bytes as usize == size_of::<Params>());
+
 /// The kernel for weights that `pack_weights` laid out in panels.
 pub static PACKED: Kernel = Kernel {
     name: "matmul_packed",
@@ -218,6 +229,14 @@ pub fn packed_command(call: &Call, (b, offset): (BufferId, usize), empty: Buffer
     let panel = View::strided(offset, pack_weights::PANEL * k);
     let choice = Choice::packed();
     command_with(choice, Form::NN, [m, n, k], call.a, (b, panel), call.c, &call.epilogue, empty)
+}
+
+/// The product `call` by [`HALF`]: its B lies packed as [`Columns`](pack_weights::Layout::Columns) of halves in `b` from a half on, a
+/// multiple of eight. `empty` as for [`command`].
+pub fn half_command(call: &Call, (b, offset): (BufferId, usize), empty: BufferId) -> Command {
+    let [m, n, k] = call.size;
+    let rows = View::strided(offset, k.next_multiple_of(8));
+    command_with(Choice::half(m), Form::NT, [m, n, k], call.a, (b, rows), call.c, &call.epilogue, empty)
 }
 
 /// A product's command, read back.

@@ -118,6 +118,7 @@ pub static KERNELS: &[&Kernel] = &[
     &matmul::MATVEC,
     &matmul::SOFT,
     &matmul::PACKED,
+    &matmul::HALF,
     &draw::KERNEL,
     &window::KERNEL,
     &path::KERNEL,
