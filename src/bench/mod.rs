@@ -7,6 +7,7 @@
 
 mod control;
 mod latency;
+mod roofline;
 mod sample;
 mod timing;
 mod train;
@@ -14,6 +15,7 @@ mod workload;
 
 pub use control::{ControlRow, RATE_HZ, control};
 pub use latency::{CALLS, LatencyRow, latency};
+pub use roofline::{Gap, OUTSIDE, Peaks, RooflineReport, RooflineRow, StageCost, peaks, plot, roofline};
 pub use sample::sample;
 pub use timing::{Budget, Times};
 pub use train::{TRAIN_BATCH, demonstrations, run_config, train};

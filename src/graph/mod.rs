@@ -3,6 +3,7 @@
 //! Reverse mode ([`Graph::vjp`]) and forward mode ([`Graph::jvp`]) are graph-to-graph transforms; [`plan`] schedules a
 //! graph for a device, [`session`] keeps a plan resident and replays it.
 
+pub mod cost;
 mod derivative;
 pub mod error;
 pub mod lower;
@@ -10,6 +11,7 @@ pub mod memory;
 pub mod op;
 pub mod params;
 pub mod plan;
+pub mod profile;
 pub mod rewrite;
 pub mod session;
 mod session_cpu;
@@ -17,10 +19,12 @@ mod session_gpu;
 pub mod shape;
 pub mod staged;
 
+pub use cost::{Bound, PlanCost, Rates};
 pub use error::GraphError;
 pub use op::Op;
 pub use params::ParamLayout;
 pub use plan::{Plan, Program};
+pub use profile::{Clock, Profile};
 pub use session::Session;
 pub use shape::Shape;
 

@@ -11,6 +11,8 @@ mod lanes;
 
 pub use choose::{Choice, choices};
 
+use super::call::params;
+use super::cost::{Cost, Span};
 use super::math::Activation;
 use super::{BufferId, Command, Kernel, Target, View, variant};
 use crate::device::Access;
@@ -109,6 +111,7 @@ pub static KERNEL: Kernel = Kernel {
     params_bytes: size_of::<Params>(),
     variants: choose::TILED,
     twin: cpu::twin,
+    cost,
 };
 /// Up to four rows against a weight matrix.
 pub static MATVEC: Kernel = Kernel {
@@ -117,6 +120,7 @@ pub static MATVEC: Kernel = Kernel {
     params_bytes: size_of::<Params>(),
     variants: choose::MATVEC,
     twin: cpu::twin,
+    cost,
 };
 /// The kernel without workgroup memory, for software rasterisers.
 pub static SOFT: Kernel = Kernel {
@@ -125,12 +129,31 @@ pub static SOFT: Kernel = Kernel {
     params_bytes: size_of::<Params>(),
     variants: choose::SOFT,
     twin: cpu::twin,
+    cost,
 };
 const _: () = {
     assert!(variant::matmul::NT_LARGE_VEC4.params_bytes as usize == size_of::<Params>());
     assert!(variant::matvec::ONE_VEC4.params_bytes as usize == size_of::<Params>());
     assert!(variant::matmul_soft::NT_ROWS8.params_bytes as usize == size_of::<Params>());
 };
+
+fn cost(words: &[u32]) -> Cost {
+    let p: &Params = params(words);
+    let [m, n, k] = [p.m, p.n, p.k].map(|n| n as usize);
+    let (a, b) = match p.form {
+        0 => ([m, k], [k, n]),
+        1 => ([m, k], [n, k]),
+        _ => ([k, m], [k, n]),
+    };
+    let (bias, residual) = (p.has(HAS_BIAS), p.has(HAS_RESIDUAL));
+    let act = usize::from(p.act != Activation::Identity.code());
+    let each = act + usize::from(p.alpha != 1.0) + usize::from(bias) + 2 * usize::from(residual);
+    let cost = Cost::new(2 * m * n * k + each * m * n).reads(0, Span::rows([p.a_offset, p.a_ld], a));
+    let cost = cost.reads(1, Span::rows([p.b_offset, p.b_ld], b));
+    let cost = cost.reads_if(bias, 2, Span::dense(p.bias_offset, n));
+    let cost = cost.reads_if(residual, 3, Span::view(&p.residual, [m, n]));
+    cost.writes(4, Span::rows([p.c_offset, p.c_ld], [m, n]))
+}
 
 /// C = epilogue(A B) for `[m, n, k]`, with the variant that suits shape, alignment and target.
 ///
