@@ -170,8 +170,8 @@ fn a_run_of_mlp256_reads_its_weights_once() {
     let phases = RUN_PHASES.map(|name| plan.phase(name).unwrap());
     let cost = plan.cost(&phases);
     let (w, s) = (256, STATE_DIM);
-    // Weights without the time's part of the first layer, whose bias is in what the load computed; biases of the rest.
-    let weights = (s + OBS_DIM) * w + 2 * (w * w + w) + w * s + s;
+    // Weights without the time's part of the first layer; all biases.
+    let weights = (s + OBS_DIM) * w + w + 2 * (w * w + w) + w * s + s;
     // The first layer's part of the time for each step, observations, the seed; noise (which has a buffer) and result.
     let rest = 10 * w + batch * OBS_DIM + 4 + 2 * batch * s;
     assert_eq!(cost.fused_bytes(1e9), 4.0 * (weights + rest) as f64);

@@ -50,11 +50,11 @@ pub struct RooflineRow {
     pub ratio: f64,
     /// What limits the floor.
     pub bound: Bound,
-    /// The layered floor: every command a pass of its own.
+    /// The layered floor of the commands as they run (on the CPU, over blocks of rows): every one a pass of its own.
     pub layered_ms: f64,
     /// Operations of a run, as its commands need them (staging saves some of the nominal ones).
     pub flops: f64,
-    /// Bytes that cross the memory's edge in the fused floor.
+    /// Bytes that come from outside and go there in the fused floor.
     pub bytes: f64,
     /// The stages of the plan, each alone.
     pub stages: Vec<StageCost>,
@@ -75,7 +75,7 @@ pub struct StageCost {
     pub flops: f64,
     /// Bytes that the commands move, each a pass of its own.
     pub layered_bytes: f64,
-    /// Bytes that cross the memory's edge if the stage were one perfect kernel.
+    /// Bytes that come from outside and go there if the stage were one perfect kernel.
     pub fused_bytes: f64,
 }
 
@@ -128,7 +128,7 @@ pub fn roofline(
         floor_ms: 1e3 * floor.seconds,
         ratio: 1e-3 * p50_ms / floor.seconds,
         bound: floor.bound,
-        layered_ms: 1e3 * cost.layered_seconds(&peaks.rates),
+        layered_ms: gaps.iter().map(|g| g.floor_ms).sum(),
         flops: cost.flops(),
         bytes: floor.bytes,
         stages: stages(&plan, peaks.rates.cache_bytes),

@@ -2,11 +2,12 @@
 //!
 //! Two floors. The *layered* floor lets every command be a pass of its own over memory: the sum over the commands of the
 //! longer of operations / rate and bytes / bandwidth. It is what the plan's commands could reach. The *fused* floor is that of
-//! one perfect kernel for all the phases: the longer of all operations / rate and the bytes that must cross the memory's
-//! edge / bandwidth. Those bytes are what the phases read and did not write themselves (parameters, inputs, constants, results of
-//! other phases), and what they write into resident buffers or for other phases; what stays between the commands is free.
+//! one perfect kernel for all the phases: the longer of all operations / rate and the time to move what must come from outside
+//! and go there. That is what the phases read and did not write themselves (parameters, inputs, constants, results of other
+//! phases), and what they write into resident buffers or for other phases; what stays between the commands is free.
 //! A buffer that is read again and again, as weights are at every solver step, counts once if all that is read of it fits the
-//! device's cache, else each time. Not counted: launches, the host, the way to it and back.
+//! device's cache, and moves at the cache's bandwidth, for it may still be there from the last run; else it counts each time, at
+//! the memory's. Not counted: launches, the host, the way to it and back.
 
 use super::Plan;
 use crate::kernel::BufferId;
@@ -52,7 +53,7 @@ pub struct CommandCost {
 pub enum Bound {
     /// The operations.
     Arithmetic,
-    /// The memory's bandwidth.
+    /// The bandwidth.
     Bandwidth,
 }
 
@@ -71,7 +72,7 @@ impl Bound {
 pub struct Floor {
     /// Seconds.
     pub seconds: f64,
-    /// Bytes that cross the memory's edge.
+    /// Bytes that come from outside and go there.
     pub bytes: f64,
     /// What takes longer.
     pub bound: Bound,
@@ -84,8 +85,8 @@ pub struct PlanCost {
     pub commands: Vec<CommandCost>,
     /// Per buffer that is read from outside: its distinct bytes, and all that are read.
     read: Vec<[f64; 2]>,
-    /// Bytes written for outside.
-    written: f64,
+    /// Per buffer that is written for outside: its distinct bytes.
+    written: Vec<f64>,
 }
 
 impl PlanCost {
@@ -101,21 +102,28 @@ impl PlanCost {
 
     /// Bytes that one perfect kernel reads and writes beside a cache of this many bytes.
     pub fn fused_bytes(&self, cache_bytes: f64) -> f64 {
-        let read = |[distinct, all]: &[f64; 2]| if *distinct <= cache_bytes { *distinct } else { *all };
-        self.read.iter().map(read).sum::<f64>() + self.written
+        self.outside(cache_bytes).iter().sum()
     }
 
-    /// Seconds of the layered floor.
-    pub fn layered_seconds(&self, rates: &Rates) -> f64 {
-        self.commands.iter().map(|c| rates.seconds(c)).sum()
+    /// The same, apart: bytes of buffers that fit the cache, and of those that do not.
+    fn outside(&self, cache_bytes: f64) -> [f64; 2] {
+        let read = self.read.iter().copied();
+        read.chain(self.written.iter().map(|distinct| [*distinct; 2])).fold(
+            [0.0; 2],
+            |[near, far], [distinct, all]| match distinct <= cache_bytes {
+                true => [near + distinct, far],
+                false => [near, far + all],
+            },
+        )
     }
 
     /// The fused floor.
     pub fn floor(&self, rates: &Rates) -> Floor {
-        let bytes = self.fused_bytes(rates.cache_bytes);
-        let (arithmetic, memory) = (self.flops() / rates.flops_per_s, bytes / rates.memory_bytes_per_s);
-        let bound = if arithmetic >= memory { Bound::Arithmetic } else { Bound::Bandwidth };
-        Floor { seconds: arithmetic.max(memory), bytes, bound }
+        let [near, far] = self.outside(rates.cache_bytes);
+        let moving = near / rates.cache_bytes_per_s + far / rates.memory_bytes_per_s;
+        let arithmetic = self.flops() / rates.flops_per_s;
+        let bound = if arithmetic >= moving { Bound::Arithmetic } else { Bound::Bandwidth };
+        Floor { seconds: arithmetic.max(moving), bytes: near + far, bound }
     }
 }
 
@@ -150,7 +158,7 @@ impl Plan {
         let read = read.iter().map(both).collect();
         let wanted = self.wanted_outside(phases);
         let leaves = |id: &BufferId| self.slots[id.0 as usize].name.is_some() || wanted.contains(id);
-        let written = written.iter().filter(|(id, _)| leaves(id)).map(|w| both(w)[0]).sum();
+        let written = written.iter().filter(|(id, _)| leaves(id)).map(|w| both(w)[0]).collect();
         PlanCost { commands, read, written }
     }
 
@@ -254,9 +262,14 @@ mod tests {
         assert_eq!(both.fused_bytes(1e3), 24.0 + 36.0 + 24.0);
         assert_eq!(both.commands.iter().map(|c| c.command).collect::<Vec<_>>(), [0, 1, 2]);
         let floor = both.floor(&RATES);
-        assert_eq!((floor.seconds, floor.bytes, floor.bound), (8.4, 84.0, Bound::Bandwidth));
-        assert_eq!(both.layered_seconds(&RATES), (72.0 + 2.0 * 84.0) / 40.0);
-        let fast = Rates { memory_bytes_per_s: 1e9, ..RATES };
+        assert_eq!((floor.seconds, floor.bytes, floor.bound), (84.0 / 40.0, 84.0, Bound::Bandwidth));
+        // Of 30 bytes of cache only the inputs and the result find room.
+        let small = both.floor(&Rates { cache_bytes: 30.0, ..RATES });
+        assert_eq!((small.seconds, small.bytes), (72.0 / 10.0 + 48.0 / 40.0, 24.0 + 72.0 + 24.0));
+        let layered: f64 = both.commands.iter().map(|c| RATES.seconds(c)).sum();
+        assert_eq!(layered, (72.0 + 2.0 * 84.0) / 40.0);
+        assert_eq!(plan.command_cost(1), both.commands[1]);
+        let fast = Rates { cache_bytes_per_s: 1e9, ..RATES };
         assert_eq!(both.floor(&fast).bound, Bound::Arithmetic);
         assert_eq!(both.floor(&fast).seconds, 0.84);
     }

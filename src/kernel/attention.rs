@@ -132,10 +132,15 @@ impl Params {
         (self.batch / self.k_batch_div.max(1) * self.k_tokens) as usize
     }
 
-    /// Rows of the keys that some query sees, as if they were adjacent.
-    pub(super) fn seen_rows(&self) -> usize {
-        let tokens = if self.has(CAUSAL) { self.k_tokens.min(self.q_tokens) } else { self.k_tokens };
-        (self.batch / self.k_batch_div.max(1) * tokens) as usize
+    /// What is read of the keys or values: the rows that some query sees.
+    pub(super) fn key_span(&self, at: [u32; 2]) -> Span {
+        let unseen = if self.has(CAUSAL) { self.k_tokens.saturating_sub(self.q_tokens) } else { 0 };
+        let entries = (self.batch / self.k_batch_div.max(1)) as usize;
+        match unseen {
+            0 => Span::rows(at, [self.key_rows(), self.width()]),
+            // The last of each batch entry are left out, which a span cannot say.
+            _ => Span::scattered((self.key_rows() - entries * unseen as usize) * self.width()),
+        }
     }
 
     /// Pairs of a query and a key that it sees, over all heads.
@@ -146,11 +151,9 @@ impl Params {
 
     /// The cost of reading q, k and v, at bindings 0 to 2.
     pub(super) fn operands(&self, flops: usize) -> Cost {
-        let (rows, keys) = ((self.batch * self.q_tokens) as usize, self.seen_rows());
+        let rows = (self.batch * self.q_tokens) as usize;
         let cost = Cost::new(flops).reads(0, Span::rows(self.q, [rows, self.width()]));
-        [(1, self.k), (2, self.v)]
-            .into_iter()
-            .fold(cost, |cost, (n, at)| cost.reads(n, Span::rows(at, [keys, self.width()])))
+        cost.reads(1, self.key_span(self.k)).reads(2, self.key_span(self.v))
     }
 
     /// A result [o | log-sum-exp].

@@ -64,10 +64,9 @@ fn cost(words: &[u32]) -> Cost {
     let tangents = [HAS_TQ, HAS_TK, HAS_TV].map(|flag| p.has(flag));
     let products = 2 + tangents.iter().filter(|t| **t).count();
     let cost = p.operands(p.pairs() * (2 * dim * products + 4)).reads(3, p.result(p.y, rows));
-    let keys = [p.seen_rows(), p.width()];
     let cost = cost.reads_if(tangents[0], 4, Span::rows(p.tq, [rows, p.width()]));
-    let cost = cost.reads_if(tangents[1], 5, Span::rows(p.tk, keys));
-    cost.reads_if(tangents[2], 6, Span::rows(p.tv, keys)).writes(7, p.result(p.out, rows))
+    let cost = cost.reads_if(tangents[1], 5, p.key_span(p.tk));
+    cost.reads_if(tangents[2], 6, p.key_span(p.tv)).writes(7, p.result(p.out, rows))
 }
 
 fn twin(words: &[u32], args: &mut [Arg<'_>], cx: &TwinCx<'_>) {

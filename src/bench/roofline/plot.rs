@@ -3,8 +3,8 @@
 use super::RooflineReport;
 use crate::report::{Chart, Figure};
 
-/// The roofs and a point for each workload and batch: across, operations per byte that must cross the memory's edge; up, 10^9
-/// operations per second that the run reached. The distance from the lower roof is the ratio to the floor.
+/// The roofs and a point for each workload and batch: across, operations per byte that must come from outside or
+/// go there; up, 10^9 operations per second that the run reached.
 pub fn plot(report: &RooflineReport) -> Figure {
     let rates = &report.peaks.rates;
     let memory = rates.memory_bytes_per_s;

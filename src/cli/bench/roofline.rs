@@ -55,7 +55,7 @@ fn write(path: &Path, report: &RooflineReport) -> anyhow::Result<()> {
         return Ok(figure.write(path)?);
     }
     let section = Section::new("Time and floor")
-        .figure(figure, "Across: operations per byte that must cross the memory's edge. Up: what a run reached. The lines: the most that the device can do.")
+        .figure(figure, "Across: operations per byte that must come from outside or go there. Up: what a run reached. The lines: the most that the device can do.")
         .code(render(report, Colour::none()));
     Ok(Page::new(format!("Roofline, {}", report.device)).section(section).write(path)?)
 }
