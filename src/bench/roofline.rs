@@ -11,7 +11,7 @@ use super::{BenchError, Budget, Workload};
 use crate::device::Device;
 use crate::flow::integrator::RUN_PHASES;
 use crate::flow::{Integrator, Solver};
-use crate::graph::{Bound, Clock, Plan, Rates};
+use crate::graph::{Bound, Clock, Fusion, Plan, Rates};
 use crate::kernel::Command;
 use serde::Serialize;
 
@@ -64,7 +64,7 @@ pub struct RooflineRow {
     pub gaps: Vec<Gap>,
 }
 
-/// What one stage of a plan of the whole batch costs.
+/// What one stage of a layered plan of the whole batch costs.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct StageCost {
     /// Its name; `load` runs once for new weights, the others in every run.
@@ -99,11 +99,13 @@ pub struct Gap {
 
 /// Measures sampling of one workload and batch beside its floor. Needs a solver with fixed steps. `go_on` hears how far it is
 /// (0 to 1) and may stop it.
+#[allow(clippy::too_many_arguments)] // as `sample`, and beside what
 pub fn roofline(
     device: &Device,
     peaks: &Peaks,
     workload: Workload,
     solver: Solver,
+    fusion: Fusion,
     batch: usize,
     budget: Budget,
     go_on: &mut dyn FnMut(f64) -> bool,
@@ -114,7 +116,7 @@ pub fn roofline(
     let cost = plan.cost(&phases);
     let floor = cost.floor(&peaks.rates);
 
-    let mut sampling = Sampling::new(device, workload, solver, batch)?;
+    let mut sampling = Sampling::new(device, workload, solver, fusion, batch)?;
     let (times, _) = sampling.measure(budget, &mut |done| go_on(0.8 * done))?;
     let p50_ms = times.percentile(0.5);
     let (clock, gaps) = gaps(device, &mut sampling.integrator, &peaks.rates, p50_ms)?;
@@ -211,7 +213,8 @@ mod tests {
         let solver = Solver::euler(2);
         let peaks = peaks(&device, 0.0, &mut |_| true).unwrap();
         let row = |batch: &usize| {
-            roofline(&device, &peaks, Workload::Mlp256, solver, *batch, budget, &mut |_| true).unwrap()
+            roofline(&device, &peaks, Workload::Mlp256, solver, Fusion::Auto, *batch, budget, &mut |_| true)
+                .unwrap()
         };
         let results = batches.iter().map(row).collect();
         RooflineReport { device: "a <cpu>".into(), threads: 2, solver: solver.to_string(), peaks, results }

@@ -4,6 +4,7 @@ use super::{BenchError, Budget, Row, STATE_DIM, Times, Workload, row};
 use crate::device::{CounterSnapshot, Device};
 use crate::flow::integrator::Start;
 use crate::flow::{Batch, IntegrateOptions, Integrator, Solver};
+use crate::graph::Fusion;
 use crate::kernel::philox;
 
 /// Seed of parameters, observations and noise.
@@ -23,10 +24,11 @@ impl Sampling {
         device: &Device,
         workload: Workload,
         solver: Solver,
+        fusion: Fusion,
         batch: usize,
     ) -> Result<Sampling, BenchError> {
         let store = workload.parameters(SEED)?;
-        let (rows, options) = (one_each(batch), IntegrateOptions::default());
+        let (rows, options) = (one_each(batch), IntegrateOptions { fusion, ..IntegrateOptions::default() });
         let mut integrator = Integrator::new(device, &workload, &store.layout, solver, rows, &options)?;
         integrator.set_params(&store.values)?;
         let mut observations = zeros("the observations", batch, workload.request_dim())?;
@@ -61,15 +63,17 @@ pub(super) fn one_each(batch: usize) -> Batch {
 
 /// Measures sampling: one run draws the noise of `batch` chunks, each with an observation of its own, integrates, and
 /// has the result on the host. `go_on` hears how far it is (0 to 1) and may stop it.
+#[allow(clippy::too_many_arguments)] // what is measured, how, for how long
 pub fn sample(
     device: &Device,
     workload: Workload,
     solver: Solver,
+    fusion: Fusion,
     batch: usize,
     budget: Budget,
     go_on: &mut dyn FnMut(f64) -> bool,
 ) -> Result<Row, BenchError> {
-    let (times, counts) = Sampling::new(device, workload, solver, batch)?.measure(budget, go_on)?;
+    let (times, counts) = Sampling::new(device, workload, solver, fusion, batch)?.measure(budget, go_on)?;
     let evaluations = solver.evaluations().map(|n| (n * batch) as f64);
     let operations = workload.sampling_operations(batch, &solver)?;
     Ok(row("sample", batch, &times, evaluations, operations, &counts))

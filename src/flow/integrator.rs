@@ -9,7 +9,7 @@ use super::recurrence::{self, Recurrence};
 use super::solver::{check_times, even_times};
 use super::{Field, FlowError, Result, Solver};
 use crate::device::{CounterSnapshot, Cpu, Device};
-use crate::graph::{GraphError, ParamLayout, Plan, Profile, Program, Session};
+use crate::graph::{Fusion, GraphError, ParamLayout, Plan, Profile, Program, Session, rows};
 use crate::kernel::ode_control::ControlParams;
 use crate::kernel::{BufferId, Target, draw};
 use rayon::prelude::*;
@@ -53,11 +53,20 @@ pub struct IntegrateOptions<'a> {
     pub finish: Option<Finish<'a>>,
     /// Most attempted steps of an adaptive solver.
     pub max_steps: usize,
+    /// How the steps are scheduled on the device.
+    pub fusion: Fusion,
 }
 
 impl Default for IntegrateOptions<'_> {
     fn default() -> Self {
-        IntegrateOptions { times: None, trajectory: false, staging: true, finish: None, max_steps: 10_000 }
+        IntegrateOptions {
+            times: None,
+            trajectory: false,
+            staging: true,
+            finish: None,
+            max_steps: 10_000,
+            fusion: Fusion::Auto,
+        }
     }
 }
 
@@ -140,8 +149,8 @@ impl Integrator {
         Integrator::compile(device, &Scheme::Flow { field, solver, times: &times }, layout, batch, options)
     }
 
-    /// The plan of a whole batch by a solver with fixed steps, on the CPU too, where runs take it in blocks: for what it costs. Its
-    /// phases, by name: [`RUN_PHASES`] are what a run from drawn noise replays.
+    /// The plan of a whole batch by a solver with fixed steps, layer by layer, whatever schedule runs it, and on the CPU too, where
+    /// runs take it in blocks: for what it costs at least. Its phases, by name: [`RUN_PHASES`] are what a run from drawn noise replays.
     pub fn whole_plan(
         device: &Device,
         field: &dyn Field,
@@ -153,7 +162,8 @@ impl Integrator {
             return Err(FlowError::Unsupported { solver: solver.to_string(), what: "a plan of a whole run" });
         };
         let scheme = Scheme::Flow { field, solver, times: &even_times(steps) };
-        Ok(plan(device, &scheme, layout, batch, &IntegrateOptions::default())?)
+        let options = IntegrateOptions { fusion: Fusion::Layers, ..IntegrateOptions::default() };
+        Ok(plan(device, &scheme, layout, batch, &options)?)
     }
 
     /// Compiles the steps of a recurrence in place of a solver's. A noisy one starts from more columns: the state,
@@ -293,7 +303,7 @@ impl Integrator {
             }
         }
         for lane in &mut self.lanes {
-            lane.session.run_serial(&[lane.phases.load])?;
+            lane.session.run_serial(&lane.phases.load)?;
         }
         Ok(())
     }
@@ -476,6 +486,9 @@ fn plan(
             recurrence::build(&mut program, steps, (layout, params), &requests, batch, flags, start)?
         }
     };
+    if !options.trajectory && cols == scheme.dim() {
+        rows::fuse(&mut program, "steps", [start, result], [rows, cols], options.fusion)?;
+    }
     if let Some(finish) = options.finish {
         program.phase("finish");
         let mut requests = Vec::new();

@@ -13,6 +13,7 @@ pub mod params;
 pub mod plan;
 pub mod profile;
 pub mod rewrite;
+pub mod rows;
 pub mod session;
 mod session_cpu;
 mod session_gpu;
@@ -25,6 +26,7 @@ pub use op::Op;
 pub use params::ParamLayout;
 pub use plan::{Plan, Program};
 pub use profile::{Clock, Profile};
+pub use rows::Fusion;
 pub use session::Session;
 pub use shape::Shape;
 

@@ -35,7 +35,16 @@ pub(super) fn run(args: &Bench, cx: &Context) -> anyhow::Result<()> {
                 !interrupt.pressed()
             };
             let budget = Budget::seconds(args.seconds);
-            let row = bench::roofline(&device, &peaks, workload, args.solver, batch, budget, &mut heard);
+            let row = bench::roofline(
+                &device,
+                &peaks,
+                workload,
+                args.solver,
+                args.fusion,
+                batch,
+                budget,
+                &mut heard,
+            );
             results.push(stopped(row)?);
         }
     }
