@@ -230,7 +230,8 @@ mod tests {
             assert!(row.ratio > 0.0 && row.ratio.is_finite(), "{row:?}");
             assert!(row.floor_ms > 0.0 && row.layered_ms > 0.0);
             let shares: f64 = row.gaps.iter().map(|g| g.share).sum();
-            assert!((shares - 1.0).abs() < 1e-9, "{shares}");
+            // None, if everything was faster than a roof that a busy machine measured.
+            assert!((shares - 1.0).abs() < 1e-9 || shares == 0.0, "{shares}");
             for gap in &row.gaps {
                 let known = KERNELS.iter().any(|k| k.name == gap.kernel);
                 assert!(known || gap.kernel == OUTSIDE, "{gap:?}");
