@@ -1,20 +1,22 @@
 //! `matmul`: matrix products with a fused epilogue (bias, residual, activation or its derivative).
 //!
-//! Three WGSL kernels share one parameter struct and one twin: `matmul` (tiles in workgroup memory), `matvec` (up to
-//! four rows against a weight matrix [out, in]) and `matmul_soft` (registers only, for software rasterisers).
+//! Four WGSL kernels share one parameter struct, and the first three one twin: `matmul` (tiles in workgroup memory), `matvec` (up to
+//! four rows against a weight matrix [out, in]) and `matmul_soft` (registers only, for software rasterisers), `matmul_packed` (weights packed
+//! in panels beforehand).
 
 mod choose;
 mod cpu;
 mod dot;
 mod epilogue;
 mod lanes;
+mod panels;
 
 pub use choose::{Choice, choices};
 
 use super::call::params;
 use super::cost::{Cost, Span};
 use super::math::Activation;
-use super::{BufferId, Command, Kernel, Target, View, variant};
+use super::{BufferId, Command, Kernel, Target, View, pack_weights, variant};
 use crate::device::Access;
 use bytemuck::{Pod, Zeroable};
 
@@ -131,11 +133,32 @@ pub static SOFT: Kernel = Kernel {
     twin: cpu::twin,
     cost,
 };
+/// The kernel for weights that `pack_weights` laid out in panels.
+pub static PACKED: Kernel = Kernel {
+    name: "matmul_packed",
+    access: ACCESS,
+    params_bytes: size_of::<Params>(),
+    variants: &[&variant::matmul_packed::ONLY],
+    twin: panels::twin,
+    cost: packed_cost,
+};
+const _: () = assert!(variant::matmul_packed::ONLY.params_bytes as usize == size_of::<Params>());
 const _: () = {
     assert!(variant::matmul::NT_LARGE_VEC4.params_bytes as usize == size_of::<Params>());
     assert!(variant::matvec::ONE_VEC4.params_bytes as usize == size_of::<Params>());
     assert!(variant::matmul_soft::NT_ROWS8.params_bytes as usize == size_of::<Params>());
 };
+
+/// As [`cost`]; the panels' padding counts.
+fn packed_cost(words: &[u32]) -> Cost {
+    let p: &Params = params(words);
+    let panels = p.n.div_ceil(pack_weights::PANEL as u32) as usize;
+    let mut cost = cost(words);
+    for (_, span) in cost.read.iter_mut().filter(|(binding, _)| *binding == 1) {
+        *span = Span::dense(p.b_offset, panels * pack_weights::PANEL * p.k as usize);
+    }
+    cost
+}
 
 fn cost(words: &[u32]) -> Cost {
     let p: &Params = params(words);
@@ -221,6 +244,15 @@ pub fn command_with(
         residual: residual_view,
     };
     Command::new(choice.kernel, choice.variant, &params, &[a, b, bias, residual, c], grid)
+}
+
+/// The product `call` by [`PACKED`]: its B lies packed in `b` from an element offset, a multiple of four. `empty` as for
+/// [`command`].
+pub fn packed_command(call: &Call, (b, offset): (BufferId, usize), empty: BufferId) -> Command {
+    let [m, n, k] = call.size;
+    let panel = View::strided(offset, pack_weights::PANEL * k);
+    let choice = Choice::packed();
+    command_with(choice, Form::NN, [m, n, k], call.a, (b, panel), call.c, &call.epilogue, empty)
 }
 
 /// A product's command, read back.
