@@ -14,6 +14,8 @@ mod panels;
 
 pub use choose::{Choice, choices};
 
+use super::call::params;
+use super::cost::{Cost, Span};
 use super::math::Activation;
 use super::{BufferId, Command, Kernel, Target, View, pack_weights, variant};
 use crate::device::Access;
@@ -112,6 +114,7 @@ pub static KERNEL: Kernel = Kernel {
     params_bytes: size_of::<Params>(),
     variants: choose::TILED,
     twin: cpu::twin,
+    cost,
 };
 /// Up to four rows against a weight matrix.
 pub static MATVEC: Kernel = Kernel {
@@ -120,6 +123,7 @@ pub static MATVEC: Kernel = Kernel {
     params_bytes: size_of::<Params>(),
     variants: choose::MATVEC,
     twin: cpu::twin,
+    cost,
 };
 /// The kernel without workgroup memory, for software rasterisers.
 pub static SOFT: Kernel = Kernel {
@@ -128,6 +132,7 @@ pub static SOFT: Kernel = Kernel {
     params_bytes: size_of::<Params>(),
     variants: choose::SOFT,
     twin: cpu::twin,
+    cost,
 };
 /// The kernel for few rows and weights that `pack_weights` rounded to half precision.
 pub static HALF: Kernel = Kernel {
@@ -136,6 +141,7 @@ pub static HALF: Kernel = Kernel {
     params_bytes: size_of::<Params>(),
     variants: choose::HALF,
     twin: half::twin,
+    cost: half_cost,
 };
 const _: () = assert!(variant::matmul_half::ONE.params_bytes as usize == size_of::<Params>());
 
@@ -146,6 +152,7 @@ pub static PACKED: Kernel = Kernel {
     params_bytes: size_of::<Params>(),
     variants: &[&variant::matmul_packed::ONLY],
     twin: panels::twin,
+    cost: packed_cost,
 };
 const _: () = assert!(variant::matmul_packed::ONLY.params_bytes as usize == size_of::<Params>());
 const _: () = {
@@ -153,6 +160,46 @@ const _: () = {
     assert!(variant::matvec::ONE_VEC4.params_bytes as usize == size_of::<Params>());
     assert!(variant::matmul_soft::NT_ROWS8.params_bytes as usize == size_of::<Params>());
 };
+
+/// As [`cost`], of weights two to a word.
+fn half_cost(words: &[u32]) -> Cost {
+    let p: &Params = params(words);
+    let (n, k) = (p.n as usize, p.k as usize);
+    let mut cost = cost(words);
+    for (_, span) in cost.read.iter_mut().filter(|(binding, _)| *binding == 1) {
+        *span = Span::rows([p.b_offset / 2, p.b_ld / 2], [n, k.div_ceil(2)]);
+    }
+    cost
+}
+
+/// As [`cost`]; the panels' padding counts.
+fn packed_cost(words: &[u32]) -> Cost {
+    let p: &Params = params(words);
+    let panels = p.n.div_ceil(pack_weights::PANEL as u32) as usize;
+    let mut cost = cost(words);
+    for (_, span) in cost.read.iter_mut().filter(|(binding, _)| *binding == 1) {
+        *span = Span::dense(p.b_offset, panels * pack_weights::PANEL * p.k as usize);
+    }
+    cost
+}
+
+fn cost(words: &[u32]) -> Cost {
+    let p: &Params = params(words);
+    let [m, n, k] = [p.m, p.n, p.k].map(|n| n as usize);
+    let (a, b) = match p.form {
+        0 => ([m, k], [k, n]),
+        1 => ([m, k], [n, k]),
+        _ => ([k, m], [k, n]),
+    };
+    let (bias, residual) = (p.has(HAS_BIAS), p.has(HAS_RESIDUAL));
+    let act = usize::from(p.act != Activation::Identity.code());
+    let each = act + usize::from(p.alpha != 1.0) + usize::from(bias) + 2 * usize::from(residual);
+    let cost = Cost::new(2 * m * n * k + each * m * n).reads(0, Span::rows([p.a_offset, p.a_ld], a));
+    let cost = cost.reads(1, Span::rows([p.b_offset, p.b_ld], b));
+    let cost = cost.reads_if(bias, 2, Span::dense(p.bias_offset, n));
+    let cost = cost.reads_if(residual, 3, Span::view(&p.residual, [m, n]));
+    cost.writes(4, Span::rows([p.c_offset, p.c_ld], [m, n]))
+}
 
 /// C = epilogue(A B) for `[m, n, k]`, with the variant that suits shape, alignment and target.
 ///

@@ -2,7 +2,7 @@
 //! [`row_program`](super::row_program)).
 
 use super::call::fold;
-use super::row_program::{ACCESS, Params, RowProgram, twin};
+use super::row_program::{ACCESS, Params, RowProgram, cost, twin};
 use super::variant::{Variant, ode_latency};
 use super::{BufferId, Command, Kernel, Target};
 use std::ops::Range;
@@ -14,6 +14,7 @@ pub static KERNEL: Kernel = Kernel {
     params_bytes: size_of::<Params>(),
     variants: VARIANTS,
     twin,
+    cost,
 };
 
 /// Variants, the fastest for its purpose first: weights on chip, many invocations, few, four samples; then the weights'

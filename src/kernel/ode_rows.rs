@@ -2,14 +2,20 @@
 //! [`row_program`](super::row_program)).
 
 use super::call::fold;
-use super::row_program::{ACCESS, Params, RowProgram, twin};
+use super::row_program::{ACCESS, Params, RowProgram, cost, twin};
 use super::variant::{Variant, ode_rows};
 use super::{BufferId, Command, Kernel, Target};
 use std::ops::Range;
 
 /// The kernel.
-pub static KERNEL: Kernel =
-    Kernel { name: "ode_rows", access: ACCESS, params_bytes: size_of::<Params>(), variants: VARIANTS, twin };
+pub static KERNEL: Kernel = Kernel {
+    name: "ode_rows",
+    access: ACCESS,
+    params_bytes: size_of::<Params>(),
+    variants: VARIANTS,
+    twin,
+    cost,
+};
 
 /// Variants: samples of a workgroup, the most first; then on-chip columns; then the weights' precision.
 static VARIANTS: &[&Variant] = &[

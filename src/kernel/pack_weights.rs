@@ -1,6 +1,7 @@
 //! `pack_weights`: a weight matrix laid out for kernels that read several columns at a time.
 
 use super::call::{fold, params};
+use super::cost::{Cost, Span};
 use super::matmul::Form;
 use super::{Arg, BufferId, Command, Kernel, TwinCx, View, variant};
 use crate::device::Access;
@@ -78,6 +79,7 @@ pub static KERNEL: Kernel = Kernel {
     params_bytes: size_of::<Params>(),
     variants: &[&variant::pack_weights::FULL, &variant::pack_weights::HALF],
     twin,
+    cost,
 };
 const _: () = {
     assert!(variant::pack_weights::FULL.params_bytes as usize == size_of::<Params>());
@@ -120,6 +122,14 @@ pub fn command(
     };
     let grid = fold(threads, 64);
     Command::new(&KERNEL, variant, &params, &[b, y], grid)
+}
+
+fn cost(words: &[u32]) -> Cost {
+    let p: &Params = params(words);
+    let [n, k, packed] = [p.n, p.k, p.panel * p.panels * p.depth].map(|d| d as usize);
+    let b = if p.turned != 0 { [n, k] } else { [k, n] };
+    let cost = Cost::new(0).reads(0, Span::rows([p.b_offset, p.b_ld], b));
+    cost.writes(1, Span::dense(p.y_offset, if p.half != 0 { packed / 2 } else { packed }))
 }
 
 fn twin(words: &[u32], args: &mut [Arg<'_>], cx: &TwinCx<'_>) {

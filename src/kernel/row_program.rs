@@ -5,6 +5,7 @@
 //! four, in single or half precision (see `pack_weights`): row d of a product's matrix at `weights + d n4`, n4 = n / 4 rounded up, zeros
 //! where the matrix ends.
 
+use super::cost::{Cost, Span};
 use super::math::{self, Activation};
 use super::{Arg, TwinCx, View};
 use crate::device::Access;
@@ -230,6 +231,19 @@ impl RowProgram {
             pad: 0,
         }
     }
+}
+
+/// What a call of `ode_rows` or `ode_latency` costs. Outside biases and residuals are left out: only the instructions, which are
+/// data, say what of them is read. The weights' padding to multiples of four counts.
+pub(super) fn cost(words: &[u32]) -> Cost {
+    let p: &Params = super::call::params(words);
+    let (rows, dim) = (p.rows.saturating_sub(p.first) as usize, p.dim as usize);
+    let table = p.instructions as usize * size_of::<Instruction>() / 4;
+    let place = |offset: u32| Span::dense(offset + p.first * p.dim, rows * dim);
+    let cost = Cost::new(2 * rows * p.work as usize).reads(0, Span::dense(0, table));
+    let cost = cost.reads(1, Span::dense(0, if p.half != 0 { 2 } else { 4 } * p.packed as usize));
+    let cost = cost.reads(2, Span::scattered(0)).reads(3, Span::scattered(0));
+    cost.reads(4, place(p.start_offset)).writes(5, place(p.out_offset))
 }
 
 /// Rows that the twin carries through the program at a time.
