@@ -90,7 +90,7 @@ def main():
         return work, lambda: last if device == "webgpu" else last.numpy()
 
     name = "onnxruntime" if args.device == "cpu" else "onnxruntime-webgpu"
-    where = f"{args.threads} threads" if args.device == "cpu" else "the adapter that Dawn chooses"
+    where = f"threads: {args.threads}" if args.device == "cpu" else "the adapter that Dawn chooses"
     peer.serve(args, name, ort.__version__, where, prepare)
 
 

@@ -35,7 +35,8 @@ def main():
 
         return work, (lambda: last.cpu().numpy()) if what == "sample" else None
 
-    peer.serve(args, f"torch-{args.mode}", torch.__version__, f"{device_name(device)}, {torch.get_num_threads()} threads", prepare)
+    where = device_name(device) if device == "cuda" else f"threads: {torch.get_num_threads()}"
+    peer.serve(args, f"torch-{args.mode}", torch.__version__, where, prepare)
 
 
 if __name__ == "__main__":

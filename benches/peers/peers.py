@@ -51,7 +51,8 @@ def peers(build, threads, target):
         return [python, str(HERE / name), *words]
 
     webgpu = {"PYTHONPATH": str(build / "ort-webgpu")}
-    torch = {"TORCHINDUCTOR_CACHE_DIR": str(build / "inductor")}
+    # Compiled code has the number of threads in it.
+    torch = {"TORCHINDUCTOR_CACHE_DIR": str(build / f"inductor-{threads}")}
     return [
         Peer("advect", target, [str(build / "bin/advect")], targets=("cpu", "gpu")),
         Peer("torch-eager", target, script("peer_torch.py", "--mode", "eager"), torch, ("cpu", "gpu")),

@@ -82,7 +82,7 @@ def page(record):
         f"# {record['date']}: peers, {record['target']}",
         "",
         f"`benches/peers/run.sh {record['target']}`: {settings['solver'].replace(':', ', ')} steps, float32, the same weights, noise and "
-        f"observations for all. {record['processor']}, {record['processors']} processors, {record['threads']} threads, "
+        f"observations for all. {record['processor']}, {record['processors']} processors, threads: {record['threads']}, "
         f"{record['system']}, Python {record['python']}; load average {record['load_average_at_start']:.2f} at the start"
         + (f", {record['load_average_at_end']:.2f} at the end" if "load_average_at_end" in record else "") + ".",
         "",

@@ -189,7 +189,7 @@ impl Burn {
 impl Peer for Burn {
     fn describe(&self) -> (String, String, String) {
         let (name, device) = match self.args.device.as_str() {
-            "cpu" => ("burn-flex", format!("{} threads", self.args.threads)),
+            "cpu" => ("burn-flex", format!("threads: {}", self.args.threads)),
             _ => ("burn-wgpu", format!("{:?}", self.device)),
         };
         (name.into(), protocol::locked_version(include_str!("../Cargo.lock"), "burn"), device)
