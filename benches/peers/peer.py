@@ -74,4 +74,5 @@ def serve(args, name, version, device, prepare):
             answer({"error": str(reason)})
         except Exception as error:  # whatever a library raises is that peer's row in the table
             text = " ".join(str(error).split())
-            answer({"error": f"{type(error).__name__}: {text[:300]}"})
+            short = text if len(text) <= 240 else f"... {text[-240:]}"  # the reason is at the end of a long message
+            answer({"error": f"{type(error).__name__}: {short}"})

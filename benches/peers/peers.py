@@ -108,12 +108,15 @@ class Field:
 
     def refused(self, peer, what, batch):
         """Why it is not even tried, or None; and the milliseconds that were predicted."""
-        if what != "sample":
-            return None, None
         before, ms = self.seen.get(peer.name, (0, 0))
+        # Below that a batch takes longer than its share. A training step is three evaluations, sampling one for each step.
         predicted = ms * batch / before if before >= 64 else None
+        if predicted and what == "train":
+            predicted *= 3 / STEPS
         if predicted and predicted > 1e3 * self.args.limit:
             return f"not run: predicted {predicted / 1e3:.0f} s a run, limit {self.args.limit:g} s", predicted
+        if what == "train":
+            return None, predicted
         needed, free = 4 * batch * NUMBERS_PER_CHUNK[self.workload], free_memory(peer.device)
         if free and needed > free:
             return f"not run: may need {needed / 1e9:.0f} GB, {free / 1e9:.0f} GB are free", predicted
@@ -159,7 +162,9 @@ def measure(arena, competitors, what, batch):
         cell = cells[peer.name] = {"peer": peer.name, "workload": arena.workload, "what": what, "batch": batch}
         reason, predicted = arena.refused(peer, what, batch)
         if reason:
-            cell["reason"], arena.seen[peer.name] = reason, (batch, predicted or 0.0)
+            cell["reason"] = reason
+            if what == "sample":
+                arena.seen[peer.name] = (batch, predicted or 0.0)
             continue
         reply = arena.ask(peer, f"prepare {what} {batch}", PREPARE_SECONDS)
         if "error" in reply:
@@ -174,7 +179,7 @@ def measure(arena, competitors, what, batch):
     for round_ in range(arena.args.rounds):
         for peer in competitors[:: -1 if round_ % 2 else 1]:
             so_far = turns.get(peer.name)
-            if so_far is None or (round_ >= LEAST_ROUNDS and sum(map(sum, so_far)) > 1e3 * HEAVY_SECONDS):
+            if so_far is None or enough(so_far, arena.args.limit):
                 continue
             reply = arena.turn(peer)
             if "error" in reply:
@@ -192,6 +197,12 @@ def measure(arena, competitors, what, batch):
         said = f"{cell['ms']:.4g} ms" if "ms" in cell else cell["reason"]
         print(f"  {what} {batch:6}  {name:18} {said}", file=sys.stderr, flush=True)
     return list(cells.values())
+
+
+def enough(rounds, limit):
+    """Whether a peer's turns at one size have told enough: one of a run beyond all predictions, a few of heavy work."""
+    spent = sum(map(sum, rounds)) / 1e3
+    return bool(rounds) and (max(rounds[0]) / 1e3 > 2 * limit or len(rounds) >= LEAST_ROUNDS and spent > HEAVY_SECONDS)
 
 
 def compare(cells, outputs):
@@ -266,7 +277,7 @@ def arguments():
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=0.3, help="length of a turn (at least one run)")
     parser.add_argument("--limit", type=float, default=8.0, metavar="S",
-                        help="batches of which one run is predicted to take longer are not run")
+                        help="what is predicted to take longer for one run is not run")
     parser.add_argument("--all", action="store_true", help="no such limit")
     parser.add_argument("--no-train", dest="train", action="store_false", help="no training steps")
     parser.add_argument("--quick", action="store_true", help="2 short rounds of batches 1 and 64")

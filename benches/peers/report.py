@@ -86,7 +86,7 @@ def page(record):
         f"{record['system']}, Python {record['python']}; load average {record['load_average_at_start']:.2f} at the start"
         + (f", {record['load_average_at_end']:.2f} at the end" if "load_average_at_end" in record else "") + ".",
         "",
-        f"Milliseconds are medians of {settings['rounds']} interleaved rounds (at least 3 of heavy work); a ratio is the peer's time over "
+        f"Milliseconds are medians of {settings['rounds']} interleaved rounds (fewer of heavy work); a ratio is the peer's time over "
         f"advect's: above 1, advect is faster. Sampling starts from given noise; a training step is of batch {settings['train_batch']}. "
         f"Limit of one run: {limit}. A waiting peer took at most {100 * busiest['share']:.1f} % of one processor"
         + (f" ({busiest['peer']})." if busiest["peer"] else ".") + ("" if record["complete"] else " **The run was not finished.**"),
