@@ -4,6 +4,7 @@
 //! 16,384, and prints the ratio of medians, counted in the operations that the plan really does and in the nominal ones.
 
 use advect::bench::{Budget, Workload, sample};
+use advect::graph::Fusion;
 use advect::{Cpu, Device, Solver};
 use std::time::Instant;
 
@@ -49,7 +50,15 @@ fn main() -> anyhow::Result<()> {
             }
         });
         gemm_rates.push(2.0 * (N as f64).powi(3) / start.elapsed().as_secs_f64() / 1e9);
-        let row = sample(&device, workload, Solver::euler(10), BATCH, Budget::seconds(2.0), &mut |_| true)?;
+        let row = sample(
+            &device,
+            workload,
+            Solver::euler(10),
+            Fusion::Auto,
+            BATCH,
+            Budget::seconds(2.0),
+            &mut |_| true,
+        )?;
         nominal_rates.push(row.gflops.unwrap_or_default());
     }
     let median = |v: &mut Vec<f64>| {

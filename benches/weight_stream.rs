@@ -4,6 +4,7 @@
 //! read the weights of all convolutions and norms once, so their bytes over the measured rate are a floor for the step.
 
 use advect::bench::{Budget, Workload, sample};
+use advect::graph::Fusion;
 use advect::{Cpu, Device, Solver};
 use rayon::prelude::*;
 use std::time::Instant;
@@ -39,7 +40,15 @@ fn main() -> anyhow::Result<()> {
             cpu.install(|| memory.par_chunks(ELEMENTS.div_ceil(threads * 8)).map(read).sum::<f32>());
         anyhow::ensure!(sum > 0.0, "nothing was read");
         rates.push(4.0 * ELEMENTS as f64 / start.elapsed().as_secs_f64() / 1e9);
-        let row = sample(&device, workload, Solver::euler(STEPS), 1, Budget::seconds(2.0), &mut |_| true)?;
+        let row = sample(
+            &device,
+            workload,
+            Solver::euler(STEPS),
+            Fusion::Auto,
+            1,
+            Budget::seconds(2.0),
+            &mut |_| true,
+        )?;
         times.push(row.p50_ms);
         fastest.push(row.min_ms);
     }

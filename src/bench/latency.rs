@@ -4,6 +4,7 @@ use super::{BenchError, Times, Workload};
 use crate::device::Device;
 use crate::flow::integrator::Start;
 use crate::flow::{Batch, IntegrateOptions, Integrator, Solver};
+use crate::graph::Fusion;
 use crate::kernel::philox;
 use serde::Serialize;
 use std::time::Instant;
@@ -48,11 +49,13 @@ pub fn latency(
     device: &Device,
     workload: Workload,
     solver: Solver,
+    fusion: Fusion,
     calls: usize,
     go_on: &mut dyn FnMut(f64) -> bool,
 ) -> Result<LatencyRow, BenchError> {
     let store = workload.parameters(SEED)?;
-    let (one, options) = (Batch { requests: 1, samples: 1 }, IntegrateOptions::default());
+    let (one, options) =
+        (Batch { requests: 1, samples: 1 }, IntegrateOptions { fusion, ..IntegrateOptions::default() });
     let mut integrator = Integrator::new(device, &workload, &store.layout, solver, one, &options)?;
     integrator.set_params(&store.values)?;
     let mut observation = vec![0.0; workload.request_dim()];
@@ -108,10 +111,10 @@ mod tests {
     fn every_call_counts_and_percentiles_rise() {
         let device = Device::open(&DeviceChoice::Cpu).unwrap();
         let solver = Solver::euler(2);
-        let row = latency(&device, Workload::Mlp256, solver, 50, &mut |_| true).unwrap();
+        let row = latency(&device, Workload::Mlp256, solver, Fusion::Auto, 50, &mut |_| true).unwrap();
         assert_eq!(row.calls, 50);
         assert!(0.0 < row.p50_ms && row.p50_ms <= row.p99_ms && row.p999_ms <= row.max_ms, "{row:?}");
-        let stopped = latency(&device, Workload::Mlp256, solver, 50, &mut |_| false);
+        let stopped = latency(&device, Workload::Mlp256, solver, Fusion::Auto, 50, &mut |_| false);
         assert!(matches!(stopped, Err(BenchError::Stopped)));
     }
 }

@@ -4,6 +4,7 @@ use super::{BenchError, Budget, Row, STATE_DIM, Workload, row};
 use crate::device::Device;
 use crate::flow::integrator::Start;
 use crate::flow::{Batch, IntegrateOptions, Integrator, Solver};
+use crate::graph::Fusion;
 use crate::kernel::philox;
 
 /// Seed of parameters, observations and noise.
@@ -11,17 +12,19 @@ const SEED: u64 = 1;
 
 /// Measures sampling: one run draws the noise of `batch` chunks, each with an observation of its own, integrates, and
 /// has the result on the host. `go_on` hears how far it is (0 to 1) and may stop it.
+#[allow(clippy::too_many_arguments)] // what is measured, how, for how long
 pub fn sample(
     device: &Device,
     workload: Workload,
     solver: Solver,
+    fusion: Fusion,
     batch: usize,
     budget: Budget,
     go_on: &mut dyn FnMut(f64) -> bool,
 ) -> Result<Row, BenchError> {
     let store = workload.parameters(SEED)?;
     let rows = Batch { requests: batch, samples: 1 };
-    let options = IntegrateOptions::default();
+    let options = IntegrateOptions { fusion, ..IntegrateOptions::default() };
     let mut integrator = Integrator::new(device, &workload, &store.layout, solver, rows, &options)?;
     integrator.set_params(&store.values)?;
     let mut observations = zeros("the observations", batch, workload.request_dim())?;

@@ -6,6 +6,7 @@ use super::errors::Interrupted;
 use super::output::{Colour, Table, grouped, short};
 use advect::bench::{self, BenchError, Budget, Report, Row, TRAIN_BATCH, Workload};
 use advect::flow::Solver;
+use advect::graph::Fusion;
 
 /// Measure how many action chunks per second a device samples (and trains), with random weights
 ///
@@ -35,6 +36,10 @@ pub struct Bench {
     /// euler:N, midpoint:N, heun:N, rk4:N, rk4_38:N, bosh3:RTOL[:ATOL], dopri5:RTOL[:ATOL] or tsit5:RTOL[:ATOL]
     #[arg(long, default_value = "euler:10")]
     solver: Solver,
+    /// How the steps are scheduled: auto, layers (a dispatch each layer), or, where network and device allow it, all steps in
+    /// one dispatch: rows (some samples in each workgroup), latency (one to four)
+    #[arg(long, default_value = "auto")]
+    fusion: Fusion,
     /// Measure a training step of batch 256 too: forward, backward, clipping, AdamW, moving average
     #[arg(long)]
     train: bool,
@@ -97,7 +102,7 @@ impl Run for Bench {
         };
         for &batch in &self.batch {
             report.results.push(measured("sampling", batch, &mut |go_on| {
-                bench::sample(&device, self.workload, self.solver, batch, budget, go_on)
+                bench::sample(&device, self.workload, self.solver, self.fusion, batch, budget, go_on)
             })?);
         }
         if self.train {
@@ -109,10 +114,11 @@ impl Run for Bench {
         if self.latency {
             bar.set_message("single chunks");
             let from = from(&[self.train]);
-            let row = bench::latency(&device, self.workload, self.solver, bench::CALLS, &mut |done| {
-                bar.set_position(from + (100.0 * done) as u64);
-                !interrupt.pressed()
-            });
+            let row =
+                bench::latency(&device, self.workload, self.solver, self.fusion, bench::CALLS, &mut |done| {
+                    bar.set_position(from + (100.0 * done) as u64);
+                    !interrupt.pressed()
+                });
             report.latency = Some(stopped(row)?);
         }
         if self.control {

@@ -151,6 +151,7 @@ impl Run for Sample {
             times: self.times.clone(),
             trajectory: self.trajectory.is_some(),
             weights,
+            ..SamplerOptions::default()
         };
         let compiled = policy.sampler(&device, m, self.batch, &options);
         let mut sampler = compiled.with_context(|| format!("--batch {}", self.batch))?;

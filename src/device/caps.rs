@@ -224,6 +224,8 @@ pub struct Caps {
     pub cooperative_matrix: Vec<CoopShape>,
     /// The CPU plays the GPU.
     pub software: bool,
+    /// It has memory of its own.
+    pub discrete: bool,
     /// `vulkan`, `metal` or `dx12`.
     pub backend: &'static str,
 }
@@ -240,6 +242,7 @@ impl Caps {
             immediates: enabled.contains(wgpu::Features::IMMEDIATES),
             cooperative_matrix: if coop { report.cooperative_matrix.clone() } else { Vec::new() },
             software: report.is_software(),
+            discrete: report.device_type == AdapterKind::Discrete,
             backend: report.backend,
         }
     }

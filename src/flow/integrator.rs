@@ -9,7 +9,7 @@ use super::recurrence::{self, Recurrence};
 use super::solver::{check_times, even_times};
 use super::{Field, FlowError, Result, Solver};
 use crate::device::{CounterSnapshot, Cpu, Device};
-use crate::graph::{GraphError, ParamLayout, Plan, Program, Session};
+use crate::graph::{Fusion, GraphError, ParamLayout, Plan, Program, Session, rows};
 use crate::kernel::ode_control::ControlParams;
 use crate::kernel::{BufferId, Target, draw};
 use rayon::prelude::*;
@@ -53,11 +53,20 @@ pub struct IntegrateOptions<'a> {
     pub finish: Option<Finish<'a>>,
     /// Most attempted steps of an adaptive solver.
     pub max_steps: usize,
+    /// How the steps are scheduled on the device.
+    pub fusion: Fusion,
 }
 
 impl Default for IntegrateOptions<'_> {
     fn default() -> Self {
-        IntegrateOptions { times: None, trajectory: false, staging: true, finish: None, max_steps: 10_000 }
+        IntegrateOptions {
+            times: None,
+            trajectory: false,
+            staging: true,
+            finish: None,
+            max_steps: 10_000,
+            fusion: Fusion::Auto,
+        }
     }
 }
 
@@ -259,7 +268,7 @@ impl Integrator {
             }
         }
         for lane in &mut self.lanes {
-            lane.session.run_serial(&[lane.phases.load])?;
+            lane.session.run_serial(&lane.phases.load)?;
         }
         Ok(())
     }
@@ -440,6 +449,9 @@ fn plan(
             recurrence::build(&mut program, steps, (layout, params), &requests, batch, flags, start)?
         }
     };
+    if !options.trajectory && cols == scheme.dim() {
+        rows::fuse(&mut program, "steps", [start, result], [rows, cols], options.fusion)?;
+    }
     if let Some(finish) = options.finish {
         program.phase("finish");
         let mut requests = Vec::new();

@@ -11,6 +11,7 @@ pub mod op;
 pub mod params;
 pub mod plan;
 pub mod rewrite;
+pub mod rows;
 pub mod session;
 mod session_cpu;
 mod session_gpu;
@@ -21,6 +22,7 @@ pub use error::GraphError;
 pub use op::Op;
 pub use params::ParamLayout;
 pub use plan::{Plan, Program};
+pub use rows::Fusion;
 pub use session::Session;
 pub use shape::Shape;
 

@@ -151,6 +151,34 @@ impl Program {
         self.splits.push(self.commands.len());
     }
 
+    /// Commands of a phase so far; none if there is no such phase.
+    pub(crate) fn phase_range(&self, name: &str) -> Option<std::ops::Range<usize>> {
+        let at = self.phases.iter().position(|p| p.name == name)?;
+        let last = at + 1 == self.phases.len();
+        let range = self.phases[at].range.clone();
+        Some(if last { range.start..self.commands.len() } else { range })
+    }
+
+    /// Puts other commands in the place of the last ones, from number `from` on; each counts an equal share of the operations.
+    pub(crate) fn replace_tail(&mut self, from: usize, commands: Vec<Command>) -> Result<()> {
+        let flops = self.flops_from(from);
+        self.commands.truncate(from);
+        self.costs.retain(|(at, _)| *at < from);
+        self.splits.retain(|at| *at < from);
+        let count = commands.len() as f64;
+        for command in commands {
+            self.split_here();
+            self.count_flops(flops / count);
+            self.push(command)?;
+        }
+        Ok(())
+    }
+
+    /// Operations counted from command number `from` on.
+    pub(crate) fn flops_from(&self, from: usize) -> f64 {
+        self.costs.iter().filter(|(at, _)| *at >= from).map(|(_, f)| f).sum()
+    }
+
     /// Elements of a buffer.
     pub fn elements(&self, id: BufferId) -> usize {
         self.buffers[id.0 as usize].elements

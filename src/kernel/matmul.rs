@@ -199,3 +199,47 @@ pub fn command_with(
     };
     Command::new(choice.kernel, choice.variant, &params, &[a, b, bias, residual, c], grid)
 }
+
+/// A product's command, read back.
+#[derive(Clone, Copy, Debug)]
+pub struct Call {
+    /// Which operand is transposed.
+    pub form: Form,
+    /// m, n, k.
+    pub size: [usize; 3],
+    /// A and its view.
+    pub a: (BufferId, View),
+    /// B and its view.
+    pub b: (BufferId, View),
+    /// C and its view.
+    pub c: (BufferId, View),
+    /// What follows the product.
+    pub epilogue: Epilogue,
+}
+
+impl Call {
+    /// What `command` computes, if it is a product.
+    pub fn of(command: &Command) -> Option<Call> {
+        if ![&KERNEL, &MATVEC, &SOFT].iter().any(|k| std::ptr::eq(*k, command.kernel)) {
+            return None;
+        }
+        let p: &Params = super::call::params(&command.params);
+        let [a, b, bias, residual, c] = command.args[..] else { return None };
+        let view = |offset: u32, ld: u32| View::strided(offset as usize, ld as usize);
+        Some(Call {
+            form: [Form::NN, Form::NT, Form::TN][(p.form as usize).min(2)],
+            size: [p.m, p.n, p.k].map(|d| d as usize),
+            a: (a, view(p.a_offset, p.a_ld)),
+            b: (b, view(p.b_offset, p.b_ld)),
+            c: (c, view(p.c_offset, p.c_ld)),
+            epilogue: Epilogue {
+                act: Activation::from_code(p.act)?,
+                mode: if p.has(MUL_DERIVATIVE) { Mode::MulDerivative } else { Mode::Plain },
+                alpha: p.alpha,
+                beta: p.beta,
+                bias: p.has(HAS_BIAS).then_some((bias, p.bias_offset as usize)),
+                residual: p.has(HAS_RESIDUAL).then_some((residual, p.residual)),
+            },
+        })
+    }
+}

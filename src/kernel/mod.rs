@@ -36,7 +36,10 @@ pub mod norm;
 pub mod norm_grad;
 pub mod ode_combine;
 pub mod ode_control;
+pub mod ode_latency;
+pub mod ode_rows;
 pub mod one_hot;
+pub mod pack_weights;
 pub mod pair_cost;
 pub mod pair_draw;
 pub mod parallel;
@@ -46,6 +49,7 @@ pub mod philox_raw;
 pub mod prefix;
 pub mod reorder;
 pub mod rope;
+pub mod row_program;
 pub mod row_sum;
 mod rowwise;
 pub mod sinkhorn;
@@ -119,6 +123,9 @@ pub static KERNELS: &[&Kernel] = &[
     &prefix::KERNEL,
     &ode_combine::KERNEL,
     &ode_control::KERNEL,
+    &ode_rows::KERNEL,
+    &ode_latency::KERNEL,
+    &pack_weights::KERNEL,
     &denormalize::KERNEL,
     &sumsq::KERNEL,
     &tick::KERNEL,

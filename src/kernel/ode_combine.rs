@@ -84,6 +84,39 @@ pub fn command(
     Command::new(&KERNEL, &variant::ode_combine::ONLY, &params, &args, fold(rows * cols, 64))
 }
 
+/// A combination with one step size for all rows, read back.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Call {
+    /// Rows and columns.
+    pub size: [usize; 2],
+    /// x, its first element.
+    pub x: (BufferId, usize),
+    /// The stages that count: their first elements in the buffer of stages, and h times their coefficients.
+    pub stages: Vec<((BufferId, usize), f32)>,
+    /// y, its first element.
+    pub y: (BufferId, usize),
+}
+
+impl Call {
+    /// What `command` computes, if it is a combination with one step size for all rows.
+    pub fn of(command: &Command) -> Option<Call> {
+        if !std::ptr::eq(command.kernel, &KERNEL) {
+            return None;
+        }
+        let p: &Params = params(&command.params);
+        let [x, k, _, y] = command.args[..] else { return None };
+        let size = [p.rows as usize, p.cols as usize];
+        let stages = p.coefficients[..p.stages as usize].iter().enumerate().filter(|(_, c)| **c != 0.0);
+        let place = |s: usize| (k, p.k_offset as usize + s * size[0] * size[1]);
+        (p.per_row == 0).then(|| Call {
+            size,
+            x: (x, p.x_offset as usize),
+            stages: stages.map(|(s, c)| (place(s), p.h * c)).collect(),
+            y: (y, p.y_offset as usize),
+        })
+    }
+}
+
 fn twin(words: &[u32], args: &mut [Arg<'_>], cx: &TwinCx<'_>) {
     let p: &Params = params(words);
     let [x, k, h, y] = args else { unreachable!("ode_combine has four bindings") };

@@ -9,6 +9,8 @@ pub struct Target {
     pub gpu: bool,
     /// A software rasteriser such as llvmpipe: few wide lanes, costly barriers, no real workgroup memory.
     pub software: bool,
+    /// A GPU with memory of its own.
+    pub discrete: bool,
     /// Smallest subgroup the adapter may run.
     pub subgroup_min: u32,
     /// Whether subgroup operations may be used.
@@ -24,6 +26,7 @@ impl Target {
     pub const CPU: Target = Target {
         gpu: false,
         software: false,
+        discrete: false,
         subgroup_min: 1,
         subgroup_ops: false,
         workgroup_bytes: 0,
@@ -33,6 +36,7 @@ impl Target {
     pub const MINIMAL_GPU: Target = Target {
         gpu: true,
         software: false,
+        discrete: false,
         subgroup_min: 4,
         subgroup_ops: false,
         workgroup_bytes: 16_384,
@@ -53,6 +57,7 @@ impl From<&Caps> for Target {
         Target {
             gpu: true,
             software: caps.software,
+            discrete: caps.discrete,
             subgroup_min: caps.subgroups.map_or(4, |s| s.min),
             subgroup_ops: caps.subgroups.is_some(),
             workgroup_bytes: caps.limits.workgroup_storage_bytes,

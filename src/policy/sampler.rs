@@ -7,7 +7,7 @@ use super::{PolicyError, Result};
 use crate::device::{CounterSnapshot, Device};
 use crate::flow::integrator::{Finish, OUTPUT, STATE, Start};
 use crate::flow::{Batch, Field, IntegrateOptions, Integrator, Solver, TimeLaw};
-use crate::graph::Program;
+use crate::graph::{Fusion, Program};
 use crate::kernel::BufferId;
 use crate::kernel::denormalize::{self, DenormShape};
 use crate::objective::Sampling;
@@ -25,11 +25,19 @@ pub struct SamplerOptions {
     pub trajectory: bool,
     /// Which weights.
     pub weights: Weights,
+    /// How the steps are scheduled on the device.
+    pub fusion: Fusion,
 }
 
 impl Default for SamplerOptions {
     fn default() -> SamplerOptions {
-        SamplerOptions { solver: Solver::euler(10), times: None, trajectory: false, weights: Weights::Ema }
+        SamplerOptions {
+            solver: Solver::euler(10),
+            times: None,
+            trajectory: false,
+            weights: Weights::Ema,
+            fusion: Fusion::Auto,
+        }
     }
 }
 

@@ -5,6 +5,7 @@ use crate::flow::adaptive::{FIRST_STEP, adaptive_names};
 use crate::flow::fixed::names;
 use crate::flow::{FlowError, Result, Solver};
 use crate::graph::Session;
+use crate::graph::rows::PACK;
 use crate::kernel::draw::KEY;
 use crate::kernel::ode_control::record;
 use crate::kernel::state::{State, WORDS};
@@ -32,7 +33,8 @@ pub(super) struct Lane {
 
 /// The phases of a plan by what they are replayed for.
 pub(super) struct Phases {
-    pub(super) load: usize,
+    /// Once per checkpoint.
+    pub(super) load: Vec<usize>,
     /// What a run replays: everything, or for an adaptive solver all up to the first step.
     pub(super) all: Vec<usize>,
     /// The same after drawing the noise from one key.
@@ -244,8 +246,8 @@ impl Lane {
         let with_noise = [vec![plan.phase(NOISE)?], all.clone()].concat();
         let with_keys = [vec![plan.phase(KEYED_NOISE)?], all.clone()].concat();
         let step = plan.phase("step").ok();
-        let phases =
-            Phases { load: plan.phase("load")?, all, with_noise, with_keys, step, finish: finish_phase };
+        let load = [vec![plan.phase("load")?], plan.phase(PACK).into_iter().collect()].concat();
+        let phases = Phases { load, all, with_noise, with_keys, step, finish: finish_phase };
         let output = plan.buffer(if finish { OUTPUT } else { names::RESULT })?;
         let requests =
             request.iter().map(|(name, cols)| Ok((plan.buffer(name)?, *cols))).collect::<Result<Vec<_>>>()?;

@@ -27,8 +27,10 @@ pub mod norm;
 pub mod norm_grad;
 pub mod ode_combine;
 pub mod ode_control;
+pub mod ode_rows;
 pub mod one_hot;
 pub mod oracle;
+pub mod pack_weights;
 pub mod pair_cost;
 pub mod pair_draw;
 pub mod path;
@@ -79,6 +81,9 @@ pub static CASES: &[(&str, Cases)] = &[
     ("prefix", prefix::cases),
     ("ode_combine", ode_combine::cases),
     ("ode_control", ode_control::cases),
+    ("ode_rows", ode_rows::rows),
+    ("ode_latency", ode_rows::latency),
+    ("pack_weights", pack_weights::cases),
     ("denormalize", denormalize::cases),
     ("sumsq", sumsq::cases),
     ("tick", tick::cases),
