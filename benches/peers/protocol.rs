@@ -20,6 +20,7 @@ const MOST_RUNS: usize = 10_000;
 
 /// The command line, the same for all peers.
 #[derive(Clone)]
+#[allow(dead_code, reason = "each peer takes what it needs")]
 pub struct Args {
     /// The network's name.
     pub workload: String,

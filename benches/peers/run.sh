@@ -18,8 +18,14 @@ python="${PEERS_PYTHON:-$venv/bin/python}"
 target=cpu chosen='' previous=''
 for word in "$@"; do
     case "$word" in
-    cpu | gpu) [ "$previous" = --peers ] || target="$word" ;;
+    cpu | gpu) target="$word" ;;
     --peers=*) chosen="${word#--peers=}" ;;
+    -h | --help)
+        # Every option is told by the driver, which needs the environment.
+        if command -v "$python" >/dev/null; then exec "$python" "$here/peers.py" --build "$build" --help; fi
+        sed -n '2,/^set/s/^# \{0,1\}//p' "$0"
+        exit
+        ;;
     esac
     [ "$previous" != --peers ] || chosen="$word"
     previous="$word"
