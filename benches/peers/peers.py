@@ -41,6 +41,7 @@ class Peer:
     command: list
     environment: dict = field(default_factory=dict)
     targets: tuple = ()  # the runs that it is part of unless named
+    compiles: bool = False  # whether its first run of a size may take minutes that say nothing of the next
 
 
 def peers(build, threads, target):
@@ -56,13 +57,13 @@ def peers(build, threads, target):
     return [
         Peer("advect", target, [str(build / "bin/advect")], targets=("cpu", "gpu")),
         Peer("torch-eager", target, script("peer_torch.py", "--mode", "eager"), torch, ("cpu", "gpu")),
-        Peer("torch-compile", target, script("peer_torch.py", "--mode", "compile"), torch, ("cpu", "gpu")),
-        Peer("torch-cudagraph", "gpu", script("peer_torch.py", "--mode", "cudagraph"), torch, ("gpu",)),
+        Peer("torch-compile", target, script("peer_torch.py", "--mode", "compile"), torch, ("cpu", "gpu"), compiles=True),
+        Peer("torch-cudagraph", "gpu", script("peer_torch.py", "--mode", "cudagraph"), torch, ("gpu",), compiles=True),
         Peer("onnxruntime", "cpu", script("peer_ort.py"), targets=("cpu",)),
-        Peer("onnxruntime-webgpu", "gpu", script("peer_ort.py"), webgpu, ("gpu",)),
+        Peer("onnxruntime-webgpu", "gpu", script("peer_ort.py"), webgpu, ("gpu",), compiles=True),
         Peer("burn-flex", "cpu", [str(build / "bin/burn-flex")], own, ("cpu",)),
-        Peer("burn-wgpu", "gpu", [str(build / "bin/burn-wgpu")], own, ("gpu",)),
-        Peer("meganeura", "gpu", [str(build / "bin/meganeura")], own, ("gpu",)),
+        Peer("burn-wgpu", "gpu", [str(build / "bin/burn-wgpu")], own, ("gpu",), compiles=True),
+        Peer("meganeura", "gpu", [str(build / "bin/meganeura")], own, ("gpu",), compiles=True),
     ]
 
 
@@ -166,7 +167,8 @@ def measure(arena, competitors, what, batch):
             if what == "sample":
                 arena.seen[peer.name] = (batch, predicted or 0.0)
             continue
-        reply = arena.ask(peer, f"prepare {what} {batch}", PREPARE_SECONDS)
+        patience = PREPARE_SECONDS if peer.compiles else min(10 + 4 * arena.args.limit, PREPARE_SECONDS)
+        reply = arena.ask(peer, f"prepare {what} {batch}", patience)
         if "error" in reply:
             cell["reason"] = reply["error"]
             continue
@@ -271,17 +273,19 @@ def arguments():
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("target", choices=("cpu", "gpu"), nargs="?", default="cpu")
     parser.add_argument("--workloads", type=names(WORKLOADS), default=list(WORKLOADS), metavar="A,B", help=", ".join(WORKLOADS))
-    parser.add_argument("--batches", type=lambda text: [int(b) for b in text.split(",")], default=list(BATCHES), metavar="N,M")
+    parser.add_argument("--batches", type=lambda text: [int(b) for b in text.split(",")], default=list(BATCHES), metavar="N,M",
+                        help="of sampling (1,64,1024,16384,65536)")
     parser.add_argument("--peers", type=names(everyone), metavar="A,B",
                         help=f"{', '.join(everyone)} (those of the target if left out; advect is always there)")
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--seconds", type=float, default=0.3, help="length of a turn (at least one run)")
+    parser.add_argument("--rounds", type=int, default=5, metavar="N")
+    parser.add_argument("--seconds", type=float, default=0.3, metavar="S", help="length of a turn (at least one run)")
     parser.add_argument("--limit", type=float, default=8.0, metavar="S",
                         help="what is predicted to take longer for one run is not run")
     parser.add_argument("--all", action="store_true", help="no such limit")
     parser.add_argument("--no-train", dest="train", action="store_false", help="no training steps")
     parser.add_argument("--quick", action="store_true", help="2 short rounds of batches 1 and 64")
-    parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count())
+    mine = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    parser.add_argument("--threads", type=int, default=mine, metavar="N", help="CPU threads of each peer (all)")
     parser.add_argument("--out", type=Path, default=HERE.parent.parent / "docs/benchmarks", metavar="DIR")
     parser.add_argument("--build", type=Path, required=True, help=argparse.SUPPRESS)
     args = parser.parse_args()
@@ -290,6 +294,8 @@ def arguments():
     if args.all:
         args.limit = float("inf")
     args.build = args.build.resolve()
+    # As it was typed: run.sh puts --build and its value before everything else.
+    args.command = " ".join(["benches/peers/run.sh", *sys.argv[3:]])
     return args
 
 
@@ -297,9 +303,11 @@ def main():
     args = arguments()
     begun = time.monotonic()
     known = peers(args.build, args.threads, args.target)
-    chosen = [p for p in known if p.name == "advect" or (p.name in args.peers if args.peers else args.target in p.targets)]
+    named = args.peers or [p.name for p in known if args.target in p.targets]
+    chosen = [p for p in known if p.name in ("advect", *named)]
     record = {
-        "date": date.today().isoformat(), "target": args.target, "processor": processor(), "processors": os.cpu_count(),
+        "date": date.today().isoformat(), "command": args.command, "target": args.target,
+        "processor": processor(), "processors": os.cpu_count(),
         "system": f"{platform.system()} {platform.release()} {platform.machine()}", "python": platform.python_version(),
         "threads": args.threads, "load_average_at_start": os.getloadavg()[0], "complete": False,
         "settings": {"solver": f"euler:{STEPS}", "rounds": args.rounds, "seconds": args.seconds,

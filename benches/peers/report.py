@@ -81,7 +81,7 @@ def page(record):
     lines = [
         f"# {record['date']}: peers, {record['target']}",
         "",
-        f"`benches/peers/run.sh {record['target']}`: {settings['solver'].replace(':', ', ')} steps, float32, the same weights, noise and "
+        f"`{record['command']}`: {settings['solver'].replace(':', ', ')} steps, float32, the same weights, noise and "
         f"observations for all. {record['processor']}, {record['processors']} processors, threads: {record['threads']}, "
         f"{record['system']}, Python {record['python']}; load average {record['load_average_at_start']:.2f} at the start"
         + (f", {record['load_average_at_end']:.2f} at the end" if "load_average_at_end" in record else "") + ".",
@@ -97,6 +97,6 @@ def page(record):
     if record["absent"]:
         lines += ["", f"Not in this run: {', '.join(record['absent'])}."]
     for workload, facts in record["workloads"].items():
-        lines += ["", f"## {workload}", "", f"{facts['parameters']:,} parameters, {number(facts['operations'] / 1e6)} million operations an "
-                  "evaluation of one chunk.", "", table(record, workload)]
+        work = f"{facts['parameters']:,} parameters, {number(facts['operations'] / 1e6)} million operations an evaluation of one chunk."
+        lines += ["", f"## {workload}", "", work, "", table(record, workload)]
     return "\n".join(lines) + "\n"
