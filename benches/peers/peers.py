@@ -8,6 +8,7 @@ import argparse
 import json
 import os
 import platform
+import signal
 import subprocess
 import sys
 import tempfile
@@ -301,6 +302,8 @@ def arguments():
 
 def main():
     args = arguments()
+    # Whoever ends the run ends the peers with it, and their folder goes too.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     begun = time.monotonic()
     known = peers(args.build, args.threads, args.target)
     named = args.peers or [p.name for p in known if args.target in p.targets]

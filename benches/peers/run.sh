@@ -53,7 +53,7 @@ rust() {
     local name="$1" folder="$2"
     shift 2
     (cd "$here/$folder" && CARGO_TARGET_DIR="$build/rust" cargo build --locked --release "$@") &&
-        cp "$build/rust/release/peer-$folder" "$build/bin/$name"
+        cp -f "$build/rust/release/peer-$folder" "$build/bin/$name"
 }
 
 # A benchmark's executable has a hash in its name, which cargo's messages say.
@@ -61,7 +61,7 @@ advect() {
     local made
     made="$(cd "$root" && cargo build --locked --release --bench peer --message-format=json-render-diagnostics |
         sed -n 's/.*"executable":"\([^"]*\)".*/\1/p' | tail -n 1)"
-    [ -n "$made" ] && cp "$made" "$build/bin/advect"
+    [ -n "$made" ] && cp -f "$made" "$build/bin/advect"
 }
 
 if [ -z "${PEERS_NO_BUILD:-}" ]; then
