@@ -5,7 +5,7 @@ use crate::flow::{Field, Solver};
 use crate::graph::lower::lower;
 use crate::graph::{Graph, ParamLayout, Program, Result, Shape, Value};
 use crate::kernel::math::Activation;
-use crate::kernel::{Target, View};
+use crate::kernel::{Target, View, philox};
 use crate::nn::mlp::Mlp;
 use crate::nn::transformer::Transformer;
 use crate::nn::unet1d::Unet1d;
@@ -18,6 +18,8 @@ pub const HORIZON: usize = 16;
 pub const ACTION_DIM: usize = 2;
 /// Numbers in a chunk: the state of the flow.
 pub const STATE_DIM: usize = HORIZON * ACTION_DIM;
+/// Spread of parameters that training starts at zero.
+const SMALL: f32 = 0.02;
 /// Numbers in an observation.
 pub const OBS_DIM: usize = 20;
 
@@ -103,9 +105,19 @@ impl Workload {
         Ok((graph, v, params))
     }
 
-    /// Random parameters: the same seed gives the same everywhere.
+    /// Random parameters: the same seed gives the same everywhere. What training starts at zero (a transformer's gates and its
+    /// last layer) is random too: else the velocity would be nothing, whatever is computed.
     pub fn parameters(self, seed: u64) -> Result<ParamStore> {
-        Ok(ParamStore::init(&self.graph()?.2, seed))
+        let mut store = ParamStore::init(&self.graph()?.2, seed);
+        let layout = store.layout.clone();
+        for (i, info) in layout.iter().enumerate() {
+            let values = &mut store.values[info.offset..info.offset + info.shape.len()];
+            if values.iter().all(|v| *v == 0.0) {
+                philox::fill_normal(seed, i as u32, u64::MAX, 0, values);
+                values.iter_mut().for_each(|v| *v *= SMALL);
+            }
+        }
+        Ok(store)
     }
 
     /// Nominal operations of evaluating one chunk: its products as the network is written, nothing computed ahead.

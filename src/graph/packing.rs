@@ -13,8 +13,10 @@ use std::str::FromStr;
 pub const PACK: &str = "pack";
 /// The resident buffer of packed weights.
 pub const PACKED: &str = "packed weights";
-/// Rows from which a packed product is faster than one that reads each weight row once.
-const LEAST_ROWS: usize = 17;
+/// Rows from which a packed product is faster on the CPU than one that reads each weight row once.
+const LEAST_ROWS: usize = 12;
+/// Rows up to which a GPU waits for the weights rather than for its arithmetic.
+const MOST_HALF_ROWS: usize = 16;
 /// Columns and depth below which there is nothing to gain.
 const LEAST_SIDE: usize = 16;
 
@@ -138,7 +140,7 @@ pub fn pack_products(
             if !plain || n.min(k) < LEAST_SIDE {
                 continue;
             }
-            let few = m < LEAST_ROWS;
+            let few = if program.target.gpu { m <= MOST_HALF_ROWS } else { m < LEAST_ROWS };
             let kind = match (few, precision) {
                 (true, Precision::F16) => (Layout::Columns, Store::Half),
                 (false, _) if !program.target.gpu => (Layout::Panels, Store::Full),

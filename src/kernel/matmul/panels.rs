@@ -33,21 +33,30 @@ pub(super) fn twin(words: &[u32], args: &mut [Arg<'_>], cx: &TwinCx<'_>) {
     let a = Operand { data: &a.read()[p.a_offset as usize..], ld: p.a_ld as usize };
     let b = &b.read()[p.b_offset as usize..][..n.div_ceil(PANEL) * PANEL * k];
     let out = Panel::new(&mut c.write()[p.c_offset as usize..], p.c_ld as usize);
-    let block = |at: usize| {
+    let block = |at: usize, j: usize, cols: usize| {
         let height = ROWS.min(m - at);
         let a = Operand { data: &a.data[at * a.ld..], ..a };
-        let rows = out.from(at, 0);
+        let out = out.from(at, j);
         if k == 0 {
-            (0..height).for_each(|i| rows.segment(i, 0, n).fill(0.0));
+            (0..height).for_each(|i| out.segment(i, 0, cols).fill(0.0));
         }
-        multiply(a, b, [height, n, k], rows);
-        (0..height).for_each(|i| finish.row(at + i, 0, rows.segment(i, 0, n)));
+        multiply(a, &b[j * k..], [height, cols, k], out);
+        (0..height).for_each(|i| finish.row(at + i, j, out.segment(i, 0, cols)));
     };
-    match cx.threads > 1 && m * n * k >= SERIAL {
-        // Blocks are disjoint rows of C.
-        true => (0..m.div_ceil(ROWS)).into_par_iter().for_each(|q| block(q * ROWS)),
-        false => (0..m).step_by(ROWS).for_each(block),
+    let blocks = m.div_ceil(ROWS);
+    if cx.threads <= 1 || m * n * k < SERIAL {
+        (0..blocks).for_each(|q| block(q * ROWS, 0, n));
+        return;
     }
+    // Few rows are shared out by columns, whole panels each. The parts of C are disjoint.
+    let parts = cx.threads.div_ceil(blocks).min(n.div_ceil(PANEL));
+    let width = n.div_ceil(PANEL).div_ceil(parts) * PANEL;
+    (0..blocks * parts).into_par_iter().with_max_len(1).for_each(|part| {
+        let j = part % parts * width;
+        if j < n {
+            block(part / parts * ROWS, j, width.min(n - j));
+        }
+    });
 }
 
 /// C = A B for [rows, cols, k].
@@ -73,7 +82,7 @@ fn panels<V: Lanes, const R: usize, const W: usize>(
     while first < k {
         // No short last part: what is left joins the one before it.
         let depth = if k - first < DEPTH + DEPTH / 2 { k - first } else { DEPTH };
-        for (q, panel) in b.chunks_exact(PANEL * k).enumerate() {
+        for (q, panel) in b.chunks_exact(PANEL * k).take(cols.div_ceil(PANEL)).enumerate() {
             let panel = &panel[first * PANEL..];
             let mut from = 0;
             while from < PANEL && q * PANEL + from < cols {

@@ -21,6 +21,8 @@ const SHAPES: &[([usize; 3], usize)] = &[
     // Several blocks of rows on the CPU, split over threads; several parts of the depth.
     ([300, 200, 96], 4),
     ([30, 40, 2600], 0),
+    // Few rows, split over threads by columns.
+    ([16, 700, 130], 0),
     ([19, 33, 1500], 0),
 ];
 
