@@ -6,6 +6,7 @@
 //! biases, embeddings and the solver's own arithmetic count as nothing.
 
 mod control;
+mod fleet;
 mod latency;
 mod roofline;
 mod sample;
@@ -14,6 +15,7 @@ mod train;
 mod workload;
 
 pub use control::{ControlRow, RATE_HZ, control};
+pub use fleet::fleet;
 pub use latency::{CALLS, LatencyRow, latency};
 pub use roofline::{Gap, OUTSIDE, Peaks, RooflineReport, RooflineRow, StageCost, peaks, plot, roofline};
 pub use sample::sample;
@@ -25,7 +27,7 @@ use crate::control::ControlError;
 use crate::device::{CounterSnapshot, Device};
 use crate::flow::{FlowError, IntegrateOptions, Solver};
 use crate::graph::{Fusion, Precision};
-use crate::policy::PolicyError;
+use crate::policy::{PolicyError, Share};
 use crate::train::TrainError;
 use serde::Serialize;
 
@@ -146,6 +148,9 @@ pub struct Report {
     pub threads: usize,
     /// The measurements, in the order asked for.
     pub results: Vec<Row>,
+    /// What each device computed of each batch, if there were several.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub shares: Vec<Vec<Share>>,
     /// Single chunks call by call, if asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub latency: Option<LatencyRow>,

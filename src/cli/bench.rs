@@ -5,6 +5,7 @@ use super::common::{Context, Interrupt, number_in, print, print_json, progress};
 use super::errors::{Interrupted, Usage};
 use super::output::{Colour, Table, grouped, short};
 use advect::bench::{self, BenchError, Budget, Report, Row, Setting, TRAIN_BATCH, Workload};
+use advect::device::{Device, DeviceChoice};
 use advect::flow::Solver;
 use advect::graph::{Fusion, Precision};
 use std::path::PathBuf;
@@ -114,15 +115,23 @@ impl Run for Bench {
             return Err(Usage("--workload: several need --roofline".into()).into());
         };
         let setting = self.setting(workload);
-        let device = cx.open()?;
+        let all = *cx.device_choice() == DeviceChoice::All;
+        if all && (self.train || self.latency || self.control) {
+            return Err(
+                Usage("--device all: needed one device for --train, --latency and --control".into()).into()
+            );
+        }
+        let devices = cx.open_all()?;
+        let [device, ..] = &devices[..] else { anyhow::bail!("no device was opened") };
         let interrupt = Interrupt::catch()?;
         let budget = Budget::seconds(self.seconds);
         let mut report = Report {
-            device: device.describe(),
+            device: devices.iter().map(Device::describe).collect::<Vec<_>>().join(" + "),
             workload: workload.name(),
             solver: self.solver.to_string(),
-            threads: bench::threads(&device),
+            threads: bench::threads(device),
             results: Vec::new(),
+            shares: Vec::new(),
             latency: None,
             control: Vec::new(),
         };
@@ -140,20 +149,29 @@ impl Run for Bench {
             stopped(row)
         };
         for &batch in &self.batch {
-            report.results.push(measured("sampling", batch, &mut |go_on| {
-                bench::sample(&device, &setting, batch, budget, go_on)
+            let mut shares = Vec::new();
+            report.results.push(measured("sampling", batch, &mut |go_on| match all {
+                false => bench::sample(device, &setting, batch, budget, go_on),
+                true => {
+                    let (row, own) = bench::fleet(&devices, &setting, batch, budget, go_on)?;
+                    shares = own;
+                    Ok(row)
+                }
             })?);
+            if all {
+                report.shares.push(shares);
+            }
         }
         if self.train {
             report.results.push(measured("training", TRAIN_BATCH, &mut |go_on| {
-                bench::train(&device, workload, TRAIN_BATCH, budget, go_on)
+                bench::train(device, workload, TRAIN_BATCH, budget, go_on)
             })?);
         }
         let from = |before: &[bool]| 100 * (self.batch.len() + before.iter().filter(|b| **b).count()) as u64;
         if self.latency {
             bar.set_message("single chunks");
             let from = from(&[self.train]);
-            let row = bench::latency(&device, &setting, bench::CALLS, &mut |done| {
+            let row = bench::latency(device, &setting, bench::CALLS, &mut |done| {
                 bar.set_position(from + (100.0 * done) as u64);
                 !interrupt.pressed()
             });
@@ -162,7 +180,7 @@ impl Run for Bench {
         if self.control {
             bar.set_message("the control loop");
             let from = from(&[self.train, self.latency]);
-            let rows = bench::control(&device, workload, self.solver, budget, &mut |done| {
+            let rows = bench::control(device, workload, self.solver, budget, &mut |done| {
                 bar.set_position(from + (100.0 * done) as u64);
                 !interrupt.pressed()
             });
@@ -220,6 +238,11 @@ fn render(report: &Report, colour: Colour) -> String {
     }
     let head = format!("{}, {} on {}", report.workload, report.solver, report.device);
     let mut text = format!("{head}\n{}", table.render(colour));
+    for (row, shares) in report.results.iter().zip(&report.shares) {
+        let list: Vec<String> =
+            shares.iter().map(|s| format!("{} on {}", grouped(s.chunks as i64), s.device)).collect();
+        text.push_str(&format!("batch {}: {}\n", grouped(row.batch as i64), list.join(", ")));
+    }
     if let Some(row) = &report.latency {
         let mut table = Table::new(&[
             ">calls",

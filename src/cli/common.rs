@@ -2,7 +2,7 @@
 
 use super::errors::OutputClosed;
 use super::output::Colour;
-use advect::device::{Cpu, Device, DeviceChoice};
+use advect::device::{Cpu, Device, DeviceChoice, GpuOptions};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::io::{IsTerminal, Write};
 use std::sync::OnceLock;
@@ -12,9 +12,10 @@ use std::time::Duration;
 /// Options of every subcommand.
 #[derive(clap::Args, Debug, Clone)]
 pub struct Global {
-    /// auto, cpu, gpu, an index of `advect devices`, or part of a name
+    /// auto, cpu, gpu, an index of `advect devices`, or part of a name; all for sample and bench
     ///
-    /// auto is a real GPU if there is one, else the CPU; gpu takes a software adapter too.
+    /// auto is a real GPU if there is one, else the CPU; gpu takes a software adapter too; all shares a batch out over
+    /// every real GPU by its speed.
     #[arg(long, global = true, env = "ADVECT_DEVICE", default_value = "auto", hide_default_value = true)]
     pub device: DeviceChoice,
     /// Threads of the CPU executor [default: all]
@@ -55,6 +56,22 @@ impl Context {
             Some(threads) => Cpu::with_threads(threads)?,
             None => Cpu::new()?,
         })
+    }
+
+    /// The devices asked for: every real GPU for `all`, else the one; says on stderr which.
+    pub fn open_all(&self) -> anyhow::Result<Vec<Device>> {
+        if self.global.device != DeviceChoice::All {
+            return Ok(vec![self.open()?]);
+        }
+        let devices = match &Device::open_all(&GpuOptions::default())?[..] {
+            // There is no real GPU.
+            [Device::Cpu(_)] => vec![Device::Cpu(self.cpu()?)],
+            gpus => gpus.to_vec(),
+        };
+        for device in &devices {
+            note_line(&format!("device: {}", device.describe()));
+        }
+        Ok(devices)
     }
 
     /// Opens the device asked for and says on stderr which it is.

@@ -6,7 +6,7 @@ use super::errors::{Interrupted, Usage};
 use super::output::{bytes, count, grouped, short};
 use super::weights::WeightsArg;
 use advect::data::{Array, Aside, NpyWriter, read_npy_f32};
-use advect::device::{Device, memory};
+use advect::device::{Device, DeviceChoice, memory};
 use advect::flow::Solver;
 use advect::flow::log_prob::Divergence;
 use advect::graph::Precision;
@@ -149,7 +149,9 @@ impl Run for Sample {
             }
         })?;
 
-        let device = cx.open()?;
+        let all = *cx.device_choice() == DeviceChoice::All;
+        let devices = cx.open_all()?;
+        let [device, ..] = &devices[..] else { bail!("no device was opened") };
         let weights = Weights::from(self.weights);
         let options = SamplerOptions {
             solver: self.solver,
@@ -159,25 +161,34 @@ impl Run for Sample {
             precision: self.precision,
             ..SamplerOptions::default()
         };
-        let compiled = policy.sampler(&device, m, self.batch, &options);
-        let mut sampler = compiled.with_context(|| format!("--batch {}", self.batch))?;
+        let batch = || format!("--batch {}", self.batch);
         let start = match &noise {
             Some(values) => Noise::Given(values),
             None => Noise::Seed { seed: self.seed, request: 0 },
         };
         let mut actions = vec![0.0f32; shape.iter().product()];
-        let clock = Instant::now();
-        let trajectory = match self.trajectory {
-            Some(_) => Some(sampler.sample_trajectory(&obs, start, &mut actions)?),
-            None => {
-                sampler.sample(&obs, start, &mut actions)?;
-                None
-            }
+        let clock;
+        let (trajectory, solver) = if all {
+            let mut fleet = policy.fleet(&devices, m, self.batch, None, &options).with_context(batch)?;
+            clock = Instant::now();
+            fleet.sample(&obs, start, &mut actions)?;
+            (None, fleet.solver())
+        } else {
+            let mut sampler = policy.sampler(device, m, self.batch, &options).with_context(batch)?;
+            clock = Instant::now();
+            let trajectory = match self.trajectory {
+                Some(_) => Some(sampler.sample_trajectory(&obs, start, &mut actions)?),
+                None => {
+                    sampler.sample(&obs, start, &mut actions)?;
+                    None
+                }
+            };
+            (trajectory, sampler.solver())
         };
         let seconds = clock.elapsed().as_secs_f64();
         let clock = Instant::now();
         let log_prob = match self.log_prob {
-            Some(_) => Some(self.densities(&policy, &device, &obs, &actions, weights)?),
+            Some(_) => Some(self.densities(&policy, device, &obs, &actions, weights)?),
             None => None,
         };
         let log_prob_ms = log_prob.as_ref().map(|_| 1e3 * clock.elapsed().as_secs_f64());
@@ -196,8 +207,8 @@ impl Run for Sample {
 
         let report = Report {
             policy: &self.policy,
-            device: device.describe(),
-            solver: sampler.solver().to_string(),
+            device: devices.iter().map(Device::describe).collect::<Vec<_>>().join(" + "),
+            solver: solver.to_string(),
             times: self.times.as_deref(),
             weights: if weights == Weights::Ema { "ema" } else { "raw" },
             seed: noise.is_none().then_some(self.seed),

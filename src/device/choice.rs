@@ -15,6 +15,8 @@ pub enum DeviceChoice {
     Cpu,
     /// A GPU: a real one if there is one, else a software adapter.
     Gpu,
+    /// Every real GPU (the CPU executor if there is none): for what can be shared out.
+    All,
     /// The adapter at this place in [`enumerate`](super::enumerate).
     Index(usize),
     /// The best adapter whose name contains this, in any case.
@@ -30,6 +32,7 @@ impl FromStr for DeviceChoice {
             "" | "auto" => Self::Auto,
             "cpu" => Self::Cpu,
             "gpu" => Self::Gpu,
+            "all" => Self::All,
             _ => text.parse().map_or_else(|_| Self::Name(text.to_owned()), Self::Index),
         })
     }
@@ -41,6 +44,7 @@ impl fmt::Display for DeviceChoice {
             Self::Auto => f.write_str("auto"),
             Self::Cpu => f.write_str("cpu"),
             Self::Gpu => f.write_str("gpu"),
+            Self::All => f.write_str("all"),
             Self::Index(index) => write!(f, "{index}"),
             Self::Name(name) => f.write_str(name),
         }
@@ -62,6 +66,7 @@ pub(super) fn resolve(choice: &DeviceChoice, reports: &[AdapterReport]) -> Resul
     match choice {
         DeviceChoice::Cpu => Ok(Pick::Cpu),
         DeviceChoice::Auto => Ok(real_gpus(reports).first().map_or(Pick::Cpu, |&i| Pick::Adapter(i))),
+        DeviceChoice::All => Err(DeviceError::Several),
         DeviceChoice::Gpu => best(reports, |r| r.compute).ok_or_else(no_adapter),
         DeviceChoice::Index(index) => {
             if reports.iter().any(|r| r.index == *index) {
@@ -84,6 +89,19 @@ pub(super) fn real_gpus(reports: &[AdapterReport]) -> Vec<usize> {
     let mut real: Vec<_> = reports.iter().filter(|r| r.compute && !r.is_software()).collect();
     real.sort_by_key(|r| rank(r));
     real.iter().map(|r| r.index).collect()
+}
+
+/// Indices of the real GPUs, each once: a card that several drivers show counts for the one that `auto` would take.
+pub(super) fn all_gpus(reports: &[AdapterReport]) -> Vec<usize> {
+    let report = |index: usize| reports.iter().find(|r| r.index == index);
+    let mut taken: Vec<&AdapterReport> = Vec::new();
+    for found in real_gpus(reports).into_iter().filter_map(report) {
+        // Cards of one name under one backend are several; under another they are the same ones again.
+        if taken.iter().all(|t| t.name != found.name || t.backend == found.backend) {
+            taken.push(found);
+        }
+    }
+    taken.iter().map(|r| r.index).collect()
 }
 
 /// Writes into every report whether `auto` takes it and why.
@@ -175,7 +193,7 @@ pub(super) mod tests {
 
     #[test]
     fn choices_survive_display_and_parse() {
-        for text in ["auto", "cpu", "gpu", "3", "Radeon"] {
+        for text in ["auto", "cpu", "gpu", "all", "3", "Radeon"] {
             let Ok(choice) = text.parse::<DeviceChoice>();
             assert_eq!(choice.to_string(), text);
         }
@@ -199,6 +217,16 @@ pub(super) mod tests {
         assert_eq!(pick("GPU", &reports), Ok(Pick::Adapter(3)));
         assert_eq!(pick("gpu", &reports[..1]), Ok(Pick::Adapter(0)));
         assert!(matches!(pick("gpu", &[]), Err(DeviceError::NoAdapter { .. })));
+    }
+
+    #[test]
+    fn all_takes_every_card_once() {
+        let mut reports = laptop();
+        assert_eq!(all_gpus(&reports), [3, 1], "the same card under dx12 and vulkan is one");
+        reports.push(fake(4, "NVIDIA GeForce RTX 4090", AdapterKind::Discrete, "vulkan"));
+        assert_eq!(all_gpus(&reports), [3, 4, 1], "two cards of one kind are two");
+        assert_eq!(all_gpus(&reports[..1]), [] as [usize; 0], "software is not real");
+        assert!(matches!(pick("all", &reports), Err(DeviceError::Several)));
     }
 
     #[test]

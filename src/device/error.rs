@@ -19,6 +19,11 @@ pub enum DeviceError {
         /// Every choice that would have worked, with the adapters' names.
         available: Vec<String>,
     },
+    /// `all` where one device is needed.
+    #[error(
+        "'all' may be several devices, and this runs on one: name it by auto, cpu, gpu, an index or a name"
+    )]
+    Several,
     /// The adapter exists, but the driver would not open a device on it.
     #[error("cannot open '{device}': {message}")]
     Open {

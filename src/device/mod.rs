@@ -76,6 +76,21 @@ impl Device {
         }
     }
 
+    /// Every real GPU that opens, the one that `auto` prefers first; the CPU executor if there is none.
+    pub fn open_all(options: &GpuOptions) -> Result<Vec<Self>, DeviceError> {
+        let mut devices = Vec::new();
+        for index in choice::all_gpus(&enumerate()) {
+            match Gpu::open(index, options) {
+                Ok(gpu) => devices.push(Self::Gpu(gpu)),
+                Err(error) => tracing::warn!("all passes over adapter {index}: {error}"),
+            }
+        }
+        if devices.is_empty() {
+            devices.push(Self::Cpu(Cpu::new()?));
+        }
+        Ok(devices)
+    }
+
     /// `auto` means "whatever works best", so a GPU whose driver fails to open is passed over, with a warning.
     fn open_auto(options: &GpuOptions) -> Result<Self, DeviceError> {
         for index in choice::real_gpus(&enumerate()) {

@@ -4,6 +4,7 @@
 pub mod best_of;
 pub mod checkpoint;
 pub mod error;
+pub mod fleet;
 pub mod guided;
 mod lerobot;
 pub mod likelihood;
@@ -20,6 +21,7 @@ pub use crate::objective::Objective;
 pub use best_of::{BestOf, Choice};
 pub use checkpoint::{Policy, Weights};
 pub use error::{PolicyError, Result};
+pub use fleet::{Fleet, Share};
 pub use guided::{GuidedOptions, GuidedSampler};
 pub use likelihood::{Likelihood, LogProbOptions};
 pub use normalizer::{NormError, NormKind, Normalizer, Scope};

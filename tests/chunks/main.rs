@@ -2,6 +2,7 @@
 //! WGSL on whatever adapter there is; where there is none the tests say NOT RUN, and fail with ADVECT_REQUIRE_GPU=1.
 
 mod best_of;
+mod fleet;
 mod guided;
 mod keys;
 mod prefix;
