@@ -1,5 +1,6 @@
 //! A session: a plan resident on a device. Running it replays pre-resolved commands: no allocation, no shader work.
 
+use super::profile::Profile;
 use super::session_cpu::CpuSession;
 use super::session_gpu::GpuSession;
 use super::{GraphError, Plan, Result};
@@ -197,6 +198,19 @@ impl Session {
         }
         self.repeat(phases, times)?;
         self.run_reading(&[], reads)
+    }
+
+    /// Replays phases command by command and says how long each took: for measurements. Buffers change as in any replay, on a
+    /// GPU as in several (a command that adds to its operand adds more than once). `replays` (at least 1) are measured after one that
+    /// warms up; on the CPU on as many threads as [`Session::split_kernels`] says.
+    pub fn profile(&mut self, phases: &[usize], replays: usize) -> Result<Profile> {
+        match &mut self.inner {
+            Inner::Cpu(s, cpu) => Ok(match self.threads {
+                0 | 1 => s.profile(phases, replays, 1),
+                threads => cpu.install(|| s.profile(phases, replays, threads)),
+            }),
+            Inner::Gpu(s) => s.profile(phases, replays),
+        }
     }
 
     /// Waits until the device has done everything submitted.

@@ -1,10 +1,12 @@
 //! The CPU executor: a plan replayed through the twins.
 
+use super::profile::{Clock, CommandTime, Profile};
 use super::{GraphError, Plan, Result};
 use crate::device::Access;
 use crate::kernel::{Arg, BufferId, TwinCx};
 use std::cell::{Ref, RefCell, RefMut};
 use std::sync::Arc;
+use std::time::Instant;
 
 /// One cache line, so that vector loads never straddle two.
 #[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
@@ -132,26 +134,47 @@ impl CpuSession {
 
     /// Runs phase number `phase` on up to `threads` threads of the current pool.
     pub(super) fn run(&mut self, phase: usize, threads: usize) {
-        let cx = TwinCx { threads, ..TwinCx::SERIAL };
-        for command in &self.plan.commands[self.plan.phases[phase].range.clone()] {
-            let mut guards: [Option<Guard<'_>>; MAX_ARGS] = Default::default();
-            for ((guard, id), access) in guards.iter_mut().zip(&command.args).zip(command.kernel.access) {
-                *guard = Some(match &self.slots[id.0 as usize] {
-                    Slot::Own(m) if *access == Access::Read => Guard::Read(m.borrow()),
-                    Slot::Own(m) => Guard::Write(m.borrow_mut()),
-                    Slot::Shared(m) => Guard::Shared(m),
-                });
-            }
-            let mut args: [Arg<'_>; MAX_ARGS] = [const { Arg::Read(&[]) }; MAX_ARGS];
-            for (arg, guard) in args.iter_mut().zip(guards.iter_mut().flatten()) {
-                *arg = match guard {
-                    Guard::Read(m) => Arg::Read(m.as_slice()),
-                    Guard::Shared(m) => Arg::Read(m.as_slice()),
-                    Guard::Write(m) => Arg::Write(m.as_mut_slice()),
-                };
-            }
-            (command.kernel.twin)(&command.params, &mut args[..command.args.len()], &cx);
+        for index in self.plan.phases[phase].range.clone() {
+            self.command(index, threads);
         }
+    }
+
+    fn command(&self, index: usize, threads: usize) {
+        let (command, cx) = (&self.plan.commands[index], TwinCx { threads, ..TwinCx::SERIAL });
+        let mut guards: [Option<Guard<'_>>; MAX_ARGS] = Default::default();
+        for ((guard, id), access) in guards.iter_mut().zip(&command.args).zip(command.kernel.access) {
+            *guard = Some(match &self.slots[id.0 as usize] {
+                Slot::Own(m) if *access == Access::Read => Guard::Read(m.borrow()),
+                Slot::Own(m) => Guard::Write(m.borrow_mut()),
+                Slot::Shared(m) => Guard::Shared(m),
+            });
+        }
+        let mut args: [Arg<'_>; MAX_ARGS] = [const { Arg::Read(&[]) }; MAX_ARGS];
+        for (arg, guard) in args.iter_mut().zip(guards.iter_mut().flatten()) {
+            *arg = match guard {
+                Guard::Read(m) => Arg::Read(m.as_slice()),
+                Guard::Shared(m) => Arg::Read(m.as_slice()),
+                Guard::Write(m) => Arg::Write(m.as_mut_slice()),
+            };
+        }
+        (command.kernel.twin)(&command.params, &mut args[..command.args.len()], &cx);
+    }
+
+    /// Replays phases `replays` times after one that warms up, with a look at the clock between the commands.
+    pub(super) fn profile(&mut self, phases: &[usize], replays: usize, threads: usize) -> Profile {
+        let order: Vec<usize> = phases.iter().flat_map(|p| self.plan.phases[*p].range.clone()).collect();
+        let mut seconds = vec![Vec::with_capacity(replays); order.len()];
+        for replay in 0..=replays.max(1) {
+            for (index, seconds) in order.iter().zip(&mut seconds) {
+                let begun = Instant::now();
+                self.command(*index, threads);
+                if replay > 0 {
+                    seconds.push(begun.elapsed().as_secs_f64());
+                }
+            }
+        }
+        let commands = order.into_iter().zip(seconds).map(|(index, s)| CommandTime::new(index, s));
+        Profile { clock: Clock::Host, commands: commands.collect() }
     }
 
     pub(super) fn write(&mut self, id: BufferId, offset: usize, data: &[f32]) {

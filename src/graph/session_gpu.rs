@@ -1,14 +1,15 @@
 //! The GPU executor: a plan's pipelines, bind groups and parameters resolved once, then replayed.
 
+use super::profile::{Clock, CommandTime, Profile};
 use super::{GraphError, Plan, Result};
 use crate::device::{
     AdapterKind, BindGroupCache, Binding, Bound, Buffer, Command, CounterSnapshot, DeviceError, Dispatch,
-    Gpu, Readback, Submission,
+    Gpu, Readback, Submission, Timer,
 };
 use crate::kernel::BufferId;
 use std::ops::Range;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// A submit is cut before it is predicted to take longer: desktops freeze and watchdogs bite on long ones.
 const SUBMIT_MS: f64 = 100.0;
@@ -18,6 +19,9 @@ const PARTS: usize = 64;
 const READS: usize = 4;
 /// How long a read waits for the device.
 const TIMEOUT: Duration = Duration::from_secs(120);
+/// Most launches of one command that a profile times together, and about how long they should take, seconds: a clock's step and
+/// the start of a pass are microseconds.
+const TOGETHER: (usize, f64) = (16, 5e-4);
 
 /// A plan resident on a GPU.
 pub struct GpuSession {
@@ -164,6 +168,38 @@ impl GpuSession {
             Some(last) => Ok(self.gpu.wait(last, TIMEOUT)?),
             None => Ok(()),
         }
+    }
+
+    /// Times every command of the phases alone: the mean over some launches one after another, `replays` times after one that
+    /// warms up. A software adapter's timestamps are of its queue, not of its work: there the host's clock counts.
+    pub(super) fn profile(&mut self, phases: &[usize], replays: usize) -> Result<Profile> {
+        let stamps = self.gpu.caps().timestamps && !self.gpu.report().is_software();
+        let mut timer = if stamps { Some(Timer::new(&self.gpu)?) } else { None };
+        let mut commands = Vec::new();
+        for index in phases.iter().flat_map(|p| self.plan.phases[*p].range.clone()) {
+            let (mut seconds, mut times) = (Vec::with_capacity(replays), 1);
+            for replay in 0..=replays.max(1) {
+                let parts = [Command::Run(&self.dispatches[index..=index]); TOGETHER.0];
+                let each = self.timed(&parts[..times], timer.as_mut())? / times as f64;
+                match replay {
+                    0 => times = ((TOGETHER.1 / each.max(1e-9)) as usize).clamp(1, TOGETHER.0),
+                    _ => seconds.push(each),
+                }
+            }
+            commands.push(CommandTime::new(index, seconds));
+        }
+        Ok(Profile { clock: if stamps { Clock::Device } else { Clock::Submit }, commands })
+    }
+
+    /// Seconds of one submit.
+    fn timed(&self, parts: &[Command<'_>], timer: Option<&mut Timer>) -> Result<f64> {
+        let Some(timer) = timer else {
+            let begun = Instant::now();
+            self.gpu.wait(&self.gpu.submit(parts)?, TIMEOUT)?;
+            return Ok(begun.elapsed().as_secs_f64());
+        };
+        self.gpu.submit_timed(parts, timer)?;
+        Ok(1e-9 * timer.nanoseconds(TIMEOUT)?)
     }
 
     pub(super) fn counters(&self) -> CounterSnapshot {
