@@ -9,7 +9,7 @@ mod dot;
 mod epilogue;
 mod lanes;
 
-pub use choose::{Choice, choices};
+pub use choose::{Choice, choices, question};
 
 use super::math::Activation;
 use super::{BufferId, Command, Kernel, Target, View, variant};

@@ -174,6 +174,7 @@ fn finished(
         times: options.times.as_deref(),
         trajectory: options.trajectory,
         finish: Some(&finish),
+        fusion: options.fusion,
         ..IntegrateOptions::default()
     };
     let params = policy.params(options.weights);
