@@ -45,7 +45,7 @@ pub fn sample(
     Ok(row("sample", batch, &times, evaluations, operations, &counts))
 }
 
-fn zeros(what: &'static str, batch: usize, cols: usize) -> Result<Vec<f32>, BenchError> {
+pub(super) fn zeros(what: &'static str, batch: usize, cols: usize) -> Result<Vec<f32>, BenchError> {
     let elements = batch.saturating_mul(cols);
     let mut out = Vec::new();
     let failed = |_| BenchError::OutOfMemory { what, batch, bytes: elements.saturating_mul(4) };

@@ -2,7 +2,7 @@
 
 use super::errors::OutputClosed;
 use super::output::Colour;
-use advect::device::{Cpu, Device, DeviceChoice};
+use advect::device::{Cpu, Device, DeviceChoice, GpuOptions};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::io::{IsTerminal, Write};
 use std::sync::OnceLock;
@@ -57,11 +57,11 @@ impl Context {
         })
     }
 
-    /// Opens the device asked for and says on stderr which it is.
+    /// Opens the device asked for, as tuned, and says on stderr which it is.
     pub fn open(&self) -> anyhow::Result<Device> {
         let device = match &self.global.device {
             DeviceChoice::Cpu => Device::Cpu(self.cpu()?),
-            choice => match Device::open(choice)? {
+            choice => match Device::open_with(choice, &GpuOptions::from_env())? {
                 // `auto` came to the CPU.
                 Device::Cpu(_) => Device::Cpu(self.cpu()?),
                 gpu => gpu,
@@ -69,7 +69,13 @@ impl Context {
         };
         let software = device.gpu().is_some_and(|gpu| gpu.report().is_software());
         let note = if software { " (software: far slower than --device cpu)" } else { "" };
-        note_line(&format!("device: {}{note}", device.describe()));
+        let tuned = match device.gpu().and_then(|gpu| gpu.tuning()) {
+            Some(tuning) => {
+                format!(" (tuned: {} of {} guesses changed)", tuning.changed(), tuning.measured())
+            }
+            None => String::new(),
+        };
+        note_line(&format!("device: {}{note}{tuned}", device.describe()));
         Ok(device)
     }
 }

@@ -40,8 +40,11 @@ fn folder_by(variable: &dyn Fn(&str) -> Option<OsString>) -> Option<PathBuf> {
 /// The file of an adapter for a purpose: readable, and different for adapters and drivers of different names.
 pub(super) fn file(folder: &Path, purpose: &str, report: &AdapterReport, extension: &str) -> PathBuf {
     let identity = [report.name.as_str(), report.backend, &report.driver].join("\n");
-    let mut name: String =
-        report.name.chars().map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '-' }).collect();
+    let mut name: String = report
+        .name
+        .chars()
+        .map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '-' })
+        .collect();
     name.truncate(40);
     let hash = hash(identity.as_bytes()) as u32;
     folder.join(format!("{purpose}-{}-{hash:08x}.{extension}", name.trim_matches('-')))

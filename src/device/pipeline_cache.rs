@@ -6,8 +6,8 @@
 use super::counters::add;
 use super::{AdapterReport, Gpu, cache};
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
 use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Mutex, PoisonError};
 
 /// The first words of a file.
 const FORMAT: &str = "advect pipelines 1";

@@ -85,9 +85,9 @@ impl Tuning {
         self.choices.insert(question, tuned);
     }
 
-    /// Whether a question was measured.
-    pub fn contains(&self, question: &str) -> bool {
-        self.choices.contains_key(question)
+    /// All measurements, by question.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &Tuned)> {
+        self.choices.iter().map(|(question, tuned)| (question.as_str(), tuned))
     }
 
     /// Questions measured.

@@ -375,8 +375,7 @@ impl<'a> Lower<'a> {
         let c = self.output(dest)?;
         let empty = self.empty();
         self.program.count_flops(2.0 * m as f64 * n as f64 * k as f64);
-        let command =
-            matmul::command(form, [m, n, k], a, b, c, epilogue, empty, &self.program.target);
+        let command = matmul::command(form, [m, n, k], a, b, c, epilogue, empty, &self.program.target);
         self.program.push(command)
     }
 }

@@ -7,7 +7,7 @@ use super::{Result, TrainError};
 use crate::data::{Episodes, Windows, split_episodes};
 use crate::device::{CounterSnapshot, Device};
 use crate::flow::coupling::{self, Coupling};
-use crate::graph::Session;
+use crate::graph::{Plan, Session};
 use crate::kernel::state::{State, WORDS};
 use crate::kernel::{BufferId, Target};
 use crate::nn::ParamStore;
@@ -212,6 +212,11 @@ impl Trainer {
     /// Counts of the device so far.
     pub fn counters(&self) -> CounterSnapshot {
         self.session.counters()
+    }
+
+    /// The plan of a step.
+    pub fn plan(&self) -> &Arc<Plan> {
+        self.session.plan()
     }
 
     /// Dispatches of one step.

@@ -47,9 +47,12 @@ pub(super) struct Programs {
 impl Programs {
     fn question(&self, rows: usize) -> String {
         let program = &self.rows;
-        let [widest, columns, weights] = [program.widest(), program.columns(), 4 * program.packed].map(bucket);
+        let [widest, columns, weights] =
+            [program.widest(), program.columns(), 4 * program.packed].map(bucket);
         let (rows, work) = (bucket(rows), bucket(program.work()));
-        format!("steps {rows} rows, widest {widest}, {columns} columns, {weights} weights, {work} multiply-adds")
+        format!(
+            "steps {rows} rows, widest {widest}, {columns} columns, {weights} weights, {work} multiply-adds"
+        )
     }
 
     /// The way for `rows` samples: what is asked for, else what was measured to be fastest, else the guess.
