@@ -214,8 +214,8 @@ impl Trainer {
         self.session.counters()
     }
 
-    /// The plan of a step.
-    pub fn plan(&self) -> &Arc<Plan> {
+    /// The plan of a training step: one phase.
+    pub fn plan(&self) -> &Plan {
         self.session.plan()
     }
 

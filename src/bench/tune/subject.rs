@@ -8,7 +8,6 @@ use crate::flow::{Batch, IntegrateOptions, Integrator, Solver};
 use crate::graph::{Fusion, Plan};
 use crate::policy::{Noise, Policy, Sampler, SamplerOptions};
 use crate::train::Trainer;
-use std::sync::Arc;
 
 /// Seed of parameters and noise.
 const SEED: u64 = 1;
@@ -80,7 +79,7 @@ impl Subject {
     }
 
     /// The plan of a training step; none for a policy, whose demonstrations are not here.
-    pub(super) fn training(&self, device: &Device) -> Result<Option<Arc<Plan>>, BenchError> {
+    pub(super) fn training(&self, device: &Device) -> Result<Option<Plan>, BenchError> {
         let Subject::Workload(workload) = self else { return Ok(None) };
         // What is multiplied does not depend on how many demonstrations there are.
         let episodes = demonstrations(4, 64, SEED)?;
