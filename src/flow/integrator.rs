@@ -9,6 +9,7 @@ use super::recurrence::{self, Recurrence};
 use super::solver::{check_times, even_times};
 use super::{Field, FlowError, Result, Solver};
 use crate::device::{CounterSnapshot, Cpu, Device};
+use crate::graph::packing::{self, PACKED};
 use crate::graph::{Fusion, GraphError, ParamLayout, Plan, Program, Session, rows};
 use crate::kernel::ode_control::ControlParams;
 use crate::kernel::{BufferId, Target, draw};
@@ -204,7 +205,8 @@ impl Integrator {
         let request = scheme.request();
         let mut first = Lane::new(session, &request, options.finish.is_some(), block)?;
         let mut lanes = Vec::new();
-        let shared = [first.params];
+        let shared: Vec<BufferId> =
+            [Some(first.params), first.pack.map(|(_, packed)| packed)].into_iter().flatten().collect();
         for _ in 1..threads {
             let session = first.session.fork(&shared)?;
             lanes.push(Lane::new(session, &request, options.finish.is_some(), block)?);
@@ -261,14 +263,21 @@ impl Integrator {
         if !values.is_empty() {
             let params = self.lanes[0].params;
             self.lanes[0].session.write(params, values)?;
-            // The other lanes share the first one's memory.
-            let (first, rest) = self.lanes.split_at_mut(1);
-            for lane in rest {
-                lane.session.adopt(&first[0].session, params)?;
-            }
         }
-        for lane in &mut self.lanes {
-            lane.session.run_serial(&lane.phases.load)?;
+        // The other lanes share the first one's parameters, packed ones too.
+        let (first, rest) = self.lanes.split_at_mut(1);
+        let first = &mut first[0];
+        if let Some((phase, packed)) = first.pack {
+            first.session.own(packed)?;
+            first.session.run_serial(&[phase])?;
+            first.session.publish(packed)?;
+        }
+        first.session.run_serial(&[first.phases.load])?;
+        for lane in rest {
+            for id in [Some(first.params), first.pack.map(|(_, packed)| packed)].into_iter().flatten() {
+                lane.session.adopt(&first.session, id)?;
+            }
+            lane.session.run_serial(&[lane.phases.load])?;
         }
         Ok(())
     }
@@ -279,6 +288,11 @@ impl Integrator {
         let theirs = &mut other.lanes[0];
         for lane in &mut self.lanes {
             lane.session.share(lane.params, &mut theirs.session, theirs.params)?;
+            if let (Some((phase, packed)), Some((their_phase, their_packed))) = (lane.pack, theirs.pack)
+                && packing::same(lane.session.plan(), phase, theirs.session.plan(), their_phase)
+            {
+                lane.session.share(packed, &mut theirs.session, their_packed)?;
+            }
         }
         Ok(())
     }
@@ -451,6 +465,10 @@ fn plan(
     };
     if !options.trajectory && cols == scheme.dim() {
         rows::fuse(&mut program, "steps", [start, result], [rows, cols], options.fusion)?;
+    }
+    let params = program.named(names::PARAMS)?;
+    if program.named(PACKED).is_err() {
+        packing::pack_products(&mut program, &["request", "steps"], params)?;
     }
     if let Some(finish) = options.finish {
         program.phase("finish");

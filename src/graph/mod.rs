@@ -8,6 +8,7 @@ pub mod error;
 pub mod lower;
 pub mod memory;
 pub mod op;
+pub mod packing;
 pub mod params;
 pub mod plan;
 pub mod profile;

@@ -5,10 +5,12 @@
 //! `result`, and if its values fit the chip; else it stays as it is. The weights are packed once, in a phase of their own.
 
 use super::Result;
+use super::packing::{Matrix, Pack};
 use super::plan::Program;
 use crate::kernel::matmul::{self, Form, Mode};
+use crate::kernel::pack_weights::Layout;
 use crate::kernel::row_program::{Bias, Instruction, Product, Residual};
-use crate::kernel::{BufferId, View, ode_combine, ode_latency, ode_rows, pack_weights};
+use crate::kernel::{BufferId, View, ode_combine, ode_latency, ode_rows};
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 use std::ops::Range;
@@ -19,10 +21,6 @@ mod schedule;
 pub use schedule::{LAYERS, Schedule};
 use schedule::{Programs, Way};
 
-/// The phase that packs the weights.
-pub const PACK: &str = "pack";
-/// The resident buffer of packed weights.
-const PACKED: &str = "packed weights";
 /// Operations of one dispatch: what a small GPU does in the time of a submit that no watchdog minds (100 ms), and a discrete one.
 const DISPATCH_FLOPS: [f64; 2] = [2e10, 2e11];
 
@@ -98,7 +96,7 @@ pub fn fuse(
     };
     let Some(range) = program.phase_range(phase).filter(|_| wanted) else { return Ok(false) };
     let Some(chain) = find(program, range.clone(), [start, result], [rows, dim]) else { return Ok(false) };
-    let pack = Pack::of(&chain);
+    let pack = chain.pack();
     let [in_place, apart] = [true, false].map(|in_place| place::place(&chain, &pack, dim, in_place));
     let programs = Programs { rows: in_place, latency: apart };
     let (way, schedule) = programs.decide(rows, fusion, &program.target);
@@ -110,7 +108,7 @@ pub fn fuse(
     };
     let fast = program.target.discrete || program.target.software;
     let table = program.constant(&built.words())?;
-    let packed = program.resident(PACKED, pack.elements)?;
+    let packed = pack.buffer(program)?;
     let empty = program.empty();
     let [biases, outside] = chain.outside.map(|b| b.unwrap_or(empty));
     let per_row = program.flops_from(range.start) / rows as f64;
@@ -126,13 +124,7 @@ pub fn fuse(
         });
     }
     program.replace_tail(range.start, commands)?;
-    program.phase(PACK);
-    for (matrix, at) in &pack.matrices {
-        let view = View::strided(matrix.offset, matrix.ld);
-        let command =
-            pack_weights::command(matrix.form, [matrix.n, matrix.k], (chain.params, view), (packed, *at));
-        program.push(command)?;
-    }
+    pack.lower(program, chain.params, packed)?;
     Ok(true)
 }
 
@@ -210,71 +202,27 @@ fn find(
 }
 
 impl Chain {
-    /// Notes the one buffer of outside biases (0) or residuals (1); none if there is another one already or the chain writes it.
-    fn bind_outside(&mut self, which: usize, buffer: BufferId, written: &[BufferId]) -> Option<()> {
-        let free = self.outside[which].is_none_or(|b| b == buffer) && !written.contains(&buffer);
-        free.then(|| self.outside[which] = Some(buffer))
-    }
-}
-
-/// A matrix (or a bias, as one row) among the parameters.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Matrix {
-    form: Form,
-    offset: usize,
-    ld: usize,
-    n: usize,
-    k: usize,
-}
-
-/// Where each matrix lies in the packed buffer, in elements.
-struct Pack {
-    matrices: Vec<(Matrix, usize)>,
-    elements: usize,
-}
-
-impl Pack {
-    fn of(chain: &Chain) -> Pack {
-        let mut pack = Pack { matrices: Vec::new(), elements: 0 };
-        for link in &chain.links {
+    /// Its weights and those of its biases that are parameters.
+    fn pack(&self) -> Pack {
+        let mut pack = Pack::new(Layout::Whole);
+        for link in &self.links {
             if let Link::Product { call, .. } = link {
-                pack.add(weight(call));
-                pack.matrices_of_bias(call, chain.params);
+                pack.add(Matrix::weight(call));
+                if let Some((buffer, offset)) = call.epilogue.bias
+                    && buffer == self.params
+                {
+                    pack.add(Matrix::row(call.size[1], offset));
+                }
             }
         }
         pack
     }
 
-    fn matrices_of_bias(&mut self, call: &matmul::Call, params: BufferId) {
-        if let Some((buffer, offset)) = call.epilogue.bias
-            && buffer == params
-        {
-            self.add(bias_row(call.size[1], offset));
-        }
+    /// Notes the one buffer of outside biases (0) or residuals (1); none if there is another one already or the chain writes it.
+    fn bind_outside(&mut self, which: usize, buffer: BufferId, written: &[BufferId]) -> Option<()> {
+        let free = self.outside[which].is_none_or(|b| b == buffer) && !written.contains(&buffer);
+        free.then(|| self.outside[which] = Some(buffer))
     }
-
-    fn add(&mut self, matrix: Matrix) {
-        if !self.matrices.iter().any(|(m, _)| *m == matrix) {
-            self.matrices.push((matrix, self.elements));
-            // A bias is padded to four rows, of which one counts.
-            self.elements += pack_weights::packed_len(matrix.n, matrix.k);
-        }
-    }
-
-    /// First vec4 of a matrix.
-    fn at(&self, matrix: Matrix) -> usize {
-        self.matrices.iter().find(|(m, _)| *m == matrix).map_or(0, |(_, at)| at / 4)
-    }
-}
-
-fn weight(call: &matmul::Call) -> Matrix {
-    let [_, n, k] = call.size;
-    let view = &call.b.1;
-    Matrix { form: call.form, offset: view.offset as usize, ld: view.row_stride as usize, n, k }
-}
-
-fn bias_row(n: usize, offset: usize) -> Matrix {
-    Matrix { form: Form::NN, offset, ld: n, n, k: 1 }
 }
 
 impl Link {
@@ -310,10 +258,12 @@ impl Link {
                     size: [n, call.size[2]],
                     src: columns[*src],
                     dst: columns[*dst],
-                    weights: pack.at(weight(call)),
+                    weights: pack.at(Matrix::weight(call)) / 4,
                     bias: match e.bias {
                         None => Bias::None,
-                        Some((b, offset)) if b == chain.params => Bias::Packed(pack.at(bias_row(n, offset))),
+                        Some((b, offset)) if b == chain.params => {
+                            Bias::Packed(pack.at(Matrix::row(n, offset)) / 4)
+                        }
                         Some((_, offset)) => Bias::Outside(offset),
                     },
                     residual: match (residual, e.residual) {

@@ -46,6 +46,22 @@ impl Session {
         }
     }
 
+    /// On the CPU, gives the session memory of its own for a buffer that it shares; its contents are lost.
+    pub(crate) fn own(&mut self, id: BufferId) -> Result<()> {
+        match &mut self.inner {
+            Inner::Cpu(s, _) => s.own(id),
+            Inner::Gpu(_) => Ok(()),
+        }
+    }
+
+    /// On the CPU, makes a buffer read-only, for other sessions to [`adopt`](Session::adopt).
+    pub(crate) fn publish(&mut self, id: BufferId) -> Result<()> {
+        if let Inner::Cpu(s, _) = &mut self.inner {
+            s.publish(id);
+        }
+        Ok(())
+    }
+
     /// Takes over another CPU session's memory of a shared buffer.
     pub(crate) fn adopt(&mut self, other: &Session, id: BufferId) -> Result<()> {
         match (&mut self.inner, &other.inner) {

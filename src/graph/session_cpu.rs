@@ -107,6 +107,22 @@ impl CpuSession {
         memory
     }
 
+    /// Memory of its own for a shared buffer; its contents are lost.
+    pub(super) fn own(&mut self, id: BufferId) -> Result<()> {
+        let info = &self.plan.slots[id.0 as usize];
+        let slot = &mut self.slots[id.0 as usize];
+        if let Slot::Shared(_) = slot {
+            let name = info.name.as_deref().unwrap_or("a plan's memory");
+            *slot = Slot::Own(RefCell::new(Memory::new(info.elements, name)?));
+        }
+        Ok(())
+    }
+
+    /// Makes a buffer read-only, for others to adopt.
+    pub(super) fn publish(&mut self, id: BufferId) {
+        self.shared(id);
+    }
+
     /// Reads the memory of another plan's buffer of the same length in place of its own.
     pub(super) fn share(&mut self, id: BufferId, other: &mut CpuSession, theirs: BufferId) -> Result<()> {
         let (found, needed) =

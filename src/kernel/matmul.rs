@@ -1,18 +1,20 @@
 //! `matmul`: matrix products with a fused epilogue (bias, residual, activation or its derivative).
 //!
-//! Three WGSL kernels share one parameter struct and one twin: `matmul` (tiles in workgroup memory), `matvec` (up to
-//! four rows against a weight matrix [out, in]) and `matmul_soft` (registers only, for software rasterisers).
+//! Four WGSL kernels share one parameter struct, and the first three one twin: `matmul` (tiles in workgroup memory), `matvec` (up to
+//! four rows against a weight matrix [out, in]) and `matmul_soft` (registers only, for software rasterisers), `matmul_packed` (weights packed
+//! in panels beforehand).
 
 mod choose;
 mod cpu;
 mod dot;
 mod epilogue;
 mod lanes;
+mod panels;
 
 pub use choose::{Choice, choices, question};
 
 use super::math::Activation;
-use super::{BufferId, Command, Kernel, Target, View, variant};
+use super::{BufferId, Command, Kernel, Target, View, pack_weights, variant};
 use crate::device::Access;
 use bytemuck::{Pod, Zeroable};
 
@@ -126,6 +128,15 @@ pub static SOFT: Kernel = Kernel {
     variants: choose::SOFT,
     twin: cpu::twin,
 };
+/// The kernel for weights that `pack_weights` laid out in panels.
+pub static PACKED: Kernel = Kernel {
+    name: "matmul_packed",
+    access: ACCESS,
+    params_bytes: size_of::<Params>(),
+    variants: &[&variant::matmul_packed::ONLY],
+    twin: panels::twin,
+};
+const _: () = assert!(variant::matmul_packed::ONLY.params_bytes as usize == size_of::<Params>());
 const _: () = {
     assert!(variant::matmul::NT_LARGE_VEC4.params_bytes as usize == size_of::<Params>());
     assert!(variant::matvec::ONE_VEC4.params_bytes as usize == size_of::<Params>());
@@ -198,6 +209,15 @@ pub fn command_with(
         residual: residual_view,
     };
     Command::new(choice.kernel, choice.variant, &params, &[a, b, bias, residual, c], grid)
+}
+
+/// The product `call` by [`PACKED`]: its B lies packed in `b` from an element offset, a multiple of four. `empty` as for
+/// [`command`].
+pub fn packed_command(call: &Call, (b, offset): (BufferId, usize), empty: BufferId) -> Command {
+    let [m, n, k] = call.size;
+    let panel = View::strided(offset, pack_weights::PANEL * k);
+    let choice = Choice::packed();
+    command_with(choice, Form::NN, [m, n, k], call.a, (b, panel), call.c, &call.epilogue, empty)
 }
 
 /// A product's command, read back.

@@ -117,6 +117,7 @@ pub static KERNELS: &[&Kernel] = &[
     &matmul::KERNEL,
     &matmul::MATVEC,
     &matmul::SOFT,
+    &matmul::PACKED,
     &draw::KERNEL,
     &window::KERNEL,
     &path::KERNEL,

@@ -171,7 +171,9 @@ mod tests {
     #[test]
     fn the_cases_reach_every_variant() {
         for software in [false, true] {
-            let reached = reached(&Target { software, ..Target::MINIMAL_GPU });
+            // Room for the largest variants.
+            let (workgroup_bytes, invocations) = (65_536, 1024);
+            let reached = reached(&Target { software, workgroup_bytes, invocations, ..Target::MINIMAL_GPU });
             let never: Vec<_> =
                 variant::ALL.iter().map(|v| v.name).filter(|v| !reached.contains(v)).collect();
             assert!(never.is_empty(), "no case for {never:?}");

@@ -5,7 +5,7 @@ use crate::flow::adaptive::{FIRST_STEP, adaptive_names};
 use crate::flow::fixed::names;
 use crate::flow::{FlowError, Result, Solver};
 use crate::graph::Session;
-use crate::graph::rows::PACK;
+use crate::graph::packing::{PACK, PACKED};
 use crate::kernel::draw::KEY;
 use crate::kernel::ode_control::record;
 use crate::kernel::state::{State, WORDS};
@@ -18,6 +18,8 @@ const STEPS_PER_LOOK: usize = 8;
 pub(super) struct Lane {
     pub(super) session: Session,
     pub(super) params: BufferId,
+    /// The phase that packs weights, and the buffer that it fills.
+    pub(super) pack: Option<(usize, BufferId)>,
     pub(super) start: BufferId,
     pub(super) state: BufferId,
     pub(super) keys: BufferId,
@@ -34,7 +36,7 @@ pub(super) struct Lane {
 /// The phases of a plan by what they are replayed for.
 pub(super) struct Phases {
     /// Once per checkpoint.
-    pub(super) load: Vec<usize>,
+    pub(super) load: usize,
     /// What a run replays: everything, or for an adaptive solver all up to the first step.
     pub(super) all: Vec<usize>,
     /// The same after drawing the noise from one key.
@@ -246,13 +248,15 @@ impl Lane {
         let with_noise = [vec![plan.phase(NOISE)?], all.clone()].concat();
         let with_keys = [vec![plan.phase(KEYED_NOISE)?], all.clone()].concat();
         let step = plan.phase("step").ok();
-        let load = [vec![plan.phase("load")?], plan.phase(PACK).into_iter().collect()].concat();
+        let load = plan.phase("load")?;
         let phases = Phases { load, all, with_noise, with_keys, step, finish: finish_phase };
+        let pack = plan.phase(PACK).ok().zip(plan.buffer(PACKED).ok());
         let output = plan.buffer(if finish { OUTPUT } else { names::RESULT })?;
         let requests =
             request.iter().map(|(name, cols)| Ok((plan.buffer(name)?, *cols))).collect::<Result<Vec<_>>>()?;
         Ok(Lane {
             params: plan.buffer(names::PARAMS)?,
+            pack,
             start: plan.buffer(names::START)?,
             state: plan.buffer(STATE)?,
             keys: plan.buffer(KEYS)?,

@@ -3,7 +3,7 @@
 use super::{Form, KERNEL, SOFT as SOFT_KERNEL};
 use crate::kernel::call::fold;
 use crate::kernel::target::bucket;
-use crate::kernel::variant::{matmul, matmul_soft, matvec};
+use crate::kernel::variant::{matmul, matmul_packed, matmul_soft, matvec};
 use crate::kernel::{Kernel, Target, Variant, View};
 
 /// A variant with the kernel that it belongs to.
@@ -19,6 +19,11 @@ pub struct Choice {
 impl Choice {
     const fn new(kernel: &'static Kernel, variant: &'static Variant) -> Choice {
         Choice { kernel, variant, tile: [variant.constant("TM"), variant.constant("TN")] }
+    }
+
+    /// The one variant for packed weights: 8 rows and 256 columns a workgroup.
+    pub(super) const fn packed() -> Choice {
+        Choice { kernel: &super::PACKED, variant: &matmul_packed::ONLY, tile: [8, 256] }
     }
 
     /// Tiles along n, and the grid: one workgroup per tile of C, tiles along n first.

@@ -37,12 +37,12 @@ unsafe impl Send for Panel<'_> {}
 unsafe impl Sync for Panel<'_> {}
 
 impl<'a> Panel<'a> {
-    fn new(c: &'a mut [f32], ld: usize) -> Self {
+    pub(super) fn new(c: &'a mut [f32], ld: usize) -> Self {
         Panel { base: c.as_mut_ptr(), len: c.len(), ld, life: PhantomData }
     }
 
     /// The panel from row `i` and column `j` on.
-    fn from(self, i: usize, j: usize) -> Self {
+    pub(super) fn from(self, i: usize, j: usize) -> Self {
         let start = i * self.ld + j;
         assert!(start <= self.len, "a product's output ends before its last element");
         // SAFETY: start lies within the borrow or at its end.

@@ -20,7 +20,7 @@ pub(super) struct Operand<'a> {
 
 impl<'a> Operand<'a> {
     #[inline(always)]
-    fn row(self, i: usize, from: usize, len: usize) -> &'a [f32] {
+    pub(super) fn row(self, i: usize, from: usize, len: usize) -> &'a [f32] {
         let start = i * self.ld + from;
         &self.data[start..start + len]
     }

@@ -8,8 +8,8 @@ use crate::kernel::{BufferId, Command, Target, View};
 
 const A: BufferId = BufferId(0);
 const B: BufferId = BufferId(1);
-const BIAS: BufferId = BufferId(2);
-const RESIDUAL: BufferId = BufferId(3);
+pub(super) const BIAS: BufferId = BufferId(2);
+pub(super) const RESIDUAL: BufferId = BufferId(3);
 const C: BufferId = BufferId(4);
 const EMPTY: BufferId = BufferId(5);
 
@@ -66,7 +66,7 @@ pub fn cases(target: &Target) -> Vec<Case> {
 }
 
 /// Bias, residual (four views), activation and mode in all combinations that differ.
-fn epilogues([m, n, _]: [usize; 3]) -> Vec<(String, Epilogue)> {
+pub(super) fn epilogues([m, n, _]: [usize; 3]) -> Vec<(String, Epilogue)> {
     let views = [
         ("no residual", None),
         ("residual", Some(View::strided(2, n + 3))),
@@ -167,7 +167,7 @@ fn oracle(
 }
 
 /// The activation and its derivative in f64, for those that the cases use.
-fn act(act: Activation, x: f64) -> [f64; 2] {
+pub(super) fn act(act: Activation, x: f64) -> [f64; 2] {
     let s = 1.0 / (1.0 + (-x).exp());
     match act {
         Activation::Silu => [x * s, s * (1.0 + x * (1.0 - s))],

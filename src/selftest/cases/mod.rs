@@ -20,6 +20,7 @@ pub mod manifold;
 pub mod map;
 pub mod map_mul;
 pub mod matmul;
+pub mod matmul_packed;
 pub mod max_pool2d;
 pub mod max_pool2d_grad;
 pub mod mse;
@@ -76,6 +77,7 @@ pub static CASES: &[(&str, Cases)] = &[
     ("rope", rope::cases),
     ("mse", mse::cases),
     ("matmul", matmul::cases),
+    ("matmul_packed", matmul_packed::cases),
     ("window", window::cases),
     ("path", path::cases),
     ("prefix", prefix::cases),

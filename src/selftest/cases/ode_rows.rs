@@ -4,7 +4,7 @@
 use super::{SIZES, id, oracle, values};
 use crate::kernel::case::Case;
 use crate::kernel::math::Activation;
-use crate::kernel::pack_weights::packed_len;
+use crate::kernel::pack_weights::Layout;
 use crate::kernel::row_program::{Bias, Instruction, Product, Residual, RowProgram};
 use crate::kernel::{Command, Target, View, ode_latency, ode_rows};
 
@@ -71,7 +71,7 @@ impl Network {
             m.iter_mut().for_each(|v| *v /= (k as f32).sqrt());
             parts.push(packed.len() / 4);
             let from = packed.len();
-            packed.resize(from + packed_len(n, k), 0.0);
+            packed.resize(from + Layout::Whole.len([n, k]), 0.0);
             for d in 0..k {
                 let to = from + d * n.next_multiple_of(4);
                 packed[to..to + n].copy_from_slice(&m[d * n..(d + 1) * n]);

@@ -1,0 +1,158 @@
+//! Products with packed weights on the CPU: B in panels of 32 columns (see `pack_weights`), A straight from its rows. What the
+//! gemm crate spends on packing B at each call is spent once per load.
+#![allow(clippy::needless_range_loop)] // as in `dot`
+
+use super::Params;
+use super::cpu::Panel;
+use super::dot::Operand;
+use super::epilogue::Finish;
+use super::lanes::{self, Lanes};
+use crate::kernel::call::params;
+use crate::kernel::pack_weights::PANEL;
+use crate::kernel::{Arg, TwinCx};
+use multiversion::multiversion;
+use multiversion::target::match_target;
+
+/// Rows that pass over all panels together: a multiple of every tile's, and enough for B to be read seldom.
+const ROWS: usize = 96;
+/// Depth that is summed at a time: so much of `ROWS` rows of A stays in the second-level cache, a panel's part with it.
+const DEPTH: usize = 1024;
+/// Multiply-adds below which a hand-off to another thread (about 5 us) does not pay.
+const SERIAL: usize = 400_000;
+
+/// The twin of `matmul_packed`.
+pub(super) fn twin(words: &[u32], args: &mut [Arg<'_>], cx: &TwinCx<'_>) {
+    use rayon::prelude::*;
+    let p: &Params = params(words);
+    let [a, b, bias, residual, c] = args else { unreachable!("a matrix product has five bindings") };
+    let [m, n, k] = [p.m, p.n, p.k].map(|d| d as usize);
+    if m == 0 || n == 0 {
+        return;
+    }
+    let finish = Finish::new(p, bias.read(), residual.read());
+    let a = Operand { data: &a.read()[p.a_offset as usize..], ld: p.a_ld as usize };
+    let b = &b.read()[p.b_offset as usize..][..n.div_ceil(PANEL) * PANEL * k];
+    let out = Panel::new(&mut c.write()[p.c_offset as usize..], p.c_ld as usize);
+    let block = |at: usize| {
+        let height = ROWS.min(m - at);
+        let a = Operand { data: &a.data[at * a.ld..], ..a };
+        let rows = out.from(at, 0);
+        if k == 0 {
+            (0..height).for_each(|i| rows.segment(i, 0, n).fill(0.0));
+        }
+        multiply(a, b, [height, n, k], rows);
+        (0..height).for_each(|i| finish.row(at + i, 0, rows.segment(i, 0, n)));
+    };
+    match cx.threads > 1 && m * n * k >= SERIAL {
+        // Blocks are disjoint rows of C.
+        true => (0..m.div_ceil(ROWS)).into_par_iter().for_each(|q| block(q * ROWS)),
+        false => (0..m).step_by(ROWS).for_each(block),
+    }
+}
+
+/// C = A B for [rows, cols, k].
+#[multiversion(targets("x86_64+avx512f+avx512vl+avx512dq+avx2+fma", "x86_64+avx2+fma", "aarch64+neon"))]
+fn multiply(a: Operand<'_>, b: &[f32], shape: [usize; 3], c: Panel<'_>) {
+    match_target! {
+        "x86_64+avx512f+avx512vl+avx512dq+avx2+fma" => panels::<lanes::Avx512, 12, 2>(a, b, shape, c),
+        "x86_64+avx2+fma" => panels::<lanes::Avx2, 6, 2>(a, b, shape, c),
+        "aarch64+neon" => panels::<lanes::Neon, 6, 4>(a, b, shape, c),
+        _ => panels::<lanes::Plain, 4, 2>(a, b, shape, c),
+    }
+}
+
+/// A part of the depth at a time, all panels of it, tiles of R rows by W vectors; left-over rows in tiles of four, two and one.
+#[inline(always)]
+fn panels<V: Lanes, const R: usize, const W: usize>(
+    a: Operand<'_>,
+    b: &[f32],
+    [rows, cols, k]: [usize; 3],
+    c: Panel<'_>,
+) {
+    let mut first = 0;
+    while first < k {
+        // No short last part: what is left joins the one before it.
+        let depth = if k - first < DEPTH + DEPTH / 2 { k - first } else { DEPTH };
+        for (q, panel) in b.chunks_exact(PANEL * k).enumerate() {
+            let panel = &panel[first * PANEL..];
+            let mut from = 0;
+            while from < PANEL && q * PANEL + from < cols {
+                let part = Part { first, depth, j: q * PANEL + from, cols };
+                let mut i = 0;
+                while i + R <= rows {
+                    tile::<V, R, W>(a, &panel[from..], i, part, c);
+                    i += R;
+                }
+                while i + 4 <= rows {
+                    tile::<V, 4, W>(a, &panel[from..], i, part, c);
+                    i += 4;
+                }
+                while i + 2 <= rows {
+                    tile::<V, 2, W>(a, &panel[from..], i, part, c);
+                    i += 2;
+                }
+                if i < rows {
+                    tile::<V, 1, W>(a, &panel[from..], i, part, c);
+                }
+                from += W * V::N;
+            }
+        }
+        first += depth;
+    }
+}
+
+/// What a tile computes: a part of the depth, from a column on, of so many columns in all.
+#[derive(Clone, Copy)]
+struct Part {
+    first: usize,
+    depth: usize,
+    j: usize,
+    cols: usize,
+}
+
+/// R rows by W vectors of a panel that begins at its first column and depth of this tile; added to what C holds already, but for
+/// the first part.
+#[inline(always)]
+fn tile<V: Lanes, const R: usize, const W: usize>(
+    a: Operand<'_>,
+    panel: &[f32],
+    i: usize,
+    Part { first, depth, j, cols }: Part,
+    c: Panel<'_>,
+) {
+    let a: [&[f32]; R] = std::array::from_fn(|r| a.row(i + r, first, depth));
+    let width = (cols - j).min(W * V::N);
+    let zero = V::splat(0.0);
+    let mut acc = [[zero; W]; R];
+    for d in 0..depth {
+        let row = &panel[d * PANEL..d * PANEL + W * V::N];
+        let mut y = [zero; W];
+        for w in 0..W {
+            y[w] = V::load(&row[w * V::N..(w + 1) * V::N]);
+        }
+        for r in 0..R {
+            let x = V::splat(a[r][d]);
+            for w in 0..W {
+                acc[r][w] = acc[r][w].fma(x, y[w]);
+            }
+        }
+    }
+    let one = V::splat(1.0);
+    let mut edge = [0.0f32; PANEL];
+    for r in 0..R {
+        let out = c.segment(i + r, j, width);
+        let whole = width == W * V::N;
+        if !whole {
+            edge[..width].copy_from_slice(out);
+        }
+        let to: &mut [f32] = if whole { &mut *out } else { &mut edge };
+        for w in 0..W {
+            let to = &mut to[w * V::N..(w + 1) * V::N];
+            let sum = if first == 0 { acc[r][w] } else { acc[r][w].fma(V::load(to), one) };
+            sum.store(to);
+        }
+        if !whole {
+            out.copy_from_slice(&edge[..width]);
+        }
+    }
+}
