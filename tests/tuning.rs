@@ -68,6 +68,16 @@ fn kept(folder: &Path, purpose: &str) -> Option<PathBuf> {
     files.find(|path| path.file_name().unwrap().to_string_lossy().starts_with(purpose))
 }
 
+/// Bytes of the file after a single kernel.
+fn one_kernel() -> usize {
+    let folder = tempfile::tempdir().unwrap();
+    let gpu = open(folder.path()).unwrap();
+    let source = "@compute @workgroup_size(1) fn main() {}";
+    gpu.pipeline("nothing", source, &[]).unwrap();
+    gpu.keep_pipelines();
+    std::fs::read(kept(folder.path(), "pipelines-").unwrap()).unwrap().len()
+}
+
 #[test]
 fn a_second_start_takes_its_kernels_from_the_folder() {
     let folder = tempfile::tempdir().unwrap();
@@ -93,9 +103,12 @@ fn a_second_start_takes_its_kernels_from_the_folder() {
     assert_eq!(again, chunks, "the same bits");
     assert!(second.pipeline_bytes_loaded > 0);
     assert_eq!(second.pipelines_created, first.pipelines_created);
-    // The driver had nothing to add: it compiled nothing.
+    // The driver had nothing to add: it compiled nothing, if it keeps kernels at all. Mesa 22's llvmpipe gives out a header alone.
     assert_eq!(std::fs::metadata(&file).unwrap().modified().unwrap(), written);
     assert_eq!(std::fs::read(&file).unwrap(), whole);
+    if whole.len() <= one_kernel() {
+        eprintln!("NOT SHOWN: {} keeps no kernels in its cache", gpu.describe());
+    }
 
     let mut flipped = whole.clone();
     *flipped.last_mut().unwrap() ^= 1;
@@ -205,7 +218,9 @@ fn a_file_counts_for_its_driver_and_shaders_alone() {
 fn tuning_answers_every_question_of_the_plans() {
     let Some(gpu) = open(tempfile::tempdir().unwrap().path()) else { return };
     let subjects = [Subject::Workload(Workload::Mlp256)];
-    let options = TuneOptions { batches: vec![1, 9], solver: Solver::euler(2), train: false, seconds: 1e-3 };
+    let large = 1 << 24;
+    let options =
+        TuneOptions { batches: vec![1, 9, large], solver: Solver::euler(2), train: false, seconds: 1e-3 };
     let mut last = 0.0;
     let found = bench::tune(&gpu, &subjects, &options, &mut |_, done| {
         assert!(done >= last && done <= 1.0, "{done} after {last}");
@@ -213,7 +228,8 @@ fn tuning_answers_every_question_of_the_plans() {
         true
     })
     .unwrap();
-    assert!(found.skipped.is_empty());
+    assert_eq!(found.skipped.len(), 1, "{:?}", found.skipped);
+    assert_eq!(found.skipped[0].what, format!("mlp256, batch {large}"));
     assert_eq!(found.tuning.measured(), found.rows.len());
     for row in &found.rows {
         let best = row.ways.iter().find(|w| w.way == row.best).unwrap();

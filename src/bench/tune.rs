@@ -17,7 +17,7 @@ use crate::graph::{Fusion, GraphError, Schedule};
 use crate::kernel::Target;
 use crate::policy::PolicyError;
 use products::Products;
-use race::{race, winner};
+use race::{Timing, race, winner};
 use serde::Serialize;
 use std::sync::Arc;
 use std::time::Instant;
@@ -53,7 +53,7 @@ pub struct TuneRow {
     pub question: String,
     /// All ways, the guess first.
     pub ways: Vec<WayTime>,
-    /// The way to take: the fastest, or the guess where nothing is faster by more than 5 %.
+    /// The way to take: the fastest, or the guess where nothing is faster by more than 5 %, both in the median and in the shortest run.
     pub best: &'static str,
     /// The guess's time over that of the best.
     pub gain: f64,
@@ -106,15 +106,15 @@ pub fn tune(
     let untuned = Device::Gpu(gpu.with_tuning(None));
     for (question, product) in questions.products.by_question {
         let (what, done) = (product.label(), result.rows.len() as f64);
-        let seconds =
+        let timings =
             product.measure(&untuned, options.seconds, &mut |part| go_on(&what, (done + part) / total))?;
-        result.note(what, question, &product.ways(), &seconds);
+        result.note(what, question, &product.ways(), &timings);
     }
     for steps in questions.steps {
         let (what, done) = (steps.label(), result.rows.len() as f64);
-        let seconds =
+        let timings =
             steps.measure(gpu, &result.tuning, options, &mut |part| go_on(&what, (done + part) / total))?;
-        result.note(what, steps.schedule.question, &steps.schedule.ways, &seconds);
+        result.note(what, steps.schedule.question, &steps.schedule.ways, &timings);
     }
     Ok(result)
 }
@@ -195,14 +195,14 @@ impl Steps<'_> {
         format!("{}, batch {}", self.subject.name(), self.batch)
     }
 
-    /// Median seconds of a sampling run by each way.
+    /// The times of a sampling run by each way.
     fn measure(
         &self,
         gpu: &Gpu,
         products: &Tuning,
         options: &TuneOptions,
         go_on: &mut dyn FnMut(f64) -> bool,
-    ) -> Result<Vec<f64>, BenchError> {
+    ) -> Result<Vec<Timing>, BenchError> {
         let mut samplers = Vec::with_capacity(self.schedule.ways.len());
         for way in &self.schedule.ways {
             let mut tuning = products.clone();
@@ -221,9 +221,9 @@ impl Steps<'_> {
 }
 
 impl TuneResult {
-    fn note(&mut self, what: String, question: String, ways: &[&'static str], seconds: &[f64]) {
-        let best = winner(seconds);
-        let ms = |way: usize| 1e3 * seconds[way];
+    fn note(&mut self, what: String, question: String, ways: &[&'static str], timings: &[Timing]) {
+        let best = winner(timings);
+        let ms = |way: usize| 1e3 * timings[way].median;
         let (guess, taken) = (ways[0].to_owned(), ways[best].to_owned());
         self.tuning
             .insert(question.clone(), Tuned { guess, guess_ms: ms(0), best: taken, best_ms: ms(best) });

@@ -54,7 +54,9 @@ impl Gpu {
         });
         match opened {
             Ok(raw) => {
-                let kept = Kept { bytes: data.map_or(0, |d| d.len()), pipelines: 0 };
+                // A driver that did not want the data starts from nothing, and so does the file.
+                let taken = || raw.get_data().map_or(0, |now| now.len());
+                let kept = Kept { bytes: data.map_or(0, |d| d.len().min(taken())), pipelines: 0 };
                 add(&self.inner.counters.pipeline_bytes_loaded, kept.bytes as u64);
                 // A device is opened once, so nothing is there yet.
                 let _ = self.inner.pipelines.cache.set(PipelineCache { raw, path, stamp, kept: kept.into() });
@@ -85,7 +87,7 @@ impl PipelineCache {
         }
         kept.pipelines = created;
         let Some(data) = self.raw.get_data() else { return };
-        // A driver only adds; equal lengths mean that everything came from the file.
+        // A driver only adds; an equal length means that it had everything from the file (or that it never adds, as llvmpipe).
         if data.len() <= kept.bytes {
             return;
         }

@@ -1,6 +1,6 @@
 //! Products: every variant of each distinct one, alone, on random numbers.
 
-use super::race::race;
+use super::race::{Timing, race};
 use crate::bench::BenchError;
 use crate::device::Device;
 use crate::graph::{Plan, Program, Result, Session};
@@ -51,13 +51,13 @@ impl Product {
         self.choices.iter().map(|c| c.variant.name).collect()
     }
 
-    /// Median seconds of each variant.
+    /// The times of each variant.
     pub(super) fn measure(
         &self,
         device: &Device,
         seconds: f64,
         go_on: &mut dyn FnMut(f64) -> bool,
-    ) -> std::result::Result<Vec<f64>, BenchError> {
+    ) -> std::result::Result<Vec<Timing>, BenchError> {
         let mut session = Session::new(device, self.plan(&Target::of(device))?)?;
         session.run(&[0])?;
         let time = |way: usize| {
