@@ -82,8 +82,10 @@ fn validate(name: &str, source: &str) -> Facts {
     let module = naga::front::wgsl::parse_str(source).unwrap_or_else(|e| {
         panic!("shader {name} does not parse:\n{}", e.emit_to_string_with_path(source, name));
     });
-    let mut validator =
-        Validator::new(ValidationFlags::all(), Capabilities::default() | Capabilities::SUBGROUP);
+    let mut validator = Validator::new(
+        ValidationFlags::all(),
+        Capabilities::default() | Capabilities::SUBGROUP | Capabilities::SHADER_FLOAT16_IN_FLOAT32,
+    );
     if let Err(e) = validator.validate(&module) {
         panic!("shader {name} is not valid:\n{}", e.emit_to_string_with_path(source, name));
     }

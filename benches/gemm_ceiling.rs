@@ -3,8 +3,7 @@
 //! Interleaves one large product of the gemm crate (4,096 cubed, all threads) with sampling mlp256 by euler:10 at batch
 //! 16,384, and prints the ratio of medians, counted in the operations that the plan really does and in the nominal ones.
 
-use advect::bench::{Budget, Workload, sample};
-use advect::graph::Fusion;
+use advect::bench::{Budget, Setting, Workload, sample};
 use advect::{Cpu, Device, Solver};
 use std::time::Instant;
 
@@ -52,9 +51,7 @@ fn main() -> anyhow::Result<()> {
         gemm_rates.push(2.0 * (N as f64).powi(3) / start.elapsed().as_secs_f64() / 1e9);
         let row = sample(
             &device,
-            workload,
-            Solver::euler(10),
-            Fusion::Auto,
+            &Setting::new(workload, Solver::euler(10)),
             BATCH,
             Budget::seconds(2.0),
             &mut |_| true,

@@ -3,8 +3,7 @@
 //! Interleaves reading 512 MiB on all threads with sampling the U-Net workload by euler:10 at batch 1. Each solver step must
 //! read the weights of all convolutions and norms once, so their bytes over the measured rate are a floor for the step.
 
-use advect::bench::{Budget, Workload, sample};
-use advect::graph::Fusion;
+use advect::bench::{Budget, Setting, Workload, sample};
 use advect::{Cpu, Device, Solver};
 use rayon::prelude::*;
 use std::time::Instant;
@@ -42,9 +41,7 @@ fn main() -> anyhow::Result<()> {
         rates.push(4.0 * ELEMENTS as f64 / start.elapsed().as_secs_f64() / 1e9);
         let row = sample(
             &device,
-            workload,
-            Solver::euler(STEPS),
-            Fusion::Auto,
+            &Setting::new(workload, Solver::euler(STEPS)),
             1,
             Budget::seconds(2.0),
             &mut |_| true,

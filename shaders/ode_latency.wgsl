@@ -1,12 +1,14 @@
-//! variants shape=one,wide,four,resident
+//! variants shape=one,wide,four,resident store=full,half
+//! where full: HALF=0
+//! where half: HALF=1
 //! where one: R=1 LANES=256 COLUMNS=2048 LOCAL=0
 //! where wide: R=1 LANES=1024 COLUMNS=2048 LOCAL=0
 //! where four: R=4 LANES=256 COLUMNS=960 LOCAL=0
-//! where resident: R=1 LANES=256 COLUMNS=1024 LOCAL=1500
+//! where resident: R=1 LANES=256 COLUMNS=1024 LOCAL=24000
 // ode_latency: every step of a solver for up to R samples in one workgroup: a row program (see shared/row_program.wgsl), all invocations on
 // one product at a time. start, out: [rows, dim] from their offsets; this call computes rows first .. min(rows, first + R).
 // 64 invocations side by side own four columns each; LANES / 64 slices share the depth, and their sums are added in
-// order through workgroup memory. `resident` holds all weights on chip (at most LOCAL vec4), the others stream
+// order through workgroup memory. `resident` holds all weights on chip (at most LOCAL bytes), the others stream
 // them from the cache at every step. A result must not take its operand's place. Fixed order of summation.
 // Called by the planner in place of a chain of products; see src/graph/rows.rs.
 #include "shared/linear_id.wgsl"
@@ -18,14 +20,19 @@ const SLICES = $(LANES / 64)u;
 var<workgroup> chip: array<vec4<f32>, $(R * COLUMNS / 4)>;
 var<workgroup> partial: array<vec4<f32>, $(R * LANES)>;
 #if shape_resident
-var<workgroup> local: array<vec4<f32>, $LOCAL>;
+#if store_half
+const LOCAL = $(LOCAL / 8)u;
+#else
+const LOCAL = $(LOCAL / 16)u;
+#endif
+var<workgroup> local: array<Weights, LOCAL>;
 #endif
 
 fn weight(i: u32) -> vec4<f32> {
 #if shape_resident
-    return local[i];
+    return unpacked(local[i]);
 #else
-    return weights[i];
+    return unpacked(weights[i]);
 #endif
 }
 
@@ -121,7 +128,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
         return;
     }
 #if shape_resident
-    for (var i = lane; i < min(p.packed, $(LOCAL)u); i += $(LANES)u) {
+    for (var i = lane; i < min(p.packed, LOCAL); i += $(LANES)u) {
         local[i] = weights[i];
     }
 #endif

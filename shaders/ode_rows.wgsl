@@ -1,4 +1,6 @@
-//! variants rows=rows8,tall8,rows16,tall16,slim32,rows32
+//! variants rows=rows8,tall8,rows16,tall16,slim32,rows32 store=full,half
+//! where full: HALF=0
+//! where half: HALF=1
 //! where LANES=256
 //! where rows8: R=8 COLUMNS=500
 //! where tall8: R=8 COLUMNS=1020
@@ -42,7 +44,7 @@ fn product(at: u32, row0: u32, lane: u32) {
             let low = (src + 4u * b) * QUADS + ((quad + turn) & (QUADS - 1u));
             let high = (src + 4u * b) * QUADS + ((quad + 1u + turn) & (QUADS - 1u));
 #for s in 0..4
-            let w$s = weights[w];
+            let w$s = unpacked(weights[w]);
             let x$s = chip[low + $(s)u * QUADS];
             let y$s = chip[high + $(s)u * QUADS];
             acc0 = fma(x$s.xxxx, w$s, acc0);

@@ -302,6 +302,47 @@ fn tuning_is_kept_shown_and_used() {
 }
 
 #[test]
+fn bench_compares_with_the_floor() {
+    let folder = tempfile::tempdir().unwrap();
+    let [svg, html] = ["r.svg", "r.html"].map(|name| folder.path().join(name));
+    let args = ["bench", "--roofline", "--device", "cpu", "--threads", "1", "--seconds", "0.01"];
+    let plotted = |path: &std::path::Path, more: &[&str]| {
+        advect(&[&args[..], &["--plot", path.to_str().unwrap()], more].concat())
+    };
+    let report = json(&plotted(&svg, &["--workload", "mlp256,mlp512", "--batch", "1,3", "--json"]));
+    assert_eq!(keys(&report), ["device", "threads", "solver", "peaks", "results"]);
+    let rows = report["results"].as_array().unwrap();
+    let what: Vec<_> =
+        rows.iter().map(|r| (r["workload"].as_str().unwrap(), r["batch"].as_u64().unwrap())).collect();
+    assert_eq!(what, [("mlp256", 1), ("mlp256", 3), ("mlp512", 1), ("mlp512", 3)]);
+    for row in rows {
+        let number = |key: &str| row[key].as_f64().unwrap();
+        assert!(number("ratio") > 0.0 && number("floor_ms") > 0.0, "{row}");
+        assert!((number("p50_ms") / number("floor_ms") / number("ratio") - 1.0).abs() < 1e-9, "{row}");
+        assert!(["arithmetic", "bandwidth"].contains(&row["bound"].as_str().unwrap()), "{row}");
+        assert_eq!(row["clock"], "host");
+        let gaps = row["gaps"].as_array().unwrap();
+        assert!(gaps.iter().any(|gap| gap["kernel"] == "matmul"), "{row}");
+    }
+    let picture = std::fs::read_to_string(&svg).unwrap();
+    assert!(picture.starts_with("<svg") && picture.contains("mlp512, 3"), "{picture}");
+
+    let table = plotted(&html, &["--batch", "2"]);
+    assert_eq!(table.code, 0, "{}", table.err);
+    let lines: Vec<&str> = table.out.lines().collect();
+    assert_eq!(lines.len(), 5, "{}", table.out);
+    assert!(lines[1].starts_with("at best ") && lines[3].starts_with("mlp256"), "{}", table.out);
+    let page = std::fs::read_to_string(&html).unwrap();
+    assert!(page.starts_with("<!doctype html>") && page.contains("mlp256, 2"), "{page}");
+
+    fails(&["bench", "--workload", "mlp256,mlp512"], 2, &["--workload", "--roofline"]);
+    fails(&["bench", "--plot", "r.svg"], 2, &["--roofline"]);
+    fails(&["bench", "--roofline", "--plot", "r.png"], 2, &["--plot", ".svg or .html"]);
+    fails(&["bench", "--roofline", "--train"], 2, &["--train"]);
+    fails(&["bench", "--roofline", "--solver", "bosh3:1e-2"], 2, &["bosh3", "fixed steps"]);
+}
+
+#[test]
 fn selftest_on_the_cpu_passes() {
     let golden = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden");
     let args = ["selftest", "--device", "cpu", "--threads", "2", "--golden", golden, "--json"];

@@ -3,7 +3,7 @@
 use advect::device::{Cpu, Device, DeviceChoice};
 use advect::flow::integrator::Start;
 use advect::flow::{Batch, Field, IntegrateOptions, Integrator, Solver};
-use advect::graph::{Fusion, Graph, Shape, Value};
+use advect::graph::{Fusion, Graph, Precision, Shape, Value};
 use advect::kernel::math::Activation;
 use advect::nn::mlp::Mlp;
 use advect::nn::{Builder, Conditioning, Inputs, NetworkSpec, ParamStore, TimeInput};
@@ -66,8 +66,18 @@ fn devices() -> Vec<Device> {
 }
 
 fn integrator(device: &Device, field: &Small, solver: Solver, batch: Batch, fusion: Fusion) -> Integrator {
+    stored(device, field, solver, batch, (fusion, Precision::F32))
+}
+
+fn stored(
+    device: &Device,
+    field: &Small,
+    solver: Solver,
+    batch: Batch,
+    (fusion, precision): (Fusion, Precision),
+) -> Integrator {
     let store = field.parameters();
-    let options = IntegrateOptions { fusion, ..IntegrateOptions::default() };
+    let options = IntegrateOptions { fusion, precision, ..IntegrateOptions::default() };
     let mut integrator = Integrator::new(device, field, &store.layout, solver, batch, &options).unwrap();
     integrator.set_params(&store.values).unwrap();
     integrator
@@ -175,6 +185,29 @@ fn what_cannot_be_fused_runs_layer_by_layer() {
             let layered = integrator(&device, &field, Solver::euler(2), batch, Fusion::Layers);
             assert_eq!(steps(&asked), steps(&layered));
             assert!(!steps(&asked).contains(&"ode_rows"));
+        }
+    }
+}
+
+#[test]
+fn half_precision_weights_move_the_chunks_by_their_rounding() {
+    for device in devices() {
+        let field = Small { hidden: vec![48, 31, 48], conditioning: Conditioning::Concat };
+        for samples in [1, 3, 9] {
+            let batch = Batch { requests: 1, samples };
+            for fusion in [Fusion::Layers, Fusion::Rows, Fusion::Latency] {
+                let mut single = stored(&device, &field, Solver::euler(3), batch, (fusion, Precision::F32));
+                let mut half = stored(&device, &field, Solver::euler(3), batch, (fusion, Precision::F16));
+                let names = steps(&half);
+                let reads_halves = match fusion {
+                    Fusion::Layers => names.contains(&"matmul_half"),
+                    _ => names == steps(&single),
+                };
+                assert!(reads_halves, "{fusion:?}: {names:?}");
+                let apart = distance(&run(&mut half, 2), &run(&mut single, 2));
+                // A weight is off by up to 2^-11 of itself.
+                assert!((1e-7..1e-3).contains(&apart), "{fusion:?} of {samples}: {apart:e}");
+            }
         }
     }
 }

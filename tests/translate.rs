@@ -15,7 +15,8 @@ const SETTINGS: [(&str, bool); 2] = [("checked", true), ("unchecked", false)];
 fn parse(v: &Variant) -> Result<(naga::Module, ModuleInfo), String> {
     let module =
         naga::front::wgsl::parse_str(v.source).map_err(|e| e.emit_to_string_with_path(v.source, v.name))?;
-    let capabilities = Capabilities::default() | Capabilities::SUBGROUP;
+    let capabilities =
+        Capabilities::default() | Capabilities::SUBGROUP | Capabilities::SHADER_FLOAT16_IN_FLOAT32;
     let info = Validator::new(ValidationFlags::all(), capabilities)
         .validate(&module)
         .map_err(|e| e.emit_to_string_with_path(v.source, v.name))?;

@@ -81,7 +81,7 @@ def euler_sampler(network, steps, device="cpu"):
     def sample(noise, condition):
         x = noise
         for embedding in embeddings:
-            x = x + network(x, embedding.expand(len(x), -1), condition) / steps
+            x = x + network(x, embedding.expand(x.shape[0], -1), condition) / steps
         return x
 
     return sample

@@ -1,10 +1,10 @@
 // Row programs: what `ode_rows` and `ode_latency` interpret; mirrors src/kernel/row_program.rs.
-// An instruction is 32 words. Columns are on-chip columns, multiples of 4; weights are in vec4: row d of a product's matrix
+// An instruction is 32 words. Columns are on-chip columns, multiples of 4; weights are in groups of four: row d of a product's matrix
 // lies at weights + d n4, zeros where the matrix ends. Whatever lies outside is addressed in elements.
 //   0 op: product 0, combination 1
 //   1 k4: depth / 4 (product); number of stages (combination)
 //   2 n: columns of the result       3 src: first column of the operand       4 dst: first column of the result
-//   5 weights   6 bias (vec4; or NONE; or OUTSIDE: a row of `rows_outside`)      7 its first element
+//   5 weights   6 bias (group; or NONE; or OUTSIDE: a row of `rows_outside`)      7 its first element
 //   8 act       9 alpha     10 beta      11 residual (column; or NONE; or OUTSIDE: `outside` by the view in 12 to 16)
 //  12 offset   13 row_stride   14 col_stride   15 row_div   16 row_mod
 //  17..23 columns of a combination's stages     24..30 their factors
@@ -22,13 +22,28 @@ struct Params {
     out_offset: u32,
     packed: u32,
     work: u32,
-    pad0: u32,
-    pad1: u32,
+    half: u32,
+    pad: u32,
 }
 
 @group(0) @binding(0) var<uniform> p: Params;
 @group(0) @binding(1) var<storage, read> program: array<u32>;
-@group(0) @binding(2) var<storage, read> weights: array<vec4<f32>>;
+// Four weights: in single precision, or in half, two to a word.
+#if store_half
+alias Weights = vec2<u32>;
+
+fn unpacked(w: Weights) -> vec4<f32> {
+    return vec4<f32>(unpack2x16float(w.x), unpack2x16float(w.y));
+}
+#else
+alias Weights = vec4<f32>;
+
+fn unpacked(w: Weights) -> vec4<f32> {
+    return w;
+}
+#endif
+
+@group(0) @binding(2) var<storage, read> weights: array<Weights>;
 @group(0) @binding(3) var<storage, read> rows_outside: array<f32>;
 @group(0) @binding(4) var<storage, read> outside: array<f32>;
 @group(0) @binding(5) var<storage, read> start: array<f32>;
@@ -56,7 +71,7 @@ fn bias4(at: u32, c: u32, n: u32) -> vec4<f32> {
             b[e] = rows_outside[begin + e];
         }
     } else if kind != NONE {
-        b = weights[kind + c];
+        b = unpacked(weights[kind + c]);
     }
     return b;
 }

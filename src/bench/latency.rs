@@ -1,10 +1,9 @@
 //! Latency of one robot: how long a single chunk takes, call by call, and how much that varies.
 
-use super::{BenchError, Times, Workload};
+use super::{BenchError, Setting, Times};
 use crate::device::Device;
 use crate::flow::integrator::Start;
-use crate::flow::{Batch, IntegrateOptions, Integrator, Solver};
-use crate::graph::Fusion;
+use crate::flow::{Batch, Integrator};
 use crate::kernel::philox;
 use serde::Serialize;
 use std::time::Instant;
@@ -47,15 +46,13 @@ fn jitter(ms: &[f64]) -> f64 {
 /// (0 to 1) and may stop it.
 pub fn latency(
     device: &Device,
-    workload: Workload,
-    solver: Solver,
-    fusion: Fusion,
+    setting: &Setting,
     calls: usize,
     go_on: &mut dyn FnMut(f64) -> bool,
 ) -> Result<LatencyRow, BenchError> {
+    let Setting { workload, solver, .. } = *setting;
     let store = workload.parameters(SEED)?;
-    let (one, options) =
-        (Batch { requests: 1, samples: 1 }, IntegrateOptions { fusion, ..IntegrateOptions::default() });
+    let (one, options) = (Batch { requests: 1, samples: 1 }, setting.options());
     let mut integrator = Integrator::new(device, &workload, &store.layout, solver, one, &options)?;
     integrator.set_params(&store.values)?;
     let mut observation = vec![0.0; workload.request_dim()];
@@ -99,7 +96,9 @@ pub fn latency(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::bench::Workload;
     use crate::device::DeviceChoice;
+    use crate::flow::Solver;
 
     #[test]
     fn jitter_is_from_call_to_call() {
@@ -110,11 +109,11 @@ mod tests {
     #[test]
     fn every_call_counts_and_percentiles_rise() {
         let device = Device::open(&DeviceChoice::Cpu).unwrap();
-        let solver = Solver::euler(2);
-        let row = latency(&device, Workload::Mlp256, solver, Fusion::Auto, 50, &mut |_| true).unwrap();
+        let setting = Setting::new(Workload::Mlp256, Solver::euler(2));
+        let row = latency(&device, &setting, 50, &mut |_| true).unwrap();
         assert_eq!(row.calls, 50);
         assert!(0.0 < row.p50_ms && row.p50_ms <= row.p99_ms && row.p999_ms <= row.max_ms, "{row:?}");
-        let stopped = latency(&device, Workload::Mlp256, solver, Fusion::Auto, 50, &mut |_| false);
+        let stopped = latency(&device, &setting, 50, &mut |_| false);
         assert!(matches!(stopped, Err(BenchError::Stopped)));
     }
 }

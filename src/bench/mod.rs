@@ -7,6 +7,7 @@
 
 mod control;
 mod latency;
+mod roofline;
 mod sample;
 mod timing;
 mod train;
@@ -15,6 +16,7 @@ mod workload;
 
 pub use control::{ControlRow, RATE_HZ, control};
 pub use latency::{CALLS, LatencyRow, latency};
+pub use roofline::{Gap, OUTSIDE, Peaks, RooflineReport, RooflineRow, StageCost, peaks, plot, roofline};
 pub use sample::sample;
 pub use timing::{Budget, Times};
 pub use train::{TRAIN_BATCH, demonstrations, run_config, train};
@@ -23,10 +25,36 @@ pub use workload::{ACTION_DIM, HORIZON, OBS_DIM, STATE_DIM, Workload};
 
 use crate::control::ControlError;
 use crate::device::{CounterSnapshot, Device};
-use crate::flow::FlowError;
+use crate::flow::{FlowError, IntegrateOptions, Solver};
+use crate::graph::{Fusion, Precision};
 use crate::policy::PolicyError;
 use crate::train::TrainError;
 use serde::Serialize;
+
+/// What is measured.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Setting {
+    /// The network.
+    pub workload: Workload,
+    /// How the flow is integrated.
+    pub solver: Solver,
+    /// How the steps are scheduled on the device.
+    pub fusion: Fusion,
+    /// How weights are stored.
+    pub precision: Precision,
+}
+
+impl Setting {
+    /// A workload and a solver as a sampler would have them.
+    pub fn new(workload: Workload, solver: Solver) -> Setting {
+        Setting { workload, solver, fusion: Fusion::Auto, precision: Precision::F32 }
+    }
+
+    fn options(&self) -> IntegrateOptions<'static> {
+        let (fusion, precision) = (self.fusion, self.precision);
+        IntegrateOptions { fusion, precision, ..IntegrateOptions::default() }
+    }
+}
 
 /// Why a measurement came to nothing.
 #[derive(Debug, thiserror::Error)]
@@ -102,6 +130,9 @@ pub struct Row {
     pub dispatches: u64,
     /// Command buffers of one run; 0 on the CPU.
     pub submits: u64,
+    /// With weights in half precision: relative L2 distance of the chunks to those of single precision.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub precision_error: Option<f64>,
 }
 
 /// What `advect bench --json` prints.
@@ -155,5 +186,6 @@ fn row(
         gflops: operations.map(|n| per_second(n) * 1e-9),
         dispatches: counts.dispatches,
         submits: counts.submits,
+        precision_error: None,
     }
 }

@@ -2,11 +2,14 @@
 
 use super::Run;
 use super::common::{Context, Interrupt, number_in, print, print_json, progress};
-use super::errors::Interrupted;
+use super::errors::{Interrupted, Usage};
 use super::output::{Colour, Table, grouped, short};
-use advect::bench::{self, BenchError, Budget, Report, Row, TRAIN_BATCH, Workload};
+use advect::bench::{self, BenchError, Budget, Report, Row, Setting, TRAIN_BATCH, Workload};
 use advect::flow::Solver;
-use advect::graph::Fusion;
+use advect::graph::{Fusion, Precision};
+use std::path::PathBuf;
+
+mod roofline;
 
 /// Measure how many action chunks per second a device samples (and trains), with random weights
 ///
@@ -22,14 +25,15 @@ Examples:
   advect bench --batch 1 --latency
   advect bench --batch 1 --control --seconds 30
   advect bench --workload mlp512 --seconds 5 --json > bench.json
+  advect bench --roofline --workload mlp256,mlp512 --plot roofline.svg
 
 Workloads, for a chunk of 16 x 2 actions and an observation of 20: three hidden layers of 256 (mlp256) or 512 (mlp512), SiLU;
 diffusion policy's U-Net of 256, 512 and 1024 channels over two observations (unet1d); a diffusion transformer of width 512,
 6 layers, 8 heads, over the 16 actions (transformer).")]
 pub struct Bench {
-    /// The network: mlp256, mlp512, unet1d or transformer
-    #[arg(long, default_value = "mlp256")]
-    workload: Workload,
+    /// The network: mlp256, mlp512, unet1d or transformer; with --roofline several, separated by commas
+    #[arg(long, value_delimiter = ',', default_value = "mlp256")]
+    workload: Vec<Workload>,
     /// Batch sizes: numbers of chunks sampled together
     #[arg(long, value_delimiter = ',', default_value = "1,64,1024,16384", value_parser = batch)]
     batch: Vec<usize>,
@@ -40,6 +44,10 @@ pub struct Bench {
     /// one dispatch: rows (some samples in each workgroup), latency (one to four)
     #[arg(long, default_value = "auto")]
     fusion: Fusion,
+    /// How weights are stored: f32, or f16 where a product is bound by reading them (few rows, fused steps); then the error is
+    /// reported too
+    #[arg(long, default_value = "f32")]
+    precision: Precision,
     /// Measure a training step of batch 256 too: forward, backward, clipping, AdamW, moving average
     #[arg(long)]
     train: bool,
@@ -51,10 +59,19 @@ pub struct Bench {
     /// a thread of its own, --seconds each (30 or more give a p99 that means something)
     #[arg(long)]
     control: bool,
+    /// Compare with what the device could do: measure its bandwidth and its rate of operations with the engine's own kernels, and
+    /// print for each workload and batch the time, the floor (the longer of all operations at that rate and all bytes that must
+    /// be moved at that bandwidth, were the run one perfect kernel), their ratio, and which kernel holds most of the gap
+    #[arg(long, conflicts_with_all = ["train", "latency", "control"])]
+    roofline: bool,
+    /// Draw the roofline into a file that ends in .svg or .html
+    #[arg(long, value_name = "FILE", requires = "roofline", value_parser = plot_file)]
+    plot: Option<PathBuf>,
     /// About how long to measure each batch size, seconds (at least five runs)
     #[arg(long, default_value = "2", value_parser = seconds)]
     seconds: f64,
-    /// Print JSON: {device, workload, solver, threads, results, latency, control}
+    /// Print JSON: {device, workload, solver, threads, results, latency, control}; with --roofline {device, threads, solver, peaks,
+    /// results}
     #[arg(long)]
     json: bool,
 }
@@ -67,6 +84,14 @@ pub(super) fn batch(text: &str) -> Result<usize, String> {
     number_in(text, 1, 1 << 24)
 }
 
+fn plot_file(text: &str) -> Result<PathBuf, String> {
+    let path = PathBuf::from(text);
+    match path.extension().and_then(|e| e.to_str()) {
+        Some("svg" | "html") => Ok(path),
+        _ => Err("needed a name that ends in .svg or .html".into()),
+    }
+}
+
 /// How long to measure, seconds.
 pub(super) fn seconds(text: &str) -> Result<f64, String> {
     match text.trim().parse::<f64>() {
@@ -75,14 +100,28 @@ pub(super) fn seconds(text: &str) -> Result<f64, String> {
     }
 }
 
+impl Bench {
+    /// One of its workloads as it is to be measured.
+    fn setting(&self, workload: Workload) -> Setting {
+        Setting { workload, solver: self.solver, fusion: self.fusion, precision: self.precision }
+    }
+}
+
 impl Run for Bench {
     fn run(self, cx: &Context) -> anyhow::Result<()> {
+        if self.roofline {
+            return roofline::run(&self, cx);
+        }
+        let [workload] = self.workload[..] else {
+            return Err(Usage("--workload: several need --roofline".into()).into());
+        };
+        let setting = self.setting(workload);
         let device = cx.open()?;
         let interrupt = Interrupt::catch()?;
         let budget = Budget::seconds(self.seconds);
         let mut report = Report {
             device: device.describe(),
-            workload: self.workload.name(),
+            workload: workload.name(),
             solver: self.solver.to_string(),
             threads: bench::threads(&device),
             results: Vec::new(),
@@ -104,29 +143,28 @@ impl Run for Bench {
         };
         for &batch in &self.batch {
             report.results.push(measured("sampling", batch, &mut |go_on| {
-                bench::sample(&device, self.workload, self.solver, self.fusion, batch, budget, go_on)
+                bench::sample(&device, &setting, batch, budget, go_on)
             })?);
         }
         if self.train {
             report.results.push(measured("training", TRAIN_BATCH, &mut |go_on| {
-                bench::train(&device, self.workload, TRAIN_BATCH, budget, go_on)
+                bench::train(&device, workload, TRAIN_BATCH, budget, go_on)
             })?);
         }
         let from = |before: &[bool]| 100 * (self.batch.len() + before.iter().filter(|b| **b).count()) as u64;
         if self.latency {
             bar.set_message("single chunks");
             let from = from(&[self.train]);
-            let row =
-                bench::latency(&device, self.workload, self.solver, self.fusion, bench::CALLS, &mut |done| {
-                    bar.set_position(from + (100.0 * done) as u64);
-                    !interrupt.pressed()
-                });
+            let row = bench::latency(&device, &setting, bench::CALLS, &mut |done| {
+                bar.set_position(from + (100.0 * done) as u64);
+                !interrupt.pressed()
+            });
             report.latency = Some(stopped(row)?);
         }
         if self.control {
             bar.set_message("the control loop");
             let from = from(&[self.train, self.latency]);
-            let rows = bench::control(&device, self.workload, self.solver, budget, &mut |done| {
+            let rows = bench::control(&device, workload, self.solver, budget, &mut |done| {
                 bar.set_position(from + (100.0 * done) as u64);
                 !interrupt.pressed()
             });
@@ -146,7 +184,8 @@ fn stopped<T>(measured: Result<T, BenchError>) -> anyhow::Result<T> {
 }
 
 fn render(report: &Report, colour: Colour) -> String {
-    let mut table = Table::new(&[
+    let half = report.results.iter().any(|row| row.precision_error.is_some());
+    let mut head = vec![
         "what",
         ">batch",
         ">p50 ms",
@@ -157,10 +196,14 @@ fn render(report: &Report, colour: Colour) -> String {
         ">GFLOP/s",
         ">dispatches",
         ">submits",
-    ]);
+    ];
+    if half {
+        head.push(">f16 error");
+    }
+    let mut table = Table::new(&head);
     let maybe = |v: Option<f64>| v.map_or_else(|| "-".to_owned(), short);
     for row in &report.results {
-        table.row(vec![
+        let mut cells = vec![
             row.what.to_owned(),
             grouped(row.batch as i64),
             short(row.p50_ms),
@@ -171,7 +214,11 @@ fn render(report: &Report, colour: Colour) -> String {
             maybe(row.gflops),
             grouped(row.dispatches as i64),
             grouped(row.submits as i64),
-        ]);
+        ];
+        if half {
+            cells.push(row.precision_error.map_or_else(|| "-".to_owned(), |e| format!("{e:.1e}")));
+        }
+        table.row(cells);
     }
     let head = format!("{}, {} on {}", report.workload, report.solver, report.device);
     let mut text = format!("{head}\n{}", table.render(colour));

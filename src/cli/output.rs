@@ -19,6 +19,11 @@ impl Colour {
         Colour::of(&std::io::stdout())
     }
 
+    /// No colours.
+    pub fn none() -> Colour {
+        Colour(false)
+    }
+
     fn paint(self, code: &str, text: &str) -> String {
         if self.0 { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_owned() }
     }

@@ -9,6 +9,7 @@ use advect::data::{Array, Aside, NpyWriter, read_npy_f32};
 use advect::device::{Device, memory};
 use advect::flow::Solver;
 use advect::flow::log_prob::Divergence;
+use advect::graph::Precision;
 use advect::policy::{LogProbOptions, Noise, Policy, PolicySpec, SamplerOptions, Weights};
 use anyhow::{Context as _, bail};
 use serde::Serialize;
@@ -46,6 +47,10 @@ pub struct Sample {
     /// euler:N, midpoint:N, heun:N, rk4:N, rk4_38:N, bosh3:RTOL[:ATOL], dopri5:RTOL[:ATOL] or tsit5:RTOL[:ATOL]
     #[arg(long, default_value = "euler:10")]
     solver: Solver,
+    /// How weights are stored: f32, or f16 where a product is bound by reading them (`advect bench --precision f16` says how far
+    /// that is off)
+    #[arg(long, default_value = "f32")]
+    precision: Precision,
     /// Times of the solver's steps, from 0 (noise) to 1 (action), in place of N equal steps
     #[arg(long, value_name = "T,..", value_delimiter = ',')]
     times: Option<Vec<f64>>,
@@ -151,6 +156,7 @@ impl Run for Sample {
             times: self.times.clone(),
             trajectory: self.trajectory.is_some(),
             weights,
+            precision: self.precision,
             ..SamplerOptions::default()
         };
         let compiled = policy.sampler(&device, m, self.batch, &options);

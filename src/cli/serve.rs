@@ -5,6 +5,7 @@ use super::common::{Context, Interrupt, note_line, number_in, print};
 use super::errors::Usage;
 use super::weights::WeightsArg;
 use advect::flow::Solver;
+use advect::graph::Precision;
 use advect::policy::{Policy, SamplerOptions};
 use advect::serve::{Key, Limits, ServeConfig, Server};
 use anyhow::{Context as _, bail};
@@ -55,6 +56,10 @@ pub struct Serve {
     /// euler:N, midpoint:N, heun:N, rk4:N, rk4_38:N, bosh3:RTOL[:ATOL], dopri5:RTOL[:ATOL] or tsit5:RTOL[:ATOL]
     #[arg(long, default_value = "euler:10")]
     solver: Solver,
+    /// How weights are stored: f32, or f16 where a product is bound by reading them (`advect bench --precision f16` says how far
+    /// that is off)
+    #[arg(long, default_value = "f32")]
+    precision: Precision,
     /// The moving average of the weights, or the weights themselves
     #[arg(long, value_enum, default_value = "ema")]
     weights: WeightsArg,
@@ -121,6 +126,7 @@ impl Run for Serve {
             sampler: SamplerOptions {
                 solver: self.solver,
                 weights: self.weights.into(),
+                precision: self.precision,
                 ..SamplerOptions::default()
             },
             max_batch: self.max_batch,

@@ -10,7 +10,7 @@ use super::solver::{check_times, even_times};
 use super::{Field, FlowError, Result, Solver};
 use crate::device::{CounterSnapshot, Cpu, Device};
 use crate::graph::packing::{self, PACKED};
-use crate::graph::{Fusion, GraphError, ParamLayout, Plan, Program, Session, rows};
+use crate::graph::{Fusion, GraphError, ParamLayout, Plan, Precision, Profile, Program, Session, rows};
 use crate::kernel::ode_control::ControlParams;
 use crate::kernel::{BufferId, Target, draw};
 use rayon::prelude::*;
@@ -56,6 +56,8 @@ pub struct IntegrateOptions<'a> {
     pub max_steps: usize,
     /// How the steps are scheduled on the device.
     pub fusion: Fusion,
+    /// How weights are stored.
+    pub precision: Precision,
 }
 
 impl Default for IntegrateOptions<'_> {
@@ -67,6 +69,7 @@ impl Default for IntegrateOptions<'_> {
             finish: None,
             max_steps: 10_000,
             fusion: Fusion::Auto,
+            precision: Precision::F32,
         }
     }
 }
@@ -148,6 +151,23 @@ impl Integrator {
             });
         }
         Integrator::compile(device, &Scheme::Flow { field, solver, times: &times }, layout, batch, options)
+    }
+
+    /// The plan of a whole batch by a solver with fixed steps, layer by layer, whatever schedule runs it, and on the CPU too, where
+    /// runs take it in blocks: for what it costs at least. Its phases, by name: [`RUN_PHASES`] are what a run from drawn noise replays.
+    pub fn whole_plan(
+        device: &Device,
+        field: &dyn Field,
+        layout: &ParamLayout,
+        solver: Solver,
+        batch: Batch,
+    ) -> Result<Plan> {
+        let Solver::Fixed { steps, .. } = solver else {
+            return Err(FlowError::Unsupported { solver: solver.to_string(), what: "a plan of a whole run" });
+        };
+        let scheme = Scheme::Flow { field, solver, times: &even_times(steps) };
+        let options = IntegrateOptions { fusion: Fusion::Layers, ..IntegrateOptions::default() };
+        Ok(plan(device, &scheme, layout, batch, &options)?)
     }
 
     /// Compiles the steps of a recurrence in place of a solver's. A noisy one starts from more columns: the state,
@@ -236,6 +256,24 @@ impl Integrator {
     /// Counts of the device so far.
     pub fn counters(&self) -> CounterSnapshot {
         self.lanes[0].session.counters()
+    }
+
+    /// Times single commands of the first lane's plan, over the data of the last run: what a run from given noise replays, and on
+    /// a GPU the drawing. A run takes [`Integrator::passes`] such passes one after another.
+    pub fn profile(&mut self, replays: usize) -> Result<Profile> {
+        let lane = &mut self.lanes[0];
+        let phases = if self.cpu.is_some() { &lane.phases.all } else { &lane.phases.with_noise };
+        Ok(lane.session.profile(phases, replays)?)
+    }
+
+    /// Passes of its plan that one lane of a run makes, as a share of full blocks; 1 on a GPU.
+    pub fn passes(&self) -> f64 {
+        self.batch.rows() as f64 / self.block.rows() as f64 / self.lanes.len() as f64
+    }
+
+    /// Lanes that work at the same time, each on a thread; 1 on a GPU, and where one lane has all threads.
+    pub fn lanes(&self) -> usize {
+        self.lanes.len()
     }
 
     /// The batch it was compiled for.
@@ -414,6 +452,8 @@ pub const OUTPUT: &str = "output";
 pub const STATE: &str = "state";
 /// Noise keys, one for each request.
 const KEYS: &str = "noise keys";
+/// What a run of a solver with fixed steps replays, by name, if it draws its noise from one key and nothing follows.
+pub const RUN_PHASES: [&str; 3] = [NOISE, "request", "steps"];
 /// The phase that draws the noise of a whole batch from one key.
 const NOISE: &str = "noise";
 /// The phase that draws the noise of each request from its own key.
@@ -464,11 +504,11 @@ fn plan(
         }
     };
     if !options.trajectory && cols == scheme.dim() {
-        rows::fuse(&mut program, "steps", [start, result], [rows, cols], options.fusion)?;
+        rows::fuse(&mut program, "steps", [start, result], [rows, cols], options.fusion, options.precision)?;
     }
     let params = program.named(names::PARAMS)?;
     if program.named(PACKED).is_err() {
-        packing::pack_products(&mut program, &["request", "steps"], params)?;
+        packing::pack_products(&mut program, &["request", "steps"], params, options.precision)?;
     }
     if let Some(finish) = options.finish {
         program.phase("finish");

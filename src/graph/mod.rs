@@ -3,6 +3,7 @@
 //! Reverse mode ([`Graph::vjp`]) and forward mode ([`Graph::jvp`]) are graph-to-graph transforms; [`plan`] schedules a
 //! graph for a device, [`session`] keeps a plan resident and replays it.
 
+pub mod cost;
 mod derivative;
 pub mod error;
 pub mod lower;
@@ -20,8 +21,10 @@ mod session_gpu;
 pub mod shape;
 pub mod staged;
 
+pub use cost::{Bound, PlanCost, Rates};
 pub use error::GraphError;
 pub use op::Op;
+pub use packing::Precision;
 pub use params::ParamLayout;
 pub use plan::{Plan, Program};
 pub use profile::{Clock, Profile};

@@ -4,8 +4,10 @@
 use super::Result;
 use super::plan::{Plan, Program};
 use crate::kernel::matmul::{self, Call, Form, Mode};
-use crate::kernel::pack_weights::{self, Layout};
+use crate::kernel::pack_weights::{self, Layout, Store};
 use crate::kernel::{BufferId, View};
+use serde::{Deserialize, Serialize};
+use std::str::FromStr;
 
 /// The phase that packs the weights: to be run after the parameters have changed.
 pub const PACK: &str = "pack";
@@ -15,6 +17,43 @@ pub const PACKED: &str = "packed weights";
 const LEAST_ROWS: usize = 17;
 /// Columns and depth below which there is nothing to gain.
 const LEAST_SIDE: usize = 16;
+
+/// How weights are stored for sampling.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Precision {
+    /// Single precision.
+    #[default]
+    F32,
+    /// Half precision where a product is bound by reading its weights: few rows, or steps fused into one dispatch. Sums and
+    /// activations stay in single precision; a weight is rounded by up to 1 part in 2,048, and beyond 65,504 not representable.
+    F16,
+}
+
+impl Precision {
+    /// How a packed weight is stored.
+    pub(super) fn store(self) -> Store {
+        if self == Precision::F16 { Store::Half } else { Store::Full }
+    }
+}
+
+impl FromStr for Precision {
+    type Err = String;
+
+    fn from_str(text: &str) -> std::result::Result<Precision, String> {
+        match text {
+            "f32" => Ok(Precision::F32),
+            "f16" => Ok(Precision::F16),
+            _ => Err(format!("found {text:?}, needed f32 or f16")),
+        }
+    }
+}
+
+impl std::fmt::Display for Precision {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(if *self == Precision::F16 { "f16" } else { "f32" })
+    }
+}
 
 /// A matrix (or a bias, as one row) among the parameters. Units: elements.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,70 +79,73 @@ impl Matrix {
     }
 }
 
-/// Where each matrix lies in the packed buffer, in elements.
+/// Where each matrix lies in the packed buffer, in words.
+#[derive(Default)]
 pub(super) struct Pack {
-    layout: Layout,
-    matrices: Vec<(Matrix, usize)>,
-    pub(super) elements: usize,
+    matrices: Vec<(Matrix, (Layout, Store), usize)>,
+    pub(super) words: usize,
 }
 
 impl Pack {
-    pub(super) fn new(layout: Layout) -> Pack {
-        Pack { layout, matrices: Vec::new(), elements: 0 }
-    }
-
-    /// Gives a matrix its place, if it has none yet.
-    pub(super) fn add(&mut self, matrix: Matrix) {
-        if !self.matrices.iter().any(|(m, _)| *m == matrix) {
-            self.matrices.push((matrix, self.elements));
-            self.elements += self.layout.len([matrix.n, matrix.k]);
+    /// Where a matrix lies, in words; it gets its place if it has none yet.
+    pub(super) fn add(&mut self, matrix: Matrix, (layout, store): (Layout, Store)) -> usize {
+        if let Some(at) = self.at(matrix, (layout, store)) {
+            return at;
         }
+        let at = self.words;
+        self.matrices.push((matrix, (layout, store), at));
+        self.words += layout.words(store, [matrix.n, matrix.k]);
+        at
     }
 
-    /// The first element of a matrix that was added.
-    pub(super) fn at(&self, matrix: Matrix) -> usize {
-        self.matrices.iter().find(|(m, _)| *m == matrix).map_or(0, |(_, at)| *at)
+    /// The first word of a matrix, if it has been added.
+    pub(super) fn at(&self, matrix: Matrix, kind: (Layout, Store)) -> Option<usize> {
+        self.matrices.iter().find(|(m, k, _)| (*m, *k) == (matrix, kind)).map(|(_, _, at)| *at)
     }
 
     /// The buffer for all of them.
     pub(super) fn buffer(&self, program: &mut Program) -> Result<BufferId> {
-        program.resident(PACKED, self.elements)
+        program.resident(PACKED, self.words)
     }
 
     /// Adds the phase that packs them from `params`.
     pub(super) fn lower(&self, program: &mut Program, params: BufferId, packed: BufferId) -> Result<()> {
         program.phase(PACK);
-        for (m, at) in &self.matrices {
+        for (m, kind, at) in &self.matrices {
             let view = View::strided(m.offset, m.ld);
-            program.push(pack_weights::command(
-                self.layout,
-                m.form,
-                [m.n, m.k],
-                (params, view),
-                (packed, *at),
-            ))?;
+            program.push(pack_weights::command(*kind, m.form, [m.n, m.k], (params, view), (packed, *at)))?;
         }
         Ok(())
     }
 }
 
-/// On the CPU, lets the products of the phases `phases` with weights in `params` read them packed, where rows are many enough. The
-/// phases must not write `params`.
-pub fn pack_products(program: &mut Program, phases: &[&str], params: BufferId) -> Result<()> {
-    if program.target.gpu {
-        return Ok(());
-    }
-    let mut pack = Pack::new(Layout::Panels);
-    let mut found: Vec<(usize, Call)> = Vec::new();
+/// Lets the products of the phases `phases` with weights in `params` read them packed: on the CPU in panels where rows are many
+/// enough; in half precision, if that is asked for, where they are so few that reading the weights is what takes the time. The phases
+/// must not write `params`.
+pub fn pack_products(
+    program: &mut Program,
+    phases: &[&str],
+    params: BufferId,
+    precision: Precision,
+) -> Result<()> {
+    let mut pack = Pack::default();
+    let mut found: Vec<(usize, Call, usize, bool)> = Vec::new();
     for range in phases.iter().filter_map(|p| program.phase_range(p)) {
         for at in range {
             let Some(call) = Call::of(&program.commands[at]) else { continue };
             let [m, n, k] = call.size;
             let plain = call.form != Form::TN && call.epilogue.mode == Mode::Plain && call.b.0 == params;
-            if plain && m >= LEAST_ROWS && n.min(k) >= LEAST_SIDE {
-                pack.add(Matrix::weight(&call));
-                found.push((at, call));
+            if !plain || n.min(k) < LEAST_SIDE {
+                continue;
             }
+            let few = m < LEAST_ROWS;
+            let kind = match (few, precision) {
+                (true, Precision::F16) => (Layout::Columns, Store::Half),
+                (false, _) if !program.target.gpu => (Layout::Panels, Store::Full),
+                _ => continue,
+            };
+            let place = pack.add(Matrix::weight(&call), kind);
+            found.push((at, call, place, few));
         }
     }
     if found.is_empty() {
@@ -111,9 +153,11 @@ pub fn pack_products(program: &mut Program, phases: &[&str], params: BufferId) -
     }
     let packed = pack.buffer(program)?;
     let empty = program.empty();
-    for (at, call) in &found {
-        let place = pack.at(Matrix::weight(call));
-        program.commands[*at] = matmul::packed_command(call, (packed, place), empty);
+    for (at, call, place, half) in &found {
+        program.commands[*at] = match half {
+            true => matmul::half_command(call, (packed, 2 * place), empty),
+            false => matmul::packed_command(call, (packed, *place), empty),
+        };
     }
     pack.lower(program, params, packed)
 }

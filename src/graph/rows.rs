@@ -5,10 +5,10 @@
 //! `result`, and if its values fit the chip; else it stays as it is. The weights are packed once, in a phase of their own.
 
 use super::Result;
-use super::packing::{Matrix, Pack};
+use super::packing::{Matrix, Pack, Precision};
 use super::plan::Program;
 use crate::kernel::matmul::{self, Form, Mode};
-use crate::kernel::pack_weights::Layout;
+use crate::kernel::pack_weights::{Layout, Store};
 use crate::kernel::row_program::{Bias, Instruction, Product, Residual};
 use crate::kernel::{BufferId, View, ode_combine, ode_latency, ode_rows};
 use serde::{Deserialize, Serialize};
@@ -88,6 +88,7 @@ pub fn fuse(
     [start, result]: [BufferId; 2],
     [rows, dim]: [usize; 2],
     fusion: Fusion,
+    precision: Precision,
 ) -> Result<bool> {
     let wanted = match fusion {
         Fusion::Layers => false,
@@ -96,7 +97,7 @@ pub fn fuse(
     };
     let Some(range) = program.phase_range(phase).filter(|_| wanted) else { return Ok(false) };
     let Some(chain) = find(program, range.clone(), [start, result], [rows, dim]) else { return Ok(false) };
-    let pack = chain.pack();
+    let pack = chain.pack(precision.store());
     let [in_place, apart] = [true, false].map(|in_place| place::place(&chain, &pack, dim, in_place));
     let programs = Programs { rows: in_place, latency: apart };
     let (way, schedule) = programs.decide(rows, fusion, &program.target);
@@ -108,7 +109,7 @@ pub fn fuse(
     };
     let fast = program.target.discrete || program.target.software;
     let table = program.constant(&built.words())?;
-    let packed = pack.buffer(program)?;
+    let packed = pack.pack.buffer(program)?;
     let empty = program.empty();
     let [biases, outside] = chain.outside.map(|b| b.unwrap_or(empty));
     let per_row = program.flops_from(range.start) / rows as f64;
@@ -124,7 +125,7 @@ pub fn fuse(
         });
     }
     program.replace_tail(range.start, commands)?;
-    pack.lower(program, chain.params, packed)?;
+    pack.pack.lower(program, chain.params, packed)?;
     Ok(true)
 }
 
@@ -202,26 +203,53 @@ fn find(
 }
 
 impl Chain {
-    /// Its weights and those of its biases that are parameters.
-    fn pack(&self) -> Pack {
-        let mut pack = Pack::new(Layout::Whole);
+    /// Its weights and those of its biases that are parameters, and the store that all are in.
+    fn pack(&self, store: Store) -> Packed {
+        let mut packed = Packed { pack: Pack::default(), store };
         for link in &self.links {
             if let Link::Product { call, .. } = link {
-                pack.add(Matrix::weight(call));
+                packed.pack.add(Matrix::weight(call), packed.kind());
                 if let Some((buffer, offset)) = call.epilogue.bias
                     && buffer == self.params
                 {
-                    pack.add(Matrix::row(call.size[1], offset));
+                    packed.pack.add(Matrix::row(call.size[1], offset), packed.kind());
                 }
             }
         }
-        pack
+        packed
     }
 
     /// Notes the one buffer of outside biases (0) or residuals (1); none if there is another one already or the chain writes it.
     fn bind_outside(&mut self, which: usize, buffer: BufferId, written: &[BufferId]) -> Option<()> {
         let free = self.outside[which].is_none_or(|b| b == buffer) && !written.contains(&buffer);
         free.then(|| self.outside[which] = Some(buffer))
+    }
+}
+
+/// The packed weights of a chain.
+struct Packed {
+    pack: Pack,
+    store: Store,
+}
+
+impl Packed {
+    fn kind(&self) -> (Layout, Store) {
+        (Layout::Whole, self.store)
+    }
+
+    /// Words of a group of four weights.
+    fn group(&self) -> usize {
+        if self.store == Store::Half { 2 } else { 4 }
+    }
+
+    /// Groups of four in all.
+    fn groups(&self) -> usize {
+        self.pack.words / self.group()
+    }
+
+    /// The first group of four of a matrix of the chain.
+    fn at(&self, matrix: Matrix) -> usize {
+        self.pack.at(matrix, self.kind()).unwrap_or_default() / self.group()
     }
 }
 
@@ -249,7 +277,7 @@ impl Link {
     }
 
     /// The instruction, given the first column of every value.
-    fn instruction(&self, chain: &Chain, pack: &Pack, columns: &[usize]) -> Instruction {
+    fn instruction(&self, chain: &Chain, pack: &Packed, columns: &[usize]) -> Instruction {
         match self {
             Link::Product { call, src, residual, dst } => {
                 let e = &call.epilogue;
@@ -258,11 +286,11 @@ impl Link {
                     size: [n, call.size[2]],
                     src: columns[*src],
                     dst: columns[*dst],
-                    weights: pack.at(Matrix::weight(call)) / 4,
+                    weights: pack.at(Matrix::weight(call)),
                     bias: match e.bias {
                         None => Bias::None,
                         Some((b, offset)) if b == chain.params => {
-                            Bias::Packed(pack.at(Matrix::row(n, offset)) / 4)
+                            Bias::Packed(pack.at(Matrix::row(n, offset)))
                         }
                         Some((_, offset)) => Bias::Outside(offset),
                     },

@@ -1,6 +1,7 @@
 //! `adamw`: PyTorch's AdamW on one flat buffer, fused with the clip factor and the exponential moving average.
 
 use super::call::{fold, params};
+use super::cost::{Cost, Span};
 use super::parallel::{for_each, rows_per_task};
 use super::state::State;
 use super::{Arg, BufferId, Command, Kernel, TwinCx, variant};
@@ -47,6 +48,7 @@ pub static KERNEL: Kernel = Kernel {
     params_bytes: size_of::<Params>(),
     variants: &[&variant::adamw::ONLY],
     twin,
+    cost,
 };
 const _: () = assert!(variant::adamw::ONLY.params_bytes as usize == size_of::<Params>());
 const _: () = assert!(variant::adamw::ONLY.workgroup[0] == 256);
@@ -75,6 +77,13 @@ pub fn command(
         pad: [0; 2],
     };
     Command::new(&KERNEL, &variant::adamw::ONLY, &params, &[p, g, m, v, ema, state], fold(n, 256))
+}
+
+fn cost(words: &[u32]) -> Cost {
+    let p: &Params = params(words);
+    let (all, state) = (Span::dense(0, p.n as usize), Span::dense(0, super::state::WORDS));
+    let cost = (0..5).fold(Cost::new(18 * p.n as usize).reads(5, state), |cost, b| cost.reads(b, all));
+    [0, 2, 3, 4].into_iter().fold(cost, |cost, b| cost.writes(b, all))
 }
 
 fn twin(words: &[u32], args: &mut [Arg<'_>], cx: &TwinCx<'_>) {

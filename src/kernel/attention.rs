@@ -1,6 +1,7 @@
 //! `attention`: multi-head scaled dot-product attention with an online softmax; and what its derivatives' kernels share.
 
 use super::call::{fold, params};
+use super::cost::{Cost, Span};
 use super::math::{exp_neg, log};
 use super::rowwise::{dot, largest, whole_rows};
 use super::{Arg, BufferId, Command, Kernel, Target, TwinCx, Variant, View, variant};
@@ -126,6 +127,40 @@ impl Params {
         data[at[0] as usize + i * at[1] as usize + self.width() + h]
     }
 
+    /// Rows of the keys and values.
+    pub(super) fn key_rows(&self) -> usize {
+        (self.batch / self.k_batch_div.max(1) * self.k_tokens) as usize
+    }
+
+    /// What is read of the keys or values: the rows that some query sees.
+    pub(super) fn key_span(&self, at: [u32; 2]) -> Span {
+        let unseen = if self.has(CAUSAL) { self.k_tokens.saturating_sub(self.q_tokens) } else { 0 };
+        let entries = (self.batch / self.k_batch_div.max(1)) as usize;
+        match unseen {
+            0 => Span::rows(at, [self.key_rows(), self.width()]),
+            // The last of each batch entry are left out, which a span cannot say.
+            _ => Span::scattered((self.key_rows() - entries * unseen as usize) * self.width()),
+        }
+    }
+
+    /// Pairs of a query and a key that it sees, over all heads.
+    pub(super) fn pairs(&self) -> usize {
+        let keys: usize = (0..self.q_tokens as usize).map(|i| self.keys(i).1).sum();
+        self.batch as usize * self.heads as usize * keys
+    }
+
+    /// The cost of reading q, k and v, at bindings 0 to 2.
+    pub(super) fn operands(&self, flops: usize) -> Cost {
+        let rows = (self.batch * self.q_tokens) as usize;
+        let cost = Cost::new(flops).reads(0, Span::rows(self.q, [rows, self.width()]));
+        cost.reads(1, self.key_span(self.k)).reads(2, self.key_span(self.v))
+    }
+
+    /// A result [o | log-sum-exp].
+    pub(super) fn result(&self, at: [u32; 2], rows: usize) -> Span {
+        Span::rows(at, [rows, self.width() + self.heads as usize])
+    }
+
     /// Scalar operations of a pass with `dots` products along the keys.
     pub(super) fn cost(&self, dots: usize) -> usize {
         self.batch as usize * self.q_tokens as usize * self.k_tokens as usize * self.width() * dots
@@ -179,6 +214,7 @@ pub static KERNEL: Kernel = Kernel {
     params_bytes: size_of::<Params>(),
     variants: &VARIANTS,
     twin,
+    cost,
 };
 const _: () = assert!(variants_agree(&VARIANTS));
 
@@ -204,6 +240,12 @@ pub fn commands(
 const TILE: usize = 64;
 /// Below every score: what the largest of none is.
 const LEAST: f32 = -1.0e30;
+
+fn cost(words: &[u32]) -> Cost {
+    let p: &Params = params(words);
+    let rows = (p.batch * p.q_tokens) as usize;
+    p.operands(p.pairs() * (4 * p.dim as usize + 3)).writes(3, p.result(p.out, rows))
+}
 
 fn twin(words: &[u32], args: &mut [Arg<'_>], cx: &TwinCx<'_>) {
     let p: &Params = params(words);

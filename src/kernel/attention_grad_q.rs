@@ -2,6 +2,7 @@
 
 use super::attention::{KeyRows, Params, Place, Sizes, choose, grid, place, variants_agree};
 use super::call::params;
+use super::cost::{Cost, Span};
 use super::math::exp;
 use super::rowwise::{dot, whole_rows};
 use super::{Arg, Command, Kernel, Target, TwinCx, Variant, variant};
@@ -17,6 +18,7 @@ pub static KERNEL: Kernel = Kernel {
     params_bytes: size_of::<Params>(),
     variants: &VARIANTS,
     twin,
+    cost,
 };
 const _: () = assert!(variants_agree(&VARIANTS));
 
@@ -50,6 +52,14 @@ pub fn commands(sizes: &Sizes, x: Operands, dq: Place, target: &Target) -> impl 
         let args = [x.q.0, x.k.0, x.v.0, x.y.0, x.d.0, dq.0];
         Command::new(&KERNEL, variant, &params, &args, grid(variant, groups, tokens))
     })
+}
+
+fn cost(words: &[u32]) -> Cost {
+    let p: &Params = params(words);
+    let rows = (p.batch * p.q_tokens) as usize;
+    let cost = p.operands(p.pairs() * (6 * p.dim as usize + 4) + 2 * rows * p.width());
+    let cost = cost.reads(3, p.result(p.y, rows)).reads(4, p.result(p.d, rows));
+    cost.writes(5, Span::rows(p.out, [rows, p.width()]))
 }
 
 fn twin(words: &[u32], args: &mut [Arg<'_>], cx: &TwinCx<'_>) {

@@ -4,6 +4,7 @@ use super::attention::{
     HAS_TK, HAS_TQ, HAS_TV, KeyRows, Params, Place, Sizes, choose, grid, place, variants_agree,
 };
 use super::call::params;
+use super::cost::{Cost, Span};
 use super::math::exp;
 use super::rowwise::{dot, whole_rows};
 use super::{Arg, BufferId, Command, Kernel, Target, TwinCx, Variant, variant};
@@ -28,6 +29,7 @@ pub static KERNEL: Kernel = Kernel {
     params_bytes: size_of::<Params>(),
     variants: &VARIANTS,
     twin,
+    cost,
 };
 const _: () = assert!(variants_agree(&VARIANTS));
 
@@ -54,6 +56,17 @@ pub fn commands(
         let args = [q.0, k.0, v.0, y.0, tq, tk, tv, out.0];
         Command::new(&KERNEL, variant, &params, &args, grid(variant, groups, tokens))
     })
+}
+
+fn cost(words: &[u32]) -> Cost {
+    let p: &Params = params(words);
+    let (rows, dim) = ((p.batch * p.q_tokens) as usize, p.dim as usize);
+    let tangents = [HAS_TQ, HAS_TK, HAS_TV].map(|flag| p.has(flag));
+    let products = 2 + tangents.iter().filter(|t| **t).count();
+    let cost = p.operands(p.pairs() * (2 * dim * products + 4)).reads(3, p.result(p.y, rows));
+    let cost = cost.reads_if(tangents[0], 4, Span::rows(p.tq, [rows, p.width()]));
+    let cost = cost.reads_if(tangents[1], 5, p.key_span(p.tk));
+    cost.reads_if(tangents[2], 6, p.key_span(p.tv)).writes(7, p.result(p.out, rows))
 }
 
 fn twin(words: &[u32], args: &mut [Arg<'_>], cx: &TwinCx<'_>) {

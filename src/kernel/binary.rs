@@ -1,6 +1,7 @@
 //! `binary`: element-wise arithmetic of two broadcasting operands.
 
 use super::call::{fold, params};
+use super::cost::Cost;
 use super::rowwise::{Row, collapse, each_row, forms};
 use super::{Arg, BufferId, Command, Kernel, TwinCx, View, variant};
 use crate::device::Access;
@@ -43,6 +44,7 @@ pub static KERNEL: Kernel = Kernel {
     params_bytes: size_of::<Params>(),
     variants: &[&variant::binary::FLAT, &variant::binary::VIEW],
     twin,
+    cost,
 };
 const _: () = assert!(variant::binary::FLAT.params_bytes as usize == size_of::<Params>());
 const _: () = assert!(variant::binary::FLAT.workgroup[0] == 64 && variant::binary::VIEW.workgroup[0] == 64);
@@ -72,6 +74,12 @@ pub fn command(
         y: y_view,
     };
     Command::new(&KERNEL, variant, &params, &[a, b, y], fold(rows * cols, 64))
+}
+
+fn cost(words: &[u32]) -> Cost {
+    let p: &Params = params(words);
+    let each = if p.op == BinaryOp::Add as u32 { 4 } else { 2 };
+    Cost::elementwise(each, [p.rows as usize, p.cols as usize], &[&p.a, &p.b], &p.y)
 }
 
 fn twin(words: &[u32], args: &mut [Arg<'_>], cx: &TwinCx<'_>) {

@@ -1,6 +1,7 @@
 //! `col_sum`: the sum of the rows of every group of rows (bias gradients, gradients of repeated rows).
 
 use super::call::{fold, params};
+use super::cost::{Cost, Span};
 use super::rowwise::{Row, each_row};
 use super::{Arg, BufferId, Command, Kernel, TwinCx, Variant, View, variant};
 use crate::device::Access;
@@ -28,6 +29,7 @@ pub static KERNEL: Kernel = Kernel {
     params_bytes: size_of::<Params>(),
     variants: &VARIANTS,
     twin,
+    cost,
 };
 const fn agrees(v: &Variant) -> bool {
     v.params_bytes as usize == size_of::<Params>() && v.workgroup[0] == v.constant("C") * v.constant("L")
@@ -60,6 +62,14 @@ pub fn command(
     };
     let tiles = cols.div_ceil(variant.constant("C") as usize);
     Command::new(&KERNEL, variant, &params, &[x, y], fold(groups * tiles, 1))
+}
+
+fn cost(words: &[u32]) -> Cost {
+    let p: &Params = params(words);
+    let (groups, cols) = (p.groups as usize, p.cols as usize);
+    let rows = groups * p.per_group as usize;
+    let cost = Cost::new(rows * cols + groups * cols).reads(0, Span::view(&p.x, [rows, cols]));
+    cost.writes(1, Span::view(&p.y, [groups, cols]))
 }
 
 fn twin(words: &[u32], args: &mut [Arg<'_>], cx: &TwinCx<'_>) {

@@ -2,6 +2,7 @@
 //! rows, padding).
 
 use super::call::{fold, params};
+use super::cost::{Cost, Span};
 use super::rowwise::{Row, collapse, each_row};
 use super::{Arg, BufferId, Command, Kernel, TwinCx, View, variant};
 use crate::device::Access;
@@ -26,6 +27,7 @@ pub static KERNEL: Kernel = Kernel {
     params_bytes: size_of::<Params>(),
     variants: &[&variant::copy::ONLY],
     twin,
+    cost,
 };
 const _: () = assert!(variant::copy::ONLY.params_bytes as usize == size_of::<Params>());
 const _: () = assert!(variant::copy::ONLY.workgroup[0] == 64);
@@ -53,6 +55,12 @@ pub fn command(
         y: y_view,
     };
     Command::new(&KERNEL, &variant::copy::ONLY, &params, &[x, y], fold(rows * cols, 64))
+}
+
+fn cost(words: &[u32]) -> Cost {
+    let p: &Params = params(words);
+    let (rows, cols) = (p.rows as usize, p.cols as usize);
+    Cost::new(0).reads(0, Span::view(&p.x, [rows, p.len as usize])).writes(1, Span::view(&p.y, [rows, cols]))
 }
 
 fn twin(words: &[u32], args: &mut [Arg<'_>], cx: &TwinCx<'_>) {

@@ -1,6 +1,7 @@
 //! `denormalize`: sampled actions from the model's space to physical units, counting what is not finite.
 
 use super::call::{fold, params};
+use super::cost::{Cost, Span};
 use super::state::NON_FINITE;
 use super::window::Affine;
 use super::{Arg, BufferId, Command, Kernel, TwinCx, variant};
@@ -44,6 +45,7 @@ pub static KERNEL: Kernel = Kernel {
     params_bytes: size_of::<Params>(),
     variants: &[&variant::denormalize::ONLY],
     twin,
+    cost,
 };
 const _: () = assert!(variant::denormalize::ONLY.params_bytes as usize == size_of::<Params>());
 const _: () = assert!(variant::denormalize::ONLY.workgroup[0] == 64);
@@ -69,6 +71,17 @@ pub fn command(
     };
     let grid = fold(shape.rows * shape.horizon * shape.action_dim, 64);
     Command::new(&KERNEL, &variant::denormalize::ONLY, &params, &[x, affine, obs, y, state], grid)
+}
+
+fn cost(words: &[u32]) -> Cost {
+    let p: &Params = params(words);
+    let tall = (p.horizon * p.action_dim) as usize;
+    let n = p.rows as usize * tall;
+    // The observation is read for relative dimensions alone; which those are the parameters do not say.
+    let cost = Cost::new(3 * n).reads(0, Span::dense(0, n)).reads(2, Span::scattered(0));
+    let affine = Span::dense(2 * p.obs_dim, 2 * tall + p.action_dim as usize);
+    let count = Span::dense(NON_FINITE as u32, 1);
+    cost.reads(1, affine).reads(4, count).writes(3, Span::dense(0, n)).writes(4, count)
 }
 
 fn twin(words: &[u32], args: &mut [Arg<'_>], cx: &TwinCx<'_>) {

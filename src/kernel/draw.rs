@@ -1,6 +1,7 @@
 //! `draw`: random numbers on the device: noise, signs, batch indices and times.
 
 use super::call::{fold, params};
+use super::cost::{Cost, Span};
 use super::philox::{fill_bits, fill_normal, fill_uniform, index_below};
 use super::state::State;
 use super::{Arg, BufferId, Command, Kernel, TwinCx, variant};
@@ -70,6 +71,7 @@ pub static KERNEL: Kernel = Kernel {
     params_bytes: size_of::<Params>(),
     variants: &[&variant::draw::ONLY],
     twin,
+    cost,
 };
 const _: () = assert!(variant::draw::ONLY.params_bytes as usize == size_of::<Params>());
 const _: () = assert!(variant::draw::ONLY.workgroup[0] == 64);
@@ -133,6 +135,15 @@ fn grouped(
     };
     let blocks = groups * ((first % 4) as usize + n).div_ceil(4);
     Command::new(&KERNEL, &variant::draw::ONLY, &params, &[state, table, y], fold(blocks, 64))
+}
+
+fn cost(words: &[u32]) -> Cost {
+    let p: &Params = params(words);
+    let n = (p.n * p.groups) as usize;
+    // Ten rounds of Philox are about 100 integer operations for four words.
+    let cost = Cost::new(25 * n).reads(0, Span::dense(0, KEY * p.groups as usize));
+    let cost = cost.reads_if(p.law == 5, 1, Span::dense(0, p.count as usize + 1));
+    cost.writes(2, Span::dense(p.offset, n))
 }
 
 fn twin(words: &[u32], args: &mut [Arg<'_>], cx: &TwinCx<'_>) {

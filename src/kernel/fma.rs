@@ -1,6 +1,7 @@
 //! `fma`: multiply and add of three broadcasting operands (a norm's affine part, FiLM).
 
 use super::call::{fold, params};
+use super::cost::Cost;
 use super::rowwise::{Row, collapse, each_row, forms};
 use super::{Arg, BufferId, Command, Kernel, TwinCx, View, variant};
 use crate::device::Access;
@@ -27,6 +28,7 @@ pub static KERNEL: Kernel = Kernel {
     params_bytes: size_of::<Params>(),
     variants: &[&variant::fma::FLAT, &variant::fma::VIEW],
     twin,
+    cost,
 };
 const _: () = assert!(variant::fma::FLAT.params_bytes as usize == size_of::<Params>());
 const _: () = assert!(variant::fma::FLAT.workgroup[0] == 64 && variant::fma::VIEW.workgroup[0] == 64);
@@ -51,6 +53,11 @@ pub fn command(
         y: y_view,
     };
     Command::new(&KERNEL, variant, &params, &[x, s, b, y], fold(rows * cols, 64))
+}
+
+fn cost(words: &[u32]) -> Cost {
+    let p: &Params = params(words);
+    Cost::elementwise(2, [p.rows as usize, p.cols as usize], &[&p.x, &p.s, &p.b], &p.y)
 }
 
 fn twin(words: &[u32], args: &mut [Arg<'_>], cx: &TwinCx<'_>) {

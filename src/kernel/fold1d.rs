@@ -2,6 +2,7 @@
 //! convolution of a matrix product (col2im).
 
 use super::call::{fold, params};
+use super::cost::{Cost, Span};
 use super::rowwise::whole_rows;
 use super::unfold1d::{Params, Windows};
 use super::{Arg, BufferId, Command, Kernel, TwinCx, View, variant};
@@ -14,6 +15,7 @@ pub static KERNEL: Kernel = Kernel {
     params_bytes: size_of::<Params>(),
     variants: &[&variant::fold1d::ONLY],
     twin,
+    cost,
 };
 const _: () = assert!(variant::fold1d::ONLY.params_bytes as usize == size_of::<Params>());
 const _: () = assert!(variant::fold1d::ONLY.workgroup[0] == 64);
@@ -29,6 +31,15 @@ pub fn command(
     let params = Params::new([samples, channels], windows, &x_view, &y_view);
     let grid = fold(samples * windows.steps * channels, 64);
     Command::new(&KERNEL, &variant::fold1d::ONLY, &params, &[x, y], grid)
+}
+
+fn cost(words: &[u32]) -> Cost {
+    let p: &Params = params(words);
+    let [inside, _] = p.covered();
+    let (samples, channels) = (p.samples as usize, p.channels as usize);
+    let added = samples * channels * inside;
+    let y = Span::rows([p.y_offset, p.y_ld], [samples * p.steps as usize, channels]);
+    Cost::new(added).reads(0, Span::scattered(added)).writes(1, y)
 }
 
 fn twin(words: &[u32], args: &mut [Arg<'_>], cx: &TwinCx<'_>) {

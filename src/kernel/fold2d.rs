@@ -1,6 +1,7 @@
 //! `fold2d`: windows over images added up where they overlap: the adjoint of `unfold2d` (col2im).
 
 use super::call::{fold, params};
+use super::cost::{Cost, Span};
 use super::rowwise::whole_rows;
 use super::unfold2d::Params;
 use super::windows2d::Windows2d;
@@ -14,6 +15,7 @@ pub static KERNEL: Kernel = Kernel {
     params_bytes: size_of::<Params>(),
     variants: &[&variant::fold2d::ONLY],
     twin,
+    cost,
 };
 const _: () = assert!(variant::fold2d::ONLY.params_bytes as usize == size_of::<Params>());
 const _: () = assert!(variant::fold2d::ONLY.workgroup[0] == 64);
@@ -29,6 +31,15 @@ pub fn command(
     let params = Params::new([samples, channels], windows, &x_view, &y_view);
     let grid = fold(samples * windows.pixels() * channels, 64);
     Command::new(&KERNEL, &variant::fold2d::ONLY, &params, &[x, y], grid)
+}
+
+fn cost(words: &[u32]) -> Cost {
+    let p: &Params = params(words);
+    let [inside, _] = p.w.grid().inside_and_covered();
+    let (samples, channels) = (p.w.samples as usize, p.w.channels as usize);
+    let added = samples * channels * inside;
+    let y = Span::rows([p.y_offset, p.y_ld], [samples * p.w.pixels(), channels]);
+    Cost::new(added).reads(0, Span::scattered(added)).writes(1, y)
 }
 
 fn twin(words: &[u32], args: &mut [Arg<'_>], cx: &TwinCx<'_>) {

@@ -1,6 +1,7 @@
 //! `geodesic`: the point on the geodesic from noise to data and its velocity, on a product of manifolds.
 
 use super::call::{fold, params};
+use super::cost::{Cost, Span};
 use super::manifold::{Parts, across, combine, dot, part, unit, vector};
 use super::parallel::{for_each, rows_per_task};
 use super::{Arg, BufferId, Command, Kernel, TwinCx, variant};
@@ -24,6 +25,7 @@ pub static KERNEL: Kernel = Kernel {
     params_bytes: size_of::<Params>(),
     variants: &[&variant::geodesic::ONLY],
     twin,
+    cost,
 };
 const _: () = assert!(variant::geodesic::ONLY.params_bytes as usize == size_of::<Params>());
 const _: () = assert!(variant::geodesic::ONLY.workgroup[0] == 64);
@@ -55,6 +57,14 @@ pub fn command([rows, horizon]: [usize; 2], parts: &Parts, b: &Buffers) -> Comma
     };
     let grid = fold(rows * horizon * parts.count(), 64);
     Command::new(&KERNEL, &variant::geodesic::ONLY, &params, &[b.x0, b.x1, b.t, b.parts, b.xt, b.ut], grid)
+}
+
+fn cost(words: &[u32]) -> Cost {
+    let p: &Params = params(words);
+    let all = Span::dense(0, (p.rows * p.horizon * p.dim) as usize);
+    let cost = Cost::new(4 * all.elements()).reads(0, all).reads(1, all);
+    let cost = cost.reads(2, Span::dense(0, p.rows as usize)).reads(3, Span::dense(0, 3 * p.count as usize));
+    cost.writes(4, all).writes(5, all)
 }
 
 fn twin(words: &[u32], args: &mut [Arg<'_>], cx: &TwinCx<'_>) {

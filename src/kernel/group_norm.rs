@@ -2,6 +2,7 @@
 //! part, activation, and a broadcasting scale and shift (FiLM, or a residual).
 
 use super::call::params;
+use super::cost::{Cost, Span};
 use super::math::{self, Activation};
 use super::rowwise::{Row, sum, tile, tile_agrees};
 use super::{Arg, BufferId, Command, Kernel, TwinCx, Variant, View, call, variant};
@@ -79,6 +80,7 @@ pub static KERNEL: Kernel = Kernel {
     params_bytes: size_of::<Params>(),
     variants: &VARIANTS,
     twin,
+    cost,
 };
 const _: () = assert!(tile_agrees(&VARIANTS, size_of::<Params>()));
 
@@ -119,6 +121,20 @@ pub fn command(
     let variant = tile(shape.steps * shape.width(), VARIANTS);
     let grid = call::fold(shape.samples * shape.groups, variant.constant("R"));
     Command::new(&KERNEL, variant, &params, &[x, w.0, b.0, scale.0, shift.0, y], grid)
+}
+
+fn cost(words: &[u32]) -> Cost {
+    let p: &Params = params(words);
+    let shape = [(p.samples * p.steps) as usize, p.channels as usize];
+    let there = [HAS_WEIGHT, HAS_BIAS, HAS_SCALE, HAS_SHIFT].map(|flag| p.flags & flag != 0);
+    // Mean 1, variance 3, normalising 2; then each part that there is.
+    let act = usize::from(p.act != Activation::Identity.code());
+    let each = 6 + act + there.iter().filter(|t| **t).count();
+    let cost = Cost::new(each * shape[0] * shape[1]).reads(0, Span::view(&p.x, shape));
+    let cost = cost.reads_if(there[0], 1, Span::dense(p.w_offset, shape[1]));
+    let cost = cost.reads_if(there[1], 2, Span::dense(p.b_offset, shape[1]));
+    let cost = cost.reads_if(there[2], 3, Span::view(&p.scale, shape));
+    cost.reads_if(there[3], 4, Span::view(&p.shift, shape)).writes(5, Span::view(&p.y, shape))
 }
 
 fn twin(words: &[u32], args: &mut [Arg<'_>], cx: &TwinCx<'_>) {

@@ -1,6 +1,7 @@
 //! `group_norm_grad`: the product of group norm's Jacobian with a matrix.
 
 use super::call::params;
+use super::cost::Cost;
 use super::group_norm::{Groups, each_sample, groups, statistics};
 use super::rowwise::{Row, tile, tile_agrees};
 use super::{Arg, BufferId, Command, Kernel, TwinCx, Variant, View, call, variant};
@@ -33,6 +34,7 @@ pub static KERNEL: Kernel = Kernel {
     params_bytes: size_of::<Params>(),
     variants: &VARIANTS,
     twin,
+    cost,
 };
 const _: () = assert!(tile_agrees(&VARIANTS, size_of::<Params>()));
 
@@ -59,6 +61,11 @@ pub fn command(
     let variant = tile(shape.steps * shape.width(), VARIANTS);
     let grid = call::fold(shape.samples * shape.groups, variant.constant("R"));
     Command::new(&KERNEL, variant, &params, &[x, d, y], grid)
+}
+
+fn cost(words: &[u32]) -> Cost {
+    let p: &Params = params(words);
+    Cost::elementwise(12, [(p.samples * p.steps) as usize, p.channels as usize], &[&p.x, &p.d], &p.y)
 }
 
 fn twin(words: &[u32], args: &mut [Arg<'_>], cx: &TwinCx<'_>) {

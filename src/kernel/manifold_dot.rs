@@ -2,6 +2,7 @@
 
 use super::attention::{Place, place};
 use super::call::{fold, params};
+use super::cost::{Cost, Span};
 use super::manifold::{Parts, part};
 use super::rowwise::whole_rows;
 use super::{Arg, BufferId, Command, Kernel, TwinCx, variant};
@@ -29,6 +30,7 @@ pub static KERNEL: Kernel = Kernel {
     params_bytes: size_of::<Params>(),
     variants: &[&variant::manifold_dot::ONLY],
     twin,
+    cost,
 };
 const _: () = assert!(variant::manifold_dot::ONLY.params_bytes as usize == size_of::<Params>());
 const _: () = assert!(variant::manifold_dot::ONLY.workgroup[0] == 64);
@@ -54,6 +56,16 @@ pub fn command(
     };
     let grid = fold(rows * horizon * parts.count(), 64);
     Command::new(&KERNEL, &variant::manifold_dot::ONLY, &params, &[a.0, b.0, c.0, table, y.0], grid)
+}
+
+fn cost(words: &[u32]) -> Cost {
+    let p: &Params = params(words);
+    let shape = [p.rows as usize, (p.horizon * p.dim) as usize];
+    // Which columns are flat, and need no a and b, the parameters do not say: all count.
+    let cost = [p.a, p.b, p.c].into_iter().enumerate();
+    let cost =
+        cost.fold(Cost::new(3 * shape[0] * shape[1]), |cost, (n, at)| cost.reads(n, Span::rows(at, shape)));
+    cost.reads(3, Span::dense(0, 3 * p.count as usize)).writes(4, Span::rows(p.y, shape))
 }
 
 fn twin(words: &[u32], args: &mut [Arg<'_>], cx: &TwinCx<'_>) {

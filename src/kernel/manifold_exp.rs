@@ -2,6 +2,7 @@
 
 use super::attention::{Place, place};
 use super::call::{fold, params};
+use super::cost::{Cost, Span};
 use super::manifold::{Parts, Vector, combine, dot, part, unit, vector};
 use super::rowwise::whole_rows;
 use super::{Arg, BufferId, Command, Kernel, TwinCx, variant};
@@ -40,6 +41,7 @@ pub static KERNEL: Kernel = Kernel {
     params_bytes: size_of::<Params>(),
     variants: &[&variant::manifold_exp::ONLY],
     twin,
+    cost,
 };
 const _: () = assert!(variant::manifold_exp::ONLY.params_bytes as usize == size_of::<Params>());
 const _: () = assert!(variant::manifold_exp::ONLY.workgroup[0] == 64);
@@ -67,6 +69,14 @@ pub fn command(
     };
     let grid = fold(rows * horizon * parts.count(), 64);
     Command::new(&KERNEL, &variant::manifold_exp::ONLY, &params, &[x.0, w.0, table, y.0], grid)
+}
+
+fn cost(words: &[u32]) -> Cost {
+    let p: &Params = params(words);
+    let shape = [p.rows as usize, (p.horizon * p.dim) as usize];
+    let cost =
+        Cost::new(shape[0] * shape[1]).reads(0, Span::rows(p.x, shape)).reads(1, Span::rows(p.w, shape));
+    cost.reads(2, Span::dense(0, 3 * p.count as usize)).writes(3, Span::rows(p.y, shape))
 }
 
 fn twin(words: &[u32], args: &mut [Arg<'_>], cx: &TwinCx<'_>) {

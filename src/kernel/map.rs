@@ -1,6 +1,7 @@
 //! `map`: an activation, or one of its first two derivatives, of every element.
 
 use super::call::{fold, params};
+use super::cost::Cost;
 use super::math::{Activation, apply};
 use super::rowwise::{Row, collapse, each_row};
 use super::{Arg, BufferId, Command, Kernel, TwinCx, View, variant};
@@ -26,6 +27,7 @@ pub static KERNEL: Kernel = Kernel {
     params_bytes: size_of::<Params>(),
     variants: &[&variant::map::FLAT, &variant::map::VIEW],
     twin,
+    cost,
 };
 const _: () = assert!(variant::map::FLAT.params_bytes as usize == size_of::<Params>());
 const _: () = assert!(variant::map::FLAT.workgroup[0] == 64 && variant::map::VIEW.workgroup[0] == 64);
@@ -53,6 +55,11 @@ pub fn command(
 
 /// Scalar operations that an activation counts for when work is split over threads.
 pub(super) const COST: usize = 4;
+
+fn cost(words: &[u32]) -> Cost {
+    let p: &Params = params(words);
+    Cost::elementwise(1, [p.rows as usize, p.cols as usize], &[&p.x], &p.y)
+}
 
 fn twin(words: &[u32], args: &mut [Arg<'_>], cx: &TwinCx<'_>) {
     let p: &Params = params(words);

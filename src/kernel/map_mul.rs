@@ -1,6 +1,7 @@
 //! `map_mul`: an activation, or one of its first two derivatives, of every element, times another operand.
 
 use super::call::{fold, params};
+use super::cost::Cost;
 use super::map::COST;
 use super::math::{Activation, apply, apply_mul};
 use super::rowwise::{Row, collapse, each_row};
@@ -28,6 +29,7 @@ pub static KERNEL: Kernel = Kernel {
     params_bytes: size_of::<Params>(),
     variants: &[&variant::map_mul::FLAT, &variant::map_mul::VIEW],
     twin,
+    cost,
 };
 const _: () = assert!(variant::map_mul::FLAT.params_bytes as usize == size_of::<Params>());
 const _: () = assert!(variant::map_mul::FLAT.workgroup[0] == 64 && variant::map_mul::VIEW.workgroup[0] == 64);
@@ -53,6 +55,11 @@ pub fn command(
         y: y_view,
     };
     Command::new(&KERNEL, variant, &params, &[x, g, y], fold(rows * cols, 64))
+}
+
+fn cost(words: &[u32]) -> Cost {
+    let p: &Params = params(words);
+    Cost::elementwise(2, [p.rows as usize, p.cols as usize], &[&p.x, &p.g], &p.y)
 }
 
 fn twin(words: &[u32], args: &mut [Arg<'_>], cx: &TwinCx<'_>) {

@@ -1,18 +1,21 @@
 //! `matmul`: matrix products with a fused epilogue (bias, residual, activation or its derivative).
 //!
-//! Four WGSL kernels share one parameter struct, and the first three one twin: `matmul` (tiles in workgroup memory), `matvec` (up to
+//! Five WGSL kernels share one parameter struct, and the first three one twin: `matmul` (tiles in workgroup memory), `matvec` (up to
 //! four rows against a weight matrix [out, in]) and `matmul_soft` (registers only, for software rasterisers), `matmul_packed` (weights packed
-//! in panels beforehand).
+//! in panels beforehand), `matmul_half` (few rows against weights in half precision).
 
 mod choose;
 mod cpu;
 mod dot;
 mod epilogue;
+mod half;
 mod lanes;
 mod panels;
 
 pub use choose::{Choice, choices, question};
 
+use super::call::params;
+use super::cost::{Cost, Span};
 use super::math::Activation;
 use super::{BufferId, Command, Kernel, Target, View, pack_weights, variant};
 use crate::device::Access;
@@ -111,6 +114,7 @@ pub static KERNEL: Kernel = Kernel {
     params_bytes: size_of::<Params>(),
     variants: choose::TILED,
     twin: cpu::twin,
+    cost,
 };
 /// Up to four rows against a weight matrix.
 pub static MATVEC: Kernel = Kernel {
@@ -119,6 +123,7 @@ pub static MATVEC: Kernel = Kernel {
     params_bytes: size_of::<Params>(),
     variants: choose::MATVEC,
     twin: cpu::twin,
+    cost,
 };
 /// The kernel without workgroup memory, for software rasterisers.
 pub static SOFT: Kernel = Kernel {
@@ -127,7 +132,19 @@ pub static SOFT: Kernel = Kernel {
     params_bytes: size_of::<Params>(),
     variants: choose::SOFT,
     twin: cpu::twin,
+    cost,
 };
+/// The kernel for few rows and weights that `pack_weights` rounded to half precision.
+pub static HALF: Kernel = Kernel {
+    name: "matmul_half",
+    access: ACCESS,
+    params_bytes: size_of::<Params>(),
+    variants: choose::HALF,
+    twin: half::twin,
+    cost: half_cost,
+};
+const _: () = assert!(variant::matmul_half::ONE.params_bytes as usize == size_of::<Params>());
+
 /// The kernel for weights that `pack_weights` laid out in panels.
 pub static PACKED: Kernel = Kernel {
     name: "matmul_packed",
@@ -135,6 +152,7 @@ pub static PACKED: Kernel = Kernel {
     params_bytes: size_of::<Params>(),
     variants: &[&variant::matmul_packed::ONLY],
     twin: panels::twin,
+    cost: packed_cost,
 };
 const _: () = assert!(variant::matmul_packed::ONLY.params_bytes as usize == size_of::<Params>());
 const _: () = {
@@ -142,6 +160,46 @@ const _: () = {
     assert!(variant::matvec::ONE_VEC4.params_bytes as usize == size_of::<Params>());
     assert!(variant::matmul_soft::NT_ROWS8.params_bytes as usize == size_of::<Params>());
 };
+
+/// As [`cost`], of weights two to a word.
+fn half_cost(words: &[u32]) -> Cost {
+    let p: &Params = params(words);
+    let (n, k) = (p.n as usize, p.k as usize);
+    let mut cost = cost(words);
+    for (_, span) in cost.read.iter_mut().filter(|(binding, _)| *binding == 1) {
+        *span = Span::rows([p.b_offset / 2, p.b_ld / 2], [n, k.div_ceil(2)]);
+    }
+    cost
+}
+
+/// As [`cost`]; the panels' padding counts.
+fn packed_cost(words: &[u32]) -> Cost {
+    let p: &Params = params(words);
+    let panels = p.n.div_ceil(pack_weights::PANEL as u32) as usize;
+    let mut cost = cost(words);
+    for (_, span) in cost.read.iter_mut().filter(|(binding, _)| *binding == 1) {
+        *span = Span::dense(p.b_offset, panels * pack_weights::PANEL * p.k as usize);
+    }
+    cost
+}
+
+fn cost(words: &[u32]) -> Cost {
+    let p: &Params = params(words);
+    let [m, n, k] = [p.m, p.n, p.k].map(|n| n as usize);
+    let (a, b) = match p.form {
+        0 => ([m, k], [k, n]),
+        1 => ([m, k], [n, k]),
+        _ => ([k, m], [k, n]),
+    };
+    let (bias, residual) = (p.has(HAS_BIAS), p.has(HAS_RESIDUAL));
+    let act = usize::from(p.act != Activation::Identity.code());
+    let each = act + usize::from(p.alpha != 1.0) + usize::from(bias) + 2 * usize::from(residual);
+    let cost = Cost::new(2 * m * n * k + each * m * n).reads(0, Span::rows([p.a_offset, p.a_ld], a));
+    let cost = cost.reads(1, Span::rows([p.b_offset, p.b_ld], b));
+    let cost = cost.reads_if(bias, 2, Span::dense(p.bias_offset, n));
+    let cost = cost.reads_if(residual, 3, Span::view(&p.residual, [m, n]));
+    cost.writes(4, Span::rows([p.c_offset, p.c_ld], [m, n]))
+}
 
 /// C = epilogue(A B) for `[m, n, k]`, with the variant that suits shape, alignment and target.
 ///
@@ -218,6 +276,14 @@ pub fn packed_command(call: &Call, (b, offset): (BufferId, usize), empty: Buffer
     let panel = View::strided(offset, pack_weights::PANEL * k);
     let choice = Choice::packed();
     command_with(choice, Form::NN, [m, n, k], call.a, (b, panel), call.c, &call.epilogue, empty)
+}
+
+/// The product `call` by [`HALF`]: its B lies packed as [`Columns`](pack_weights::Layout::Columns) of halves in `b` from a half on, a
+/// multiple of eight. `empty` as for [`command`].
+pub fn half_command(call: &Call, (b, offset): (BufferId, usize), empty: BufferId) -> Command {
+    let [m, n, k] = call.size;
+    let rows = View::strided(offset, k.next_multiple_of(8));
+    command_with(Choice::half(m), Form::NT, [m, n, k], call.a, (b, rows), call.c, &call.epilogue, empty)
 }
 
 /// A product's command, read back.

@@ -1,6 +1,7 @@
 //! `max_pool2d`: the first largest element of every window over images, or what another tensor holds in its place.
 
 use super::call::{fold, params};
+use super::cost::{Cost, Span};
 use super::rowwise::whole_rows;
 use super::windows2d::{Grid, WindowParams, Windows2d};
 use super::{Arg, BufferId, Command, Kernel, TwinCx, View, variant};
@@ -44,6 +45,7 @@ pub static KERNEL: Kernel = Kernel {
     params_bytes: size_of::<Params>(),
     variants: &[&variant::max_pool2d::ONLY],
     twin,
+    cost,
 };
 const _: () = assert!(variant::max_pool2d::ONLY.params_bytes as usize == size_of::<Params>());
 const _: () = assert!(variant::max_pool2d::ONLY.workgroup[0] == 64);
@@ -88,6 +90,16 @@ pub(super) fn first_largest(
         }
     });
     rows
+}
+
+fn cost(words: &[u32]) -> Cost {
+    let p: &Params = params(words);
+    let (grid, channels) = (p.w.grid(), p.w.channels as usize);
+    let [inside, distinct] = grid.inside_and_covered().map(|n| n * p.w.samples as usize * channels);
+    let rows = p.w.samples as usize * grid.count[0] * grid.count[1];
+    let cost = Cost::new(inside).reads(0, Span::scattered(distinct));
+    let cost = cost.reads(1, Span::scattered(rows * channels));
+    cost.writes(2, Span::rows([p.y_offset, p.y_ld], [rows, channels]))
 }
 
 fn twin(words: &[u32], args: &mut [Arg<'_>], cx: &TwinCx<'_>) {

@@ -1,6 +1,7 @@
 //! `max_pool2d_grad`: cotangents of windows over images, added up in the places of their first largest elements.
 
 use super::call::{fold, params};
+use super::cost::{Cost, Span};
 use super::max_pool2d::{LANES, Params, first_largest};
 use super::rowwise::whole_rows;
 use super::windows2d::Windows2d;
@@ -14,6 +15,7 @@ pub static KERNEL: Kernel = Kernel {
     params_bytes: size_of::<Params>(),
     variants: &[&variant::max_pool2d_grad::ONLY],
     twin,
+    cost,
 };
 const _: () = assert!(variant::max_pool2d_grad::ONLY.params_bytes as usize == size_of::<Params>());
 const _: () = assert!(variant::max_pool2d_grad::ONLY.workgroup[0] == 64);
@@ -30,6 +32,16 @@ pub fn command(
     let params = Params::new([samples, channels], windows, &x_view, &d_view, &y_view);
     let grid = fold(samples * windows.pixels() * channels, 64);
     Command::new(&KERNEL, &variant::max_pool2d_grad::ONLY, &params, &[x, d, y], grid)
+}
+
+fn cost(words: &[u32]) -> Cost {
+    let p: &Params = params(words);
+    let (grid, channels) = (p.w.grid(), p.w.channels as usize);
+    let [inside, distinct] = grid.inside_and_covered().map(|n| n * p.w.samples as usize * channels);
+    let windows = p.w.samples as usize * grid.count[0] * grid.count[1];
+    let cost = Cost::new(inside + windows * channels).reads(0, Span::scattered(distinct));
+    let cost = cost.reads(1, Span::rows([p.other_offset, p.other_ld], [windows, channels]));
+    cost.writes(2, Span::rows([p.y_offset, p.y_ld], [p.w.samples as usize * p.w.pixels(), channels]))
 }
 
 fn twin(words: &[u32], args: &mut [Arg<'_>], cx: &TwinCx<'_>) {

@@ -14,6 +14,7 @@ pub mod call;
 pub mod case;
 pub mod col_sum;
 pub mod copy;
+pub mod cost;
 pub mod denormalize;
 pub mod draw;
 pub mod fma;
@@ -68,6 +69,7 @@ pub mod window;
 pub mod windows2d;
 
 pub use call::{Arg, BufferId, Command, TwinCx};
+pub use cost::Cost;
 pub use target::Target;
 pub use variant::Variant;
 pub use view::View;
@@ -86,6 +88,8 @@ pub struct Kernel {
     pub variants: &'static [&'static Variant],
     /// The CPU twin: parameters as words, one argument per binding.
     pub twin: fn(&[u32], &mut [Arg<'_>], &TwinCx<'_>),
+    /// The least that a call costs, from its parameters as words.
+    pub cost: fn(&[u32]) -> Cost,
 }
 
 impl std::fmt::Debug for Kernel {
@@ -118,6 +122,7 @@ pub static KERNELS: &[&Kernel] = &[
     &matmul::MATVEC,
     &matmul::SOFT,
     &matmul::PACKED,
+    &matmul::HALF,
     &draw::KERNEL,
     &window::KERNEL,
     &path::KERNEL,

@@ -1,6 +1,7 @@
 //! `mse`: the scaled sum of squared differences (the loss as a number).
 
 use super::call::params;
+use super::cost::{Cost, Span};
 use super::rowwise::{Row, collapse, sum2};
 use super::{Arg, BufferId, Command, Kernel, TwinCx, View, variant};
 use crate::device::Access;
@@ -27,6 +28,7 @@ pub static KERNEL: Kernel = Kernel {
     params_bytes: size_of::<Params>(),
     variants: &[&variant::mse::FLAT, &variant::mse::VIEW],
     twin,
+    cost,
 };
 const _: () = assert!(variant::mse::FLAT.params_bytes as usize == size_of::<Params>());
 const _: () = assert!(variant::mse::FLAT.workgroup[0] == 256 && variant::mse::VIEW.workgroup[0] == 256);
@@ -48,6 +50,13 @@ pub fn command(
 
 /// Elements that one hand-off to another thread sums: fixed, so that the order does not depend on the threads.
 const PIECE: usize = 1 << 14;
+
+fn cost(words: &[u32]) -> Cost {
+    let p: &Params = params(words);
+    let shape = [p.rows as usize, p.cols as usize];
+    let cost = Cost::new(3 * shape[0] * shape[1]).reads(0, Span::view(&p.a, shape));
+    cost.reads(1, Span::view(&p.b, shape)).writes(2, Span::dense(p.y.offset, 1))
+}
 
 fn twin(words: &[u32], args: &mut [Arg<'_>], cx: &TwinCx<'_>) {
     let p: &Params = params(words);

@@ -1,6 +1,7 @@
 //! `norm`: layer norm and RMS norm of every row, with or without an affine part.
 
 use super::call::{fold, params};
+use super::cost::{Cost, Span};
 use super::rowwise::{Row, sum, tile, tile_agrees, whole_rows};
 use super::{Arg, BufferId, Command, Kernel, TwinCx, Variant, View, variant};
 use crate::device::Access;
@@ -42,6 +43,7 @@ pub static KERNEL: Kernel = Kernel {
     params_bytes: size_of::<Params>(),
     variants: &VARIANTS,
     twin,
+    cost,
 };
 const _: () = assert!(tile_agrees(&VARIANTS, size_of::<Params>()));
 
@@ -78,6 +80,17 @@ pub fn command(
     };
     let variant = tile(cols, VARIANTS);
     Command::new(&KERNEL, variant, &params, &[x, w, b, y], fold(rows, variant.constant("R")))
+}
+
+fn cost(words: &[u32]) -> Cost {
+    let p: &Params = params(words);
+    let shape = [p.rows as usize, p.cols as usize];
+    let there = [1, 2].map(|flag| p.flags & flag != 0);
+    let statistics = if p.kind == NormKind::Layer as u32 { 6 } else { 3 };
+    let each = statistics + there.iter().filter(|t| **t).count();
+    let cost = Cost::new(each * shape[0] * shape[1]).reads(0, Span::view(&p.x, shape));
+    let cost = cost.reads_if(there[0], 1, Span::view(&p.w, shape));
+    cost.reads_if(there[1], 2, Span::view(&p.b, shape)).writes(3, Span::view(&p.y, shape))
 }
 
 fn twin(words: &[u32], args: &mut [Arg<'_>], cx: &TwinCx<'_>) {

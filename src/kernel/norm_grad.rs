@@ -1,6 +1,7 @@
 //! `norm_grad`: the product of a normalisation's Jacobian with a matrix, row by row.
 
 use super::call::{fold, params};
+use super::cost::Cost;
 use super::norm::{NormKind, statistics};
 use super::rowwise::{Row, sum, sum2, tile, tile_agrees, whole_rows};
 use super::{Arg, BufferId, Command, Kernel, TwinCx, Variant, View, variant};
@@ -31,6 +32,7 @@ pub static KERNEL: Kernel = Kernel {
     params_bytes: size_of::<Params>(),
     variants: &VARIANTS,
     twin,
+    cost,
 };
 const _: () = assert!(tile_agrees(&VARIANTS, size_of::<Params>()));
 
@@ -55,6 +57,12 @@ pub fn command(
     };
     let variant = tile(cols, VARIANTS);
     Command::new(&KERNEL, variant, &params, &[x, d, y], fold(rows, variant.constant("R")))
+}
+
+fn cost(words: &[u32]) -> Cost {
+    let p: &Params = params(words);
+    let each = if p.kind == NormKind::Layer as u32 { 12 } else { 9 };
+    Cost::elementwise(each, [p.rows as usize, p.cols as usize], &[&p.x, &p.d], &p.y)
 }
 
 fn twin(words: &[u32], args: &mut [Arg<'_>], cx: &TwinCx<'_>) {

@@ -1,6 +1,7 @@
 //! `ode_combine`: the linear combination of a Runge-Kutta step, y = x + h sum_s c_s K_s.
 
 use super::call::{fold, params};
+use super::cost::{Cost, Span};
 use super::{Arg, BufferId, Command, Kernel, TwinCx, variant};
 use crate::device::Access;
 use bytemuck::{Pod, Zeroable};
@@ -42,6 +43,7 @@ pub static KERNEL: Kernel = Kernel {
     params_bytes: size_of::<Params>(),
     variants: &[&variant::ode_combine::ONLY],
     twin,
+    cost,
 };
 const _: () = assert!(variant::ode_combine::ONLY.params_bytes as usize == size_of::<Params>());
 const _: () = assert!(variant::ode_combine::ONLY.workgroup[0] == 64);
@@ -115,6 +117,18 @@ impl Call {
             y: (y, p.y_offset as usize),
         })
     }
+}
+
+fn cost(words: &[u32]) -> Cost {
+    let p: &Params = params(words);
+    let (rows, n) = (p.rows as usize, (p.rows * p.cols) as usize);
+    let used = |s: &usize| p.coefficients[*s] != 0.0;
+    let stages: Vec<usize> = (0..p.stages as usize).filter(used).collect();
+    let cost = Cost::new(2 * stages.len() * n).reads(0, Span::dense(p.x_offset, n));
+    let stage = |cost: Cost, s: usize| cost.reads(1, Span::dense(p.k_offset + (s * n) as u32, n));
+    let cost = stages.into_iter().fold(cost, stage);
+    let cost = cost.reads_if(p.per_row != 0, 2, Span::rows([p.h_offset, p.h_stride], [rows, 1]));
+    cost.writes(3, Span::dense(p.y_offset, n))
 }
 
 fn twin(words: &[u32], args: &mut [Arg<'_>], cx: &TwinCx<'_>) {

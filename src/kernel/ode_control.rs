@@ -7,6 +7,7 @@
 //! the grids behind the counts.
 
 use super::call::{fold, params};
+use super::cost::{Cost, Span};
 use super::ode_combine::MAX_STAGES;
 use super::parallel::{for_each, rows_per_task};
 use super::{Arg, BufferId, Command, Kernel, TwinCx, variant};
@@ -105,6 +106,7 @@ pub static KERNEL: Kernel = Kernel {
     params_bytes: size_of::<Params>(),
     variants: &[&variant::ode_control::ONLY],
     twin,
+    cost,
 };
 const _: () = assert!(variant::ode_control::ONLY.params_bytes as usize == size_of::<Params>());
 const _: () = assert!(variant::ode_control::ONLY.workgroup[0] == 64);
@@ -172,6 +174,23 @@ pub fn command(
 
 /// Columns whose error is held at a time.
 const ERROR_BLOCK: usize = 256;
+
+fn cost(words: &[u32]) -> Cost {
+    let p: &Params = params(words);
+    let n = (p.rows * p.cols) as usize;
+    let (all, records) = (Span::dense(0, n), Span::dense(0, p.rows as usize * RECORD));
+    let used = |s: &usize| p.coefficients[*s] != 0.0;
+    let stages: Vec<usize> = (0..(p.stages as usize).min(MAX_STAGES)).filter(used).collect();
+    // Of samples that all still move and whose steps are all accepted.
+    let cost = Cost::new((2 * stages.len() + 6) * n).reads(0, all).reads(1, all).reads(3, records);
+    let stage = |cost: Cost, s: usize| cost.reads(2, Span::dense((s * n) as u32, n));
+    let cost = stages.iter().fold(cost, |cost, s| stage(cost, *s)).writes(0, all).writes(3, records);
+    match p.fsal != 0 {
+        true if stages.contains(&(p.stages as usize - 1)) => cost.writes(2, all),
+        true => stage(cost, p.stages as usize - 1).writes(2, all),
+        false => cost,
+    }
+}
 
 fn twin(words: &[u32], args: &mut [Arg<'_>], cx: &TwinCx<'_>) {
     let p: &Params = params(words);

@@ -2,7 +2,7 @@
 //! [`row_program`](super::row_program)).
 
 use super::call::fold;
-use super::row_program::{ACCESS, Params, RowProgram, twin};
+use super::row_program::{ACCESS, Params, RowProgram, cost, twin};
 use super::variant::{Variant, ode_latency};
 use super::{BufferId, Command, Kernel, Target};
 use std::ops::Range;
@@ -14,11 +14,21 @@ pub static KERNEL: Kernel = Kernel {
     params_bytes: size_of::<Params>(),
     variants: VARIANTS,
     twin,
+    cost,
 };
 
-/// Variants, the fastest for its purpose first: weights on chip, many invocations, few, four samples.
-static VARIANTS: &[&Variant] =
-    &[&ode_latency::RESIDENT, &ode_latency::WIDE, &ode_latency::ONE, &ode_latency::FOUR];
+/// Variants, the fastest for its purpose first: weights on chip, many invocations, few, four samples; then the weights'
+/// precision.
+static VARIANTS: &[&Variant] = &[
+    &ode_latency::RESIDENT_FULL,
+    &ode_latency::WIDE_FULL,
+    &ode_latency::ONE_FULL,
+    &ode_latency::FOUR_FULL,
+    &ode_latency::RESIDENT_HALF,
+    &ode_latency::WIDE_HALF,
+    &ode_latency::ONE_HALF,
+    &ode_latency::FOUR_HALF,
+];
 
 /// Samples for which it is meant.
 pub const MOST_ROWS: usize = 4;
@@ -30,7 +40,7 @@ const _: () = {
         let [r, lanes] = [v.constant("R"), v.constant("LANES")];
         assert!(v.params_bytes as usize == size_of::<Params>());
         assert!(v.workgroup[0] == lanes && lanes.is_multiple_of(64) && r * 64 <= lanes);
-        assert!(v.shared_bytes == 4 * r * v.constant("COLUMNS") + 16 * (r * lanes + v.constant("LOCAL")));
+        assert!(v.shared_bytes == 4 * r * v.constant("COLUMNS") + 16 * r * lanes + v.constant("LOCAL"));
         assert!(r as usize <= MOST_ROWS);
         i += 1;
     }
@@ -43,8 +53,10 @@ pub fn choices(program: &RowProgram, rows: usize, target: &Target) -> Vec<&'stat
         .copied()
         .filter(|v| {
             let local = v.constant("LOCAL") as usize;
-            program.columns() <= v.constant("COLUMNS") as usize
-                && (local == 0 || program.packed <= local)
+            let bytes = if program.half { 8 } else { 16 } * program.packed;
+            (v.constant("HALF") == 1) == program.half
+                && program.columns() <= v.constant("COLUMNS") as usize
+                && (local == 0 || bytes <= local)
                 && (!target.gpu
                     || (v.workgroup[0] <= target.invocations && v.shared_bytes <= target.workgroup_bytes))
         })

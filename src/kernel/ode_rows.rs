@@ -2,23 +2,35 @@
 //! [`row_program`](super::row_program)).
 
 use super::call::fold;
-use super::row_program::{ACCESS, Params, RowProgram, twin};
+use super::row_program::{ACCESS, Params, RowProgram, cost, twin};
 use super::variant::{Variant, ode_rows};
 use super::{BufferId, Command, Kernel, Target};
 use std::ops::Range;
 
 /// The kernel.
-pub static KERNEL: Kernel =
-    Kernel { name: "ode_rows", access: ACCESS, params_bytes: size_of::<Params>(), variants: VARIANTS, twin };
+pub static KERNEL: Kernel = Kernel {
+    name: "ode_rows",
+    access: ACCESS,
+    params_bytes: size_of::<Params>(),
+    variants: VARIANTS,
+    twin,
+    cost,
+};
 
-/// Variants: samples of a workgroup, the most first; then on-chip columns.
+/// Variants: samples of a workgroup, the most first; then on-chip columns; then the weights' precision.
 static VARIANTS: &[&Variant] = &[
-    &ode_rows::SLIM32,
-    &ode_rows::ROWS32,
-    &ode_rows::ROWS16,
-    &ode_rows::TALL16,
-    &ode_rows::ROWS8,
-    &ode_rows::TALL8,
+    &ode_rows::SLIM32_FULL,
+    &ode_rows::ROWS32_FULL,
+    &ode_rows::ROWS16_FULL,
+    &ode_rows::TALL16_FULL,
+    &ode_rows::ROWS8_FULL,
+    &ode_rows::TALL8_FULL,
+    &ode_rows::SLIM32_HALF,
+    &ode_rows::ROWS32_HALF,
+    &ode_rows::ROWS16_HALF,
+    &ode_rows::TALL16_HALF,
+    &ode_rows::ROWS8_HALF,
+    &ode_rows::TALL8_HALF,
 ];
 
 const _: () = {
@@ -45,7 +57,8 @@ pub fn choices(program: &RowProgram, rows: usize, target: &Target) -> Vec<&'stat
         .copied()
         .filter(|v| {
             let widest = (32 * v.constant("LANES") / v.constant("R")) as usize;
-            program.columns() <= v.constant("COLUMNS") as usize
+            (v.constant("HALF") == 1) == program.half
+                && program.columns() <= v.constant("COLUMNS") as usize
                 && program.widest() <= widest
                 && (!target.gpu
                     || (v.workgroup[0] <= target.invocations && v.shared_bytes <= target.workgroup_bytes))

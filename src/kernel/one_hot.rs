@@ -1,6 +1,7 @@
 //! `one_hot`: the place of every row's largest element.
 
 use super::call::{fold, params};
+use super::cost::Cost;
 use super::rowwise::whole_rows;
 use super::{Arg, BufferId, Command, Kernel, TwinCx, View, variant};
 use crate::device::Access;
@@ -24,6 +25,7 @@ pub static KERNEL: Kernel = Kernel {
     params_bytes: size_of::<Params>(),
     variants: &[&variant::one_hot::ONLY],
     twin,
+    cost,
 };
 const _: () = assert!(variant::one_hot::ONLY.params_bytes as usize == size_of::<Params>());
 const _: () = assert!(variant::one_hot::ONLY.workgroup[0] == 64);
@@ -36,6 +38,11 @@ pub fn command(
 ) -> Command {
     let params = Params { rows: rows as u32, cols: cols as u32, pad: [0; 2], x: x_view, y: y_view };
     Command::new(&KERNEL, &variant::one_hot::ONLY, &params, &[x, y], fold(rows, 64))
+}
+
+fn cost(words: &[u32]) -> Cost {
+    let p: &Params = params(words);
+    Cost::elementwise(1, [p.rows as usize, p.cols as usize], &[&p.x], &p.y)
 }
 
 fn twin(words: &[u32], args: &mut [Arg<'_>], cx: &TwinCx<'_>) {

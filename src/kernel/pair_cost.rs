@@ -1,6 +1,7 @@
 //! `pair_cost`: the cost of pairing every row of one matrix with every row of another.
 
 use super::call::{fold, params};
+use super::cost::{Cost, Span};
 use super::{Arg, BufferId, Command, Kernel, TwinCx, variant};
 use crate::device::Access;
 use bytemuck::{Pod, Zeroable};
@@ -25,6 +26,7 @@ pub static KERNEL: Kernel = Kernel {
     params_bytes: size_of::<Params>(),
     variants: &[&variant::pair_cost::ONLY],
     twin,
+    cost,
 };
 const _: () = assert!(variant::pair_cost::ONLY.params_bytes as usize == size_of::<Params>());
 const _: () = assert!(variant::pair_cost::ONLY.workgroup[0] == 64);
@@ -57,6 +59,14 @@ pub fn command(shape: &PairShape, [a, b]: [BufferId; 2], [c, d]: [BufferId; 2], 
     };
     let grid = fold(shape.rows * shape.cols, 64);
     Command::new(&KERNEL, &variant::pair_cost::ONLY, &params, &[a, b, c, d, y], grid)
+}
+
+fn cost(words: &[u32]) -> Cost {
+    let p: &Params = params(words);
+    let [rows, cols, dim, extra] = [p.rows, p.cols, p.dim, p.extra].map(|n| n as usize);
+    let cost = Cost::new(3 * rows * cols * (dim + extra)).reads(0, Span::dense(0, rows * dim));
+    let cost = cost.reads(1, Span::dense(0, cols * dim)).reads_if(extra > 0, 2, Span::dense(0, rows * extra));
+    cost.reads_if(extra > 0, 3, Span::dense(0, cols * extra)).writes(4, Span::dense(0, rows * cols))
 }
 
 fn twin(words: &[u32], args: &mut [Arg<'_>], cx: &TwinCx<'_>) {

@@ -1,6 +1,7 @@
 //! `pair_draw`: a column for every row of a transport plan that is given by its potentials.
 
 use super::call::{fold, params};
+use super::cost::{Cost, Span};
 use super::math::exp;
 use super::philox::{counter, key, uniform_block};
 use super::rowwise::{tile, tile_agrees};
@@ -30,6 +31,7 @@ pub static KERNEL: Kernel = Kernel {
     params_bytes: size_of::<Params>(),
     variants: &VARIANTS,
     twin,
+    cost,
 };
 const _: () = assert!(tile_agrees(&VARIANTS, size_of::<Params>()));
 
@@ -50,6 +52,15 @@ pub fn command(
     let variant = tile(cols, VARIANTS);
     let args = [cost, u, v, state, y];
     Command::new(&KERNEL, variant, &params, &args, fold(rows, variant.constant("R")))
+}
+
+fn cost(words: &[u32]) -> Cost {
+    let p: &Params = params(words);
+    let (rows, cols) = (p.rows as usize, p.cols as usize);
+    let cost =
+        Cost::new(5 * rows * cols).reads(0, Span::dense(0, rows * cols)).reads(1, Span::dense(0, rows));
+    let cost = cost.reads(2, Span::dense(0, cols)).reads(3, Span::dense(0, super::draw::KEY));
+    cost.writes(4, Span::dense(0, rows))
 }
 
 fn twin(words: &[u32], args: &mut [Arg<'_>], cx: &TwinCx<'_>) {

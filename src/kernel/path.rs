@@ -1,6 +1,7 @@
 //! `path`: the point on a probability path and its target velocity, for the four Euclidean paths.
 
 use super::call::{fold, params};
+use super::cost::{Cost, Span};
 use super::parallel::{for_each, rows_per_task};
 use super::{Arg, BufferId, Command, Kernel, TwinCx, variant};
 use crate::device::Access;
@@ -45,6 +46,7 @@ pub static KERNEL: Kernel = Kernel {
     params_bytes: size_of::<Params>(),
     variants: &[&variant::path::ONLY],
     twin,
+    cost,
 };
 const _: () = assert!(variant::path::ONLY.params_bytes as usize == size_of::<Params>());
 const _: () = assert!(variant::path::ONLY.workgroup[0] == 64);
@@ -83,6 +85,16 @@ fn factors(kind: u32, sigma: f32, t: f32) -> [f32; 6] {
             [1.0 - t, t, sigma * s, -1.0, 1.0, sigma * s * (1.0 - 2.0 * t) / (2.0 * variance + 1e-8)]
         }
     }
+}
+
+fn cost(words: &[u32]) -> Cost {
+    let p: &Params = params(words);
+    let all = Span::dense(0, (p.rows * p.cols) as usize);
+    let noisy = p.kind == PathKind::Independent as u32 || p.kind == PathKind::SchrodingerBridge as u32;
+    let each = if noisy { 10 } else { 6 };
+    let cost = Cost::new(each * all.elements()).reads(0, all).reads(1, all);
+    let cost = cost.reads(2, Span::dense(0, p.rows as usize)).reads_if(noisy, 3, all);
+    cost.writes(4, all).writes(5, all)
 }
 
 fn twin(words: &[u32], args: &mut [Arg<'_>], cx: &TwinCx<'_>) {

@@ -1,6 +1,7 @@
 //! `philox_raw`: Philox4x32-10 of given counters and keys, for the generator's known answers.
 
 use super::call::{fold, params};
+use super::cost::{Cost, Span};
 use super::philox::philox4x32;
 use super::{Arg, BufferId, Command, Kernel, TwinCx, variant};
 use crate::device::Access;
@@ -21,6 +22,7 @@ pub static KERNEL: Kernel = Kernel {
     params_bytes: size_of::<Params>(),
     variants: &[&variant::philox_raw::ONLY],
     twin,
+    cost,
 };
 const _: () = assert!(variant::philox_raw::ONLY.params_bytes as usize == size_of::<Params>());
 const _: () = assert!(variant::philox_raw::ONLY.workgroup[0] == 64);
@@ -29,6 +31,13 @@ const _: () = assert!(variant::philox_raw::ONLY.workgroup[0] == 64);
 pub fn command(n: usize, counter: BufferId, key: BufferId, y: BufferId) -> Command {
     let params = Params { n: n as u32, pad: [0; 3] };
     Command::new(&KERNEL, &variant::philox_raw::ONLY, &params, &[counter, key, y], fold(n, 64))
+}
+
+fn cost(words: &[u32]) -> Cost {
+    let p: &Params = params(words);
+    let n = p.n as usize;
+    let cost = Cost::new(100 * n).reads(0, Span::dense(0, 4 * n)).reads(1, Span::dense(0, 2 * n));
+    cost.writes(2, Span::dense(0, 4 * n))
 }
 
 fn twin(words: &[u32], args: &mut [Arg<'_>], _cx: &TwinCx<'_>) {

@@ -1,6 +1,7 @@
 //! `prefix`: training samples that begin with actions that are already decided: clean, at time 1, and without a loss.
 
 use super::call::{fold, params};
+use super::cost::{Cost, Span};
 use super::parallel::{for_each, rows_per_task};
 use super::{Arg, BufferId, Command, Kernel, TwinCx, variant};
 use crate::device::Access;
@@ -31,6 +32,7 @@ pub static KERNEL: Kernel = Kernel {
     params_bytes: size_of::<Params>(),
     variants: &[&variant::prefix::ONLY],
     twin,
+    cost,
 };
 const _: () = assert!(variant::prefix::ONLY.params_bytes as usize == size_of::<Params>());
 const _: () = assert!(variant::prefix::ONLY.workgroup[0] == 64);
@@ -59,6 +61,16 @@ pub fn command([rows, horizon, dim]: [usize; 3], weight: f32, b: &Buffers) -> Co
     let params = Params { rows: rows as u32, horizon: horizon as u32, dim: dim as u32, weight };
     let args = [b.delay, b.t, b.x1, b.xt, b.ut, b.times, b.mask];
     Command::new(&KERNEL, &variant::prefix::ONLY, &params, &args, fold(rows * horizon * dim, 64))
+}
+
+fn cost(words: &[u32]) -> Cost {
+    let p: &Params = params(words);
+    let (rows, actions) = (p.rows as usize, (p.rows * p.horizon) as usize);
+    let all = Span::dense(0, actions * p.dim as usize);
+    // How many actions are decided, and so taken from x1 into xt, the parameters do not say: none count.
+    let cost = Cost::new(all.elements()).reads(0, Span::dense(0, rows)).reads(1, Span::dense(0, rows));
+    let cost = cost.reads(2, Span::scattered(0)).reads(4, all).writes(4, all);
+    cost.writes(5, Span::dense(0, actions)).writes(6, all)
 }
 
 fn twin(words: &[u32], args: &mut [Arg<'_>], cx: &TwinCx<'_>) {

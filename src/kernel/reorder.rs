@@ -1,6 +1,7 @@
 //! `reorder`: rows of a matrix in another order, which may be another one at every step.
 
 use super::call::{fold, params};
+use super::cost::{Cost, Span};
 use super::state::State;
 use super::{Arg, BufferId, Command, Kernel, TwinCx, variant};
 use crate::device::Access;
@@ -23,6 +24,7 @@ pub static KERNEL: Kernel = Kernel {
     params_bytes: size_of::<Params>(),
     variants: &[&variant::reorder::ONLY],
     twin,
+    cost,
 };
 const _: () = assert!(variant::reorder::ONLY.params_bytes as usize == size_of::<Params>());
 const _: () = assert!(variant::reorder::ONLY.workgroup[0] == 64);
@@ -42,6 +44,13 @@ pub fn command(
         Params { rows: rows as u32, cols: cols as u32, source: source as u32, turns: turns.max(1) as u32 };
     let args = [index, state, x, y];
     Command::new(&KERNEL, &variant::reorder::ONLY, &params, &args, fold(rows * cols, 64))
+}
+
+fn cost(words: &[u32]) -> Cost {
+    let p: &Params = params(words);
+    let (rows, cols) = (p.rows as usize, p.cols as usize);
+    let cost = Cost::new(0).reads(0, Span::scattered(rows)).reads(1, Span::dense(0, super::draw::KEY));
+    cost.reads(2, Span::scattered(rows * cols)).writes(3, Span::dense(0, rows * cols))
 }
 
 fn twin(words: &[u32], args: &mut [Arg<'_>], cx: &TwinCx<'_>) {

@@ -2,6 +2,7 @@
 
 use super::attention::{Place, place};
 use super::call::{fold, params};
+use super::cost::{Cost, Span};
 use super::rowwise::whole_rows;
 use super::{Arg, BufferId, Command, Kernel, TwinCx, Variant, variant};
 use crate::device::Access;
@@ -31,6 +32,7 @@ pub static KERNEL: Kernel = Kernel {
     params_bytes: size_of::<Params>(),
     variants: &[VARIANT],
     twin,
+    cost,
 };
 const _: () = assert!(VARIANT.workgroup[0] == 64 && VARIANT.params_bytes as usize == size_of::<Params>());
 
@@ -63,6 +65,14 @@ pub fn command(
         pad: [0; 3],
     };
     Command::new(&KERNEL, VARIANT, &params, &[x.0, table, y.0], fold(rows * heads * (dim / 2), 64))
+}
+
+fn cost(words: &[u32]) -> Cost {
+    let p: &Params = params(words);
+    let shape = [p.rows as usize, (p.heads * p.dim) as usize];
+    let table = Span::dense(0, (p.tokens.min(p.rows) * p.dim) as usize);
+    let cost = Cost::new(3 * shape[0] * shape[1]).reads(0, Span::rows(p.x, shape)).reads(1, table);
+    cost.writes(2, Span::rows(p.y, shape))
 }
 
 fn twin(words: &[u32], args: &mut [Arg<'_>], cx: &TwinCx<'_>) {

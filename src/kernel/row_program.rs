@@ -1,13 +1,17 @@
 //! Row programs: a chain of products and combinations over the columns of one sample, which `ode_rows` and
 //! `ode_latency` run without leaving the chip. Mirrors `shaders/shared/row_program.wgsl`.
 //!
-//! Values live in on-chip columns (multiples of four from a first one), weights in a packed buffer of vec4 (see
-//! `pack_weights`): row d of a product's matrix at `weights + d n4`, n4 = n / 4 rounded up, zeros where the matrix ends.
+//! Values live in on-chip columns (multiples of four from a first one), weights in a packed buffer of groups of
+//! four, in single or half precision (see `pack_weights`): row d of a product's matrix at `weights + d n4`, n4 = n / 4 rounded up, zeros
+//! where the matrix ends.
 
+use super::cost::{Cost, Span};
 use super::math::{self, Activation};
 use super::{Arg, TwinCx, View};
 use crate::device::Access;
 use bytemuck::{Pod, Zeroable};
+use half::f16;
+use std::borrow::Cow;
 
 /// Most stages of a combination.
 pub const MAX_STAGES: usize = 7;
@@ -31,11 +35,13 @@ pub struct Params {
     pub(super) end_column: u32,
     pub(super) start_offset: u32,
     pub(super) out_offset: u32,
-    /// Packed weights that it reads, in vec4.
+    /// Packed weights that it reads, in groups of four.
     pub(super) packed: u32,
     /// Multiply-adds of a row.
     pub(super) work: u32,
-    pub(super) pad: [u32; 2],
+    /// The weights are in half precision.
+    pub(super) half: u32,
+    pub(super) pad: u32,
 }
 
 /// One instruction, as the shader reads it.
@@ -66,7 +72,7 @@ const _: () = assert!(size_of::<Instruction>() == 128);
 pub enum Bias {
     /// Nothing.
     None,
-    /// A packed row, from this vec4 on.
+    /// A packed row, from this group of four on.
     Packed(usize),
     /// A row of the outside biases, from this element on.
     Outside(usize),
@@ -92,7 +98,7 @@ pub struct Product {
     pub src: usize,
     /// First column of the result.
     pub dst: usize,
-    /// First vec4 of the packed matrix.
+    /// First group of four of the packed matrix.
     pub weights: usize,
     /// The bias.
     pub bias: Bias,
@@ -186,8 +192,10 @@ pub struct RowProgram {
     pub end_column: usize,
     /// What happens between.
     pub instructions: Vec<Instruction>,
-    /// Packed weights that the instructions point into, in vec4.
+    /// Packed weights that the instructions point into, in groups of four.
     pub packed: usize,
+    /// The weights are in half precision.
+    pub half: bool,
 }
 
 impl RowProgram {
@@ -224,9 +232,23 @@ impl RowProgram {
             out_offset: offsets[1] as u32,
             packed: self.packed as u32,
             work: self.instructions.iter().map(Instruction::work).sum(),
-            pad: [0; 2],
+            half: u32::from(self.half),
+            pad: 0,
         }
     }
+}
+
+/// What a call of `ode_rows` or `ode_latency` costs. Outside biases and residuals are left out: only the instructions, which are
+/// data, say what of them is read. The weights' padding to multiples of four counts.
+pub(super) fn cost(words: &[u32]) -> Cost {
+    let p: &Params = super::call::params(words);
+    let (rows, dim) = (p.rows.saturating_sub(p.first) as usize, p.dim as usize);
+    let table = p.instructions as usize * size_of::<Instruction>() / 4;
+    let place = |offset: u32| Span::dense(offset + p.first * p.dim, rows * dim);
+    let cost = Cost::new(2 * rows * p.work as usize).reads(0, Span::dense(0, table));
+    let cost = cost.reads(1, Span::dense(0, if p.half != 0 { 2 } else { 4 } * p.packed as usize));
+    let cost = cost.reads(2, Span::scattered(0)).reads(3, Span::scattered(0));
+    cost.reads(4, place(p.start_offset)).writes(5, place(p.out_offset))
 }
 
 /// Rows that the twin carries through the program at a time.
@@ -239,7 +261,14 @@ pub(super) fn twin(words: &[u32], args: &mut [Arg<'_>], cx: &TwinCx<'_>) {
         unreachable!("a row program has six bindings")
     };
     let program: &[Instruction] = &bytemuck::cast_slice(program.read())[..p.instructions as usize];
-    let operands = Operands { weights: weights.read(), biases: biases.read(), outside: outside.read() };
+    let weights = match p.half {
+        0 => Cow::Borrowed(weights.read()),
+        _ => {
+            let halves: &[f16] = bytemuck::cast_slice(&weights.read()[..2 * p.packed as usize]);
+            Cow::Owned(halves.iter().map(|h| h.to_f32()).collect())
+        }
+    };
+    let operands = Operands { weights: &weights, biases: biases.read(), outside: outside.read() };
     let start = start.read();
     let (first, rows, dim) = (p.first as usize, p.rows as usize, p.dim as usize);
     if rows <= first || dim == 0 {
@@ -251,6 +280,7 @@ pub(super) fn twin(words: &[u32], args: &mut [Arg<'_>], cx: &TwinCx<'_>) {
         end_column: p.end_column as usize,
         instructions: program.to_vec(),
         packed: p.packed as usize,
+        half: p.half != 0,
     };
     let columns = whole.columns();
     let work = p.work as usize;

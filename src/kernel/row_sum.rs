@@ -1,6 +1,7 @@
 //! `row_sum`: the sum of every row.
 
 use super::call::{fold, params};
+use super::cost::{Cost, Span};
 use super::rowwise::{Row, sum, tile, tile_agrees, whole_rows};
 use super::{Arg, BufferId, Command, Kernel, TwinCx, Variant, View, variant};
 use crate::device::Access;
@@ -28,6 +29,7 @@ pub static KERNEL: Kernel = Kernel {
     params_bytes: size_of::<Params>(),
     variants: &VARIANTS,
     twin,
+    cost,
 };
 const _: () = assert!(tile_agrees(&VARIANTS, size_of::<Params>()));
 
@@ -41,6 +43,13 @@ pub fn command(
     let params = Params { rows: rows as u32, cols: cols as u32, scale, pad: 0, x: x_view, y: y_view };
     let variant = tile(cols, VARIANTS);
     Command::new(&KERNEL, variant, &params, &[x, y], fold(rows, variant.constant("R")))
+}
+
+fn cost(words: &[u32]) -> Cost {
+    let p: &Params = params(words);
+    let shape = [p.rows as usize, p.cols as usize];
+    let cost = Cost::new(shape[0] * shape[1]).reads(0, Span::view(&p.x, shape));
+    cost.writes(1, Span::view(&p.y, [shape[0], 1]))
 }
 
 fn twin(words: &[u32], args: &mut [Arg<'_>], cx: &TwinCx<'_>) {

@@ -2,6 +2,7 @@
 //! "Computational optimal transport", section 4.4).
 
 use super::call::{fold, params};
+use super::cost::{Cost, Span};
 use super::math::{exp_neg, log};
 use super::rowwise::{sum2, tile, tile_agrees};
 use super::{Arg, BufferId, Command, Kernel, TwinCx, Variant, variant};
@@ -29,6 +30,7 @@ pub static KERNEL: Kernel = Kernel {
     params_bytes: size_of::<Params>(),
     variants: &VARIANTS,
     twin,
+    cost,
 };
 const _: () = assert!(tile_agrees(&VARIANTS, size_of::<Params>()));
 
@@ -45,6 +47,13 @@ pub fn command(
     let params = Params { rows: rows as u32, cols: cols as u32, scale, shift };
     let variant = tile(cols, VARIANTS);
     Command::new(&KERNEL, variant, &params, &[cost, v, y], fold(rows, variant.constant("R")))
+}
+
+fn cost(words: &[u32]) -> Cost {
+    let p: &Params = params(words);
+    let (rows, cols) = (p.rows as usize, p.cols as usize);
+    let cost = Cost::new(5 * rows * cols).reads(0, Span::dense(0, rows * cols));
+    cost.reads(1, Span::dense(0, cols)).writes(2, Span::dense(0, rows))
 }
 
 fn twin(words: &[u32], args: &mut [Arg<'_>], cx: &TwinCx<'_>) {

@@ -1,6 +1,7 @@
 //! `softmax`: every row turned into probabilities.
 
 use super::call::{fold, params};
+use super::cost::Cost;
 use super::math::exp_neg;
 use super::rowwise::{Row, largest, sum, tile, tile_agrees, whole_rows};
 use super::{Arg, BufferId, Command, Kernel, TwinCx, Variant, View, variant};
@@ -28,6 +29,7 @@ pub static KERNEL: Kernel = Kernel {
     params_bytes: size_of::<Params>(),
     variants: &VARIANTS,
     twin,
+    cost,
 };
 const _: () = assert!(tile_agrees(&VARIANTS, size_of::<Params>()));
 
@@ -40,6 +42,11 @@ pub fn command(
     let params = Params { rows: rows as u32, cols: cols as u32, pad: [0; 2], x: x_view, y: y_view };
     let variant = tile(cols, VARIANTS);
     Command::new(&KERNEL, variant, &params, &[x, y], fold(rows, variant.constant("R")))
+}
+
+fn cost(words: &[u32]) -> Cost {
+    let p: &Params = params(words);
+    Cost::elementwise(4, [p.rows as usize, p.cols as usize], &[&p.x], &p.y)
 }
 
 fn twin(words: &[u32], args: &mut [Arg<'_>], cx: &TwinCx<'_>) {

@@ -1,6 +1,7 @@
 //! `softmax_grad`: the product of softmax's Jacobian with a matrix, row by row.
 
 use super::call::{fold, params};
+use super::cost::Cost;
 use super::rowwise::{Row, sum2, tile, tile_agrees, whole_rows};
 use super::{Arg, BufferId, Command, Kernel, TwinCx, Variant, View, variant};
 use crate::device::Access;
@@ -29,6 +30,7 @@ pub static KERNEL: Kernel = Kernel {
     params_bytes: size_of::<Params>(),
     variants: &VARIANTS,
     twin,
+    cost,
 };
 const _: () = assert!(tile_agrees(&VARIANTS, size_of::<Params>()));
 
@@ -44,6 +46,11 @@ pub fn command(
         Params { rows: rows as u32, cols: cols as u32, pad: [0; 2], q: p_view, d: d_view, y: y_view };
     let variant = tile(cols, VARIANTS);
     Command::new(&KERNEL, variant, &params, &[p, d, y], fold(rows, variant.constant("R")))
+}
+
+fn cost(words: &[u32]) -> Cost {
+    let p: &Params = params(words);
+    Cost::elementwise(4, [p.rows as usize, p.cols as usize], &[&p.q, &p.d], &p.y)
 }
 
 fn twin(words: &[u32], args: &mut [Arg<'_>], cx: &TwinCx<'_>) {

@@ -1,6 +1,7 @@
 //! `sumsq`: partial sums of squares, in a fixed order; `tick` adds them up.
 
 use super::call::params;
+use super::cost::{Cost, Span};
 use super::{Arg, BufferId, Command, Kernel, TwinCx, variant};
 use crate::device::Access;
 use bytemuck::{Pod, Zeroable};
@@ -22,6 +23,7 @@ pub static KERNEL: Kernel = Kernel {
     params_bytes: size_of::<Params>(),
     variants: &[&variant::sumsq::ONLY],
     twin,
+    cost,
 };
 const _: () = assert!(variant::sumsq::ONLY.params_bytes as usize == size_of::<Params>());
 const _: () = assert!(variant::sumsq::ONLY.workgroup[0] == 256);
@@ -37,6 +39,12 @@ pub fn command(n: usize, (x, offset): (BufferId, usize), partial: BufferId) -> C
     let chunk = n.div_ceil(groups).next_multiple_of(256);
     let params = Params { n: n as u32, offset: offset as u32, chunk: chunk as u32, pad: 0 };
     Command::new(&KERNEL, &variant::sumsq::ONLY, &params, &[x, partial], [groups as u32, 1, 1])
+}
+
+fn cost(words: &[u32]) -> Cost {
+    let p: &Params = params(words);
+    let n = p.n as usize;
+    Cost::new(2 * n).reads(0, Span::dense(p.offset, n)).writes(1, Span::dense(0, partials(n)))
 }
 
 fn twin(words: &[u32], args: &mut [Arg<'_>], cx: &TwinCx<'_>) {

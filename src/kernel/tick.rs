@@ -2,6 +2,7 @@
 //! counter and a row of the loss ring, all on the device.
 
 use super::call::params;
+use super::cost::{Cost, Span};
 use super::state::State;
 use super::{Arg, BufferId, Command, Kernel, TwinCx, variant};
 use crate::device::Access;
@@ -82,6 +83,7 @@ pub static KERNEL: Kernel = Kernel {
     params_bytes: size_of::<Params>(),
     variants: &[&variant::tick::ONLY],
     twin,
+    cost,
 };
 const _: () = assert!(variant::tick::ONLY.params_bytes as usize == size_of::<Params>());
 const _: () = assert!(variant::tick::ONLY.workgroup[0] == 256);
@@ -144,6 +146,15 @@ fn factor(p: &Params, n: u64) -> f64 {
 fn decay(p: &Params, n: u64) -> f64 {
     let max = f64::from(p.ema_max);
     if p.ema_power == 0.0 { max } else { (1.0 - (1.0 + n as f64).powf(-f64::from(p.ema_power))).min(max) }
+}
+
+fn cost(words: &[u32]) -> Cost {
+    let p: &Params = params(words);
+    let state = Span::dense(0, super::state::WORDS);
+    // About thirty operations make the scalars.
+    let cost = Cost::new(p.partials as usize + 30).reads(0, Span::dense(0, p.partials as usize));
+    let cost = cost.reads(1, Span::dense(0, 1)).reads(2, state).writes(2, state);
+    if p.ring_rows > 0 { cost.writes(3, Span::scattered(4)) } else { cost }
 }
 
 fn twin(words: &[u32], args: &mut [Arg<'_>], _cx: &TwinCx<'_>) {

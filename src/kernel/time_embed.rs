@@ -1,6 +1,7 @@
 //! `time_embed`: sines and cosines of a time, or their derivatives by it, and the frequencies that the field uses.
 
 use super::call::{fold, params};
+use super::cost::{Cost, Span};
 use super::math::sin_cos;
 use super::rowwise::whole_rows;
 use super::{Arg, BufferId, Command, Kernel, TwinCx, View, variant};
@@ -79,6 +80,7 @@ pub static KERNEL: Kernel = Kernel {
     params_bytes: size_of::<Params>(),
     variants: &[&variant::time_embed::ONLY],
     twin,
+    cost,
 };
 const _: () = assert!(variant::time_embed::ONLY.params_bytes as usize == size_of::<Params>());
 const _: () = assert!(variant::time_embed::ONLY.workgroup[0] == 64);
@@ -101,6 +103,13 @@ pub fn command(
         y: y_view,
     };
     Command::new(&KERNEL, &variant::time_embed::ONLY, &params, &[t, freq, y], fold(rows * half, 64))
+}
+
+fn cost(words: &[u32]) -> Cost {
+    let p: &Params = params(words);
+    let (rows, half) = (p.rows as usize, p.half as usize);
+    let cost = Cost::new(3 * rows * half).reads(0, Span::view(&p.t, [rows, 1]));
+    cost.reads(1, Span::dense(p.freq_offset, half)).writes(2, Span::view(&p.y, [rows, 2 * half]))
 }
 
 fn twin(words: &[u32], args: &mut [Arg<'_>], cx: &TwinCx<'_>) {

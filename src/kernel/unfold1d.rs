@@ -1,6 +1,7 @@
 //! `unfold1d`: the windows of a convolution along time as rows, so that the convolution is a matrix product (im2col).
 
 use super::call::{fold, params};
+use super::cost::{Cost, Span, covered};
 use super::rowwise::whole_rows;
 use super::{Arg, BufferId, Command, Kernel, TwinCx, View, variant};
 use crate::device::Access;
@@ -66,6 +67,11 @@ impl Params {
             pad: 0,
         }
     }
+
+    /// Of a sample: places of windows within it, and steps that some window covers.
+    pub(super) fn covered(&self) -> [usize; 2] {
+        covered([self.steps, self.windows, self.kernel, self.stride, self.padding].map(|n| n as usize))
+    }
 }
 
 /// The kernel.
@@ -75,6 +81,7 @@ pub static KERNEL: Kernel = Kernel {
     params_bytes: size_of::<Params>(),
     variants: &[&variant::unfold1d::ONLY],
     twin,
+    cost,
 };
 const _: () = assert!(variant::unfold1d::ONLY.params_bytes as usize == size_of::<Params>());
 const _: () = assert!(variant::unfold1d::ONLY.workgroup[0] == 64);
@@ -90,6 +97,15 @@ pub fn command(
     let params = Params::new([samples, channels], windows, &x_view, &y_view);
     let elements = samples * windows.count() * channels * windows.kernel;
     Command::new(&KERNEL, &variant::unfold1d::ONLY, &params, &[x, y], fold(elements, 64))
+}
+
+fn cost(words: &[u32]) -> Cost {
+    let p: &Params = params(words);
+    let [_, distinct] = p.covered();
+    let (samples, channels) = (p.samples as usize, p.channels as usize);
+    let y = [samples * p.windows as usize, channels * p.kernel as usize];
+    let cost = Cost::new(0).reads(0, Span::scattered(samples * channels * distinct));
+    cost.writes(1, Span::rows([p.y_offset, p.y_ld], y))
 }
 
 fn twin(words: &[u32], args: &mut [Arg<'_>], cx: &TwinCx<'_>) {

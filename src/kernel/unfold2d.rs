@@ -1,6 +1,7 @@
 //! `unfold2d`: the windows of a convolution over images as rows, so that the convolution is a matrix product (im2col).
 
 use super::call::{fold, params};
+use super::cost::{Cost, Span};
 use super::rowwise::whole_rows;
 use super::windows2d::{WindowParams, Windows2d};
 use super::{Arg, BufferId, Command, Kernel, TwinCx, View, variant};
@@ -38,6 +39,7 @@ pub static KERNEL: Kernel = Kernel {
     params_bytes: size_of::<Params>(),
     variants: &[&variant::unfold2d::ONLY],
     twin,
+    cost,
 };
 const _: () = assert!(variant::unfold2d::ONLY.params_bytes as usize == size_of::<Params>());
 const _: () = assert!(variant::unfold2d::ONLY.workgroup[0] == 64);
@@ -53,6 +55,16 @@ pub fn command(
     let params = Params::new([samples, channels], windows, &x_view, &y_view);
     let elements = samples * windows.count() * channels * windows.kernel();
     Command::new(&KERNEL, &variant::unfold2d::ONLY, &params, &[x, y], fold(elements, 64))
+}
+
+fn cost(words: &[u32]) -> Cost {
+    let p: &Params = params(words);
+    let grid = p.w.grid();
+    let [_, distinct] = grid.inside_and_covered();
+    let (samples, channels) = (p.w.samples as usize, p.w.channels as usize);
+    let y = [samples * grid.count[0] * grid.count[1], channels * grid.kernel[0] * grid.kernel[1]];
+    let cost = Cost::new(0).reads(0, Span::scattered(samples * channels * distinct));
+    cost.writes(1, Span::rows([p.y_offset, p.y_ld], y))
 }
 
 fn twin(words: &[u32], args: &mut [Arg<'_>], cx: &TwinCx<'_>) {

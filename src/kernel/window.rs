@@ -1,6 +1,7 @@
 //! `window`: gathers a batch of training windows from the raw recordings and normalises them.
 
 use super::call::{fold, params};
+use super::cost::{Cost, Span};
 use super::parallel::{for_each, rows_per_task};
 use super::{Arg, BufferId, Command, Kernel, TwinCx, variant};
 use crate::device::Access;
@@ -63,6 +64,7 @@ pub static KERNEL: Kernel = Kernel {
     params_bytes: size_of::<Params>(),
     variants: &[&variant::window::ONLY],
     twin,
+    cost,
 };
 const _: () = assert!(variant::window::ONLY.params_bytes as usize == size_of::<Params>());
 const _: () = assert!(variant::window::ONLY.workgroup[0] == 64);
@@ -154,6 +156,18 @@ pub fn fill(
         Arg::Write(y_action),
     ];
     twin(bytemuck::cast_slice(std::slice::from_ref(&shape.params())), &mut args, &TwinCx::SERIAL);
+}
+
+fn cost(words: &[u32]) -> Cost {
+    let p: &Params = params(words);
+    let batch = p.batch as usize;
+    let (wide, tall) = ((p.history * p.obs_dim) as usize, (p.horizon * p.action_dim) as usize);
+    let affine = Span::dense(0, 2 * p.obs_dim as usize + 2 * tall + p.action_dim as usize);
+    // Which windows they are, data says; the same row may be in several.
+    let cost = Cost::new(2 * batch * (wide + tall)).reads(0, Span::dense(0, batch));
+    let cost = cost.reads(1, Span::scattered(3 * batch)).reads(2, Span::scattered(batch * wide));
+    let cost = cost.reads(3, Span::scattered(batch * tall)).reads(4, affine);
+    cost.writes(5, Span::dense(0, batch * wide)).writes(6, Span::dense(0, batch * tall))
 }
 
 fn twin(words: &[u32], args: &mut [Arg<'_>], cx: &TwinCx<'_>) {

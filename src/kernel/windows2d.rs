@@ -1,5 +1,6 @@
 //! Windows over images: those of a convolution or a pool; mirrors `shaders/shared/windows2d.wgsl`.
 
+use super::cost::covered;
 use super::unfold1d::Windows;
 use bytemuck::{Pod, Zeroable};
 
@@ -96,6 +97,11 @@ impl WindowParams {
         }
     }
 
+    /// Pixels of a sample.
+    pub(super) fn pixels(&self) -> usize {
+        self.height as usize * self.width as usize
+    }
+
     /// What a twin needs of it.
     pub(super) fn grid(&self) -> Grid {
         let n = |v: u32| v as usize;
@@ -120,6 +126,15 @@ pub(super) struct Grid {
 }
 
 impl Grid {
+    /// Of a sample: places of windows within it, and pixels that some window covers.
+    pub(super) fn inside_and_covered(&self) -> [usize; 2] {
+        let along = |a: usize| {
+            covered([self.size[a], self.count[a], self.kernel[a], self.stride[a], self.padding[a]])
+        };
+        let ([h_inside, h], [w_inside, w]) = (along(0), along(1));
+        [h_inside * w_inside, h * w]
+    }
+
     /// Calls `f(place, row)` for every place of window `i` (counted over all samples), in order: the row of the pixels
     /// [samples * height * width] that it covers, `None` outside the image.
     #[inline(always)]

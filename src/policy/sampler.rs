@@ -7,7 +7,7 @@ use super::{PolicyError, Result};
 use crate::device::{CounterSnapshot, Device};
 use crate::flow::integrator::{Finish, OUTPUT, STATE, Start};
 use crate::flow::{Batch, Field, IntegrateOptions, Integrator, Solver, TimeLaw};
-use crate::graph::{Fusion, Program};
+use crate::graph::{Fusion, Precision, Program};
 use crate::kernel::BufferId;
 use crate::kernel::denormalize::{self, DenormShape};
 use crate::objective::Sampling;
@@ -27,6 +27,8 @@ pub struct SamplerOptions {
     pub weights: Weights,
     /// How the steps are scheduled on the device.
     pub fusion: Fusion,
+    /// How weights are stored.
+    pub precision: Precision,
 }
 
 impl Default for SamplerOptions {
@@ -37,6 +39,7 @@ impl Default for SamplerOptions {
             trajectory: false,
             weights: Weights::Ema,
             fusion: Fusion::Auto,
+            precision: Precision::F32,
         }
     }
 }
@@ -173,8 +176,9 @@ fn finished(
     let integrate = IntegrateOptions {
         times: options.times.as_deref(),
         trajectory: options.trajectory,
-        finish: Some(&finish),
         fusion: options.fusion,
+        precision: options.precision,
+        finish: Some(&finish),
         ..IntegrateOptions::default()
     };
     let params = policy.params(options.weights);

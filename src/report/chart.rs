@@ -30,6 +30,7 @@ struct Series {
     points: Vec<[f64; 2]>,
     notes: Vec<String>,
     joined: bool,
+    dots: bool,
 }
 
 impl Chart {
@@ -54,13 +55,28 @@ impl Chart {
     /// Adds a series: dots joined by a line in the order given.
     pub fn line(mut self, name: impl Into<String>, points: &[[f64; 2]]) -> Self {
         let (points, notes) = (points.to_vec(), Vec::new());
-        self.series.push(Series { name: name.into(), points, notes, joined: true });
+        self.series.push(Series { name: name.into(), points, notes, joined: true, dots: true });
+        self
+    }
+
+    /// Adds a line without dots.
+    pub fn roof(mut self, name: impl Into<String>, points: &[[f64; 2]]) -> Self {
+        let (points, notes) = (points.to_vec(), Vec::new());
+        self.series.push(Series { name: name.into(), points, notes, joined: true, dots: false });
+        self
+    }
+
+    /// Adds dots that no line joins, with a short note beside each.
+    pub fn dots(mut self, name: impl Into<String>, points: &[[f64; 2]], notes: Vec<String>) -> Self {
+        let points = points.to_vec();
+        self.series.push(Series { name: name.into(), points, notes, joined: false, dots: true });
         self
     }
 
     /// Adds a series whose dots have a short note beside them each.
     pub fn noted(mut self, name: impl Into<String>, points: &[[f64; 2]], notes: Vec<String>) -> Self {
-        self.series.push(Series { name: name.into(), points: points.to_vec(), notes, joined: true });
+        let points = points.to_vec();
+        self.series.push(Series { name: name.into(), points, notes, joined: true, dots: true });
         self
     }
 
@@ -115,7 +131,7 @@ impl Chart {
                     false => element.text("stroke-dasharray", dashes(i)).close(),
                 }
             }
-            for (n, p) in shown() {
+            for (n, p) in shown().filter(|_| series.dots) {
                 let at = place(p);
                 dot(&mut svg, at, 3.4, i);
                 if let Some(note) = series.notes.get(n) {
@@ -166,14 +182,18 @@ impl Chart {
         let x = LEFT + PLOT[0] + 18.0;
         for (i, series) in self.series.iter().enumerate() {
             let y = TOP + 14.0 + i as f64 * ROW;
-            let line = svg.element("line").num("x1", x).num("y1", y - 4.0).num("x2", x + 20.0);
-            let line = line.num("y2", y - 4.0).text("stroke", &Colour::category(i).hex());
-            let line = line.num("stroke-width", 1.8);
-            match i < COLOURS {
-                true => line.close(),
-                false => line.text("stroke-dasharray", dashes(i)).close(),
+            if series.joined {
+                let line = svg.element("line").num("x1", x).num("y1", y - 4.0).num("x2", x + 20.0);
+                let line = line.num("y2", y - 4.0).text("stroke", &Colour::category(i).hex());
+                let line = line.num("stroke-width", 1.8);
+                match i < COLOURS {
+                    true => line.close(),
+                    false => line.text("stroke-dasharray", dashes(i)).close(),
+                }
             }
-            dot(svg, [x + 10.0, y - 4.0], 3.4, i);
+            if series.dots {
+                dot(svg, [x + 10.0, y - 4.0], 3.4, i);
+            }
             svg.label(x + 26.0, y, Anchor::Start, Colour::INK, 12.0, &series.name);
         }
         for (i, (_, name)) in self.levels.iter().enumerate() {
@@ -212,7 +232,11 @@ mod tests {
             chart.noted(format!("<{i}>"), &points, vec!["1".into(), "<2>".into()])
         });
         for log in [false, true] {
-            let chart = chart.clone().log(log, log).level(2.0, "best & last").ring([1.0, 2.0]);
+            let chart = chart.clone().log(log, log).roof("edge", &[[1.0, 1.0], [2.0, 9.0]]);
+            let chart = chart
+                .dots("loose", &[[3.0, 4.0]], vec!["n".into()])
+                .level(2.0, "best & last")
+                .ring([1.0, 2.0]);
             let figure = chart.render();
             well_formed(figure.svg());
             assert_eq!(figure, chart.render());

@@ -1,11 +1,12 @@
 //! Where the values of a chain lie on chip: columns by liveness.
 
-use super::{Chain, Pack};
+use super::{Chain, Packed};
+use crate::kernel::pack_weights::Store;
 use crate::kernel::row_program::RowProgram;
 
 /// The row program of a chain. `in_place`: a product's result may take the place of its operand, if that is not read any more.
 /// No result ever lies where a value does that is read while it is written.
-pub(super) fn place(chain: &Chain, pack: &Pack, dim: usize, in_place: bool) -> RowProgram {
+pub(super) fn place(chain: &Chain, pack: &Packed, dim: usize, in_place: bool) -> RowProgram {
     let mut last_use = vec![0usize; chain.cols.len()];
     for (at, link) in chain.links.iter().enumerate() {
         for value in link.read_late().into_iter().chain(link.operand()) {
@@ -44,7 +45,8 @@ pub(super) fn place(chain: &Chain, pack: &Pack, dim: usize, in_place: bool) -> R
         dim,
         start_column: columns[0],
         end_column: columns[chain.cols.len() - 1],
-        packed: pack.elements / 4,
+        packed: pack.groups(),
+        half: pack.store == Store::Half,
         instructions: chain.links.iter().map(|l| l.instruction(chain, pack, &columns)).collect(),
     }
 }

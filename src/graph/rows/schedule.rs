@@ -50,8 +50,9 @@ impl Programs {
         let [widest, columns, weights] =
             [program.widest(), program.columns(), 4 * program.packed].map(bucket);
         let (rows, work) = (bucket(rows), bucket(program.work()));
+        let precision = if program.half { "half" } else { "single" };
         format!(
-            "steps {rows} rows, widest {widest}, {columns} columns, {weights} weights, {work} multiply-adds"
+            "steps {rows} rows, widest {widest}, {columns} columns, {weights} {precision} weights, {work} multiply-adds"
         )
     }
 

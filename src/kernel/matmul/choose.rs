@@ -3,7 +3,7 @@
 use super::{Form, KERNEL, SOFT as SOFT_KERNEL};
 use crate::kernel::call::fold;
 use crate::kernel::target::bucket;
-use crate::kernel::variant::{matmul, matmul_packed, matmul_soft, matvec};
+use crate::kernel::variant::{matmul, matmul_half, matmul_packed, matmul_soft, matvec};
 use crate::kernel::{Kernel, Target, Variant, View};
 
 /// A variant with the kernel that it belongs to.
@@ -19,6 +19,11 @@ pub struct Choice {
 impl Choice {
     const fn new(kernel: &'static Kernel, variant: &'static Variant) -> Choice {
         Choice { kernel, variant, tile: [variant.constant("TM"), variant.constant("TN")] }
+    }
+
+    /// The variant for half weights and m rows.
+    pub(super) fn half(m: usize) -> Choice {
+        Choice::new(&super::HALF, HALF[usize::from(m > 1)])
     }
 
     /// The one variant for packed weights: 8 rows and 256 columns a workgroup.
@@ -52,6 +57,8 @@ pub(super) static TILED: &[&Variant] = &[
 /// Variants of `matvec`: rows, then load width.
 pub(super) static MATVEC: &[&Variant] =
     &[&matvec::ONE_VEC4, &matvec::ONE_SCALAR, &matvec::FOUR_VEC4, &matvec::FOUR_SCALAR];
+/// Variants of `matmul_half`: rows.
+pub(super) static HALF: &[&Variant] = &[&matmul_half::ONE, &matmul_half::FOUR];
 /// Variants of `matmul_soft`: form, then rows per invocation.
 pub(super) static SOFT: &[&Variant] = &[
     &matmul_soft::NN_ROWS1,
@@ -76,6 +83,12 @@ const _: () = {
     let mut i = 0;
     while i < MATVEC.len() {
         let v = MATVEC[i];
+        assert!(v.workgroup[0] == v.constant("TN") * v.constant("LANES"));
+        i += 1;
+    }
+    let mut i = 0;
+    while i < HALF.len() {
+        let v = HALF[i];
         assert!(v.workgroup[0] == v.constant("TN") * v.constant("LANES"));
         i += 1;
     }

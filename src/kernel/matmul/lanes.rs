@@ -4,6 +4,8 @@
 //! function that they end up in (`dot::rows_nt`, `dot::rows_nn`), which alone decides which type is used. For the
 //! same reason nothing here hides an intrinsic in a closure: closures do not inherit the features.
 
+use half::f16;
+
 /// A vector of `N` lanes.
 pub(super) trait Lanes: Copy {
     /// Lanes.
@@ -12,6 +14,8 @@ pub(super) trait Lanes: Copy {
     fn splat(x: f32) -> Self;
     /// The first `N` elements of `from`, which has at least that many.
     fn load(from: &[f32]) -> Self;
+    /// The first `N` elements of `from`, which has at least that many, from half precision.
+    fn load_half(from: &[f16]) -> Self;
     /// Stores to the first `N` elements of `to`, which has at least that many.
     fn store(self, to: &mut [f32]);
     /// a b + self.
@@ -35,6 +39,10 @@ impl Lanes for Plain {
         Plain([from[0], from[1], from[2], from[3]])
     }
     #[inline(always)]
+    fn load_half(from: &[f16]) -> Self {
+        Plain([from[0].to_f32(), from[1].to_f32(), from[2].to_f32(), from[3].to_f32()])
+    }
+    #[inline(always)]
     fn store(self, to: &mut [f32]) {
         to[..4].copy_from_slice(&self.0);
     }
@@ -55,9 +63,9 @@ pub(super) use x86::{Avx2, Avx512};
 #[cfg(target_arch = "x86_64")]
 mod x86 {
     //! SAFETY of every block here: the types are only named inside versions of the multiversioned functions whose
-    //! target has the features (avx512f; avx2 and fma), which are chosen after detection at run time; loads and
+    //! target has the features (avx512f; avx2 and fma; f16c for half precision), which are chosen after detection at run time; loads and
     //! stores are bounded by the slicing before them.
-    use super::Lanes;
+    use super::{Lanes, f16};
     use std::arch::x86_64::*;
 
     /// Sixteen lanes.
@@ -73,6 +81,10 @@ mod x86 {
         #[inline(always)]
         fn load(from: &[f32]) -> Self {
             Avx512(unsafe { _mm512_loadu_ps(from[..16].as_ptr()) })
+        }
+        #[inline(always)]
+        fn load_half(from: &[f16]) -> Self {
+            Avx512(unsafe { _mm512_cvtph_ps(_mm256_loadu_si256(from[..16].as_ptr().cast())) })
         }
         #[inline(always)]
         fn store(self, to: &mut [f32]) {
@@ -114,6 +126,10 @@ mod x86 {
             Avx2(unsafe { _mm256_loadu_ps(from[..8].as_ptr()) })
         }
         #[inline(always)]
+        fn load_half(from: &[f16]) -> Self {
+            Avx2(unsafe { _mm256_cvtph_ps(_mm_loadu_si128(from[..8].as_ptr().cast())) })
+        }
+        #[inline(always)]
         fn store(self, to: &mut [f32]) {
             unsafe { _mm256_storeu_ps(to[..8].as_mut_ptr(), self.0) }
         }
@@ -141,7 +157,7 @@ pub(super) use arm::Neon;
 #[cfg(target_arch = "aarch64")]
 mod arm {
     //! SAFETY of every block here: NEON is part of the aarch64 baseline; loads and stores are bounded by the slicing.
-    use super::Lanes;
+    use super::{Lanes, f16};
     use std::arch::aarch64::*;
 
     /// Four lanes.
@@ -158,6 +174,11 @@ mod arm {
         #[inline(always)]
         fn load(from: &[f32]) -> Self {
             Neon(unsafe { vld1q_f32(from[..4].as_ptr()) })
+        }
+        #[inline(always)]
+        fn load_half(from: &[f16]) -> Self {
+            let x = [from[0].to_f32(), from[1].to_f32(), from[2].to_f32(), from[3].to_f32()];
+            Neon(unsafe { vld1q_f32(x.as_ptr()) })
         }
         #[inline(always)]
         fn store(self, to: &mut [f32]) {

@@ -1,11 +1,12 @@
-//! Cases of `matmul_packed`: every tile's left-over rows, panels that are not full, strided and offset operands, every epilogue.
+//! Cases of `matmul_packed` and `matmul_half`: every tile's left-over rows, panels that are not full, strided and offset operands, every epilogue.
 
 use super::matmul::{BIAS, RESIDUAL, act, epilogues};
 use super::{at, id, values};
 use crate::kernel::case::Case;
-use crate::kernel::matmul::{Call, Epilogue, Form, Mode, packed_command};
+use crate::kernel::matmul::{Call, Epilogue, Form, Mode, half_command, packed_command};
 use crate::kernel::pack_weights::Layout;
 use crate::kernel::{Target, View};
+use half::f16;
 
 /// m, n, k; then what the leading dimensions of A and C exceed the extents by.
 const SHAPES: &[([usize; 3], usize)] = &[
@@ -23,29 +24,50 @@ const SHAPES: &[([usize; 3], usize)] = &[
     ([19, 33, 1500], 0),
 ];
 
-/// The cases.
+/// The same for few rows: single ones and several, whole and partial vectors of the depth, columns that split over threads.
+const FEW: &[([usize; 3], usize)] = &[
+    ([1, 1, 1], 0),
+    ([1, 31, 33], 1),
+    ([1, 65, 256], 0),
+    ([7, 33, 65], 3),
+    ([3, 7, 31], 0),
+    ([16, 12, 40], 2),
+    ([4, 6, 0], 0),
+    ([5, 700, 130], 0),
+];
+
+/// The cases of `matmul_packed`.
 pub fn cases(_target: &Target) -> Vec<Case> {
+    all(SHAPES, [33, 65, 31], false)
+}
+
+/// The cases of `matmul_half`.
+pub fn half_cases(_target: &Target) -> Vec<Case> {
+    all(FEW, [7, 65, 31], true)
+}
+
+fn all(shapes: &[([usize; 3], usize)], every: [usize; 3], half: bool) -> Vec<Case> {
     let mut out: Vec<Case> = Vec::new();
-    for &(shape, more) in SHAPES {
+    for &(shape, more) in shapes {
         let (label, epilogue) = epilogues(shape).swap_remove(6);
-        out.push(case(shape, more, &label, epilogue));
+        out.push(case(shape, more, &label, epilogue, half));
     }
-    for (label, epilogue) in epilogues([33, 65, 31]) {
-        out.push(case([33, 65, 31], 1, &label, epilogue));
+    for (label, epilogue) in epilogues(every) {
+        out.push(case(every, 1, &label, epilogue, half));
     }
     out
 }
 
-fn case([m, n, k]: [usize; 3], more: usize, label: &str, epilogue: Epilogue) -> Case {
+fn case([m, n, k]: [usize; 3], more: usize, label: &str, epilogue: Epilogue, half: bool) -> Case {
     let (a_view, c_view) = (View::strided(3, k + more), View::strided(2, n + more));
-    let plain = values(k * n, 2);
-    let [panel, _, depth] = Layout::Panels.shape([n, k]);
-    let mut packed = vec![0.0f32; 4 + Layout::Panels.len([n, k])];
-    for d in 0..k {
-        for j in 0..n {
-            packed[4 + (j / panel * depth + d) * panel + j % panel] = plain[d * n + j];
+    let mut plain = values(k * n, 2);
+    let packed = match half {
+        true => {
+            plain.iter_mut().for_each(|v| *v = f16::from_f32(*v).to_f32());
+            halves(&plain, [n, k])
         }
-    }
+        false => panels(&plain, [n, k]),
+    };
     let buffers = vec![
         values(3 + m * (k + more) + 1, 1),
         packed,
@@ -78,11 +100,40 @@ fn case([m, n, k]: [usize; 3], more: usize, label: &str, epilogue: Epilogue) -> 
         }
     }
     Case {
-        label: format!("matmul_packed {m}x{n}x{k} +{more} {label}"),
-        command: packed_command(&call, (id(1), 4), id(5)),
+        label: format!("packed, half {half}, {m}x{n}x{k} +{more} {label}"),
+        command: match half {
+            true => half_command(&call, (id(1), 8), id(5)),
+            false => packed_command(&call, (id(1), 4), id(5)),
+        },
         buffers,
         expect: vec![(4, want)],
         exact: false,
         tolerance: 1e-5,
     }
+}
+
+/// [k, n] in panels, after four words of something else.
+fn panels(plain: &[f32], [n, k]: [usize; 2]) -> Vec<f32> {
+    let [panel, _, depth] = Layout::Panels.shape([n, k]);
+    let mut packed = vec![f32::NAN; 4];
+    packed.resize(4 + Layout::Panels.elements([n, k]), 0.0);
+    for d in 0..k {
+        for j in 0..n {
+            packed[4 + (j / panel * depth + d) * panel + j % panel] = plain[d * n + j];
+        }
+    }
+    packed
+}
+
+/// [k, n] as columns of halves, after eight of something else.
+fn halves(plain: &[f32], [n, k]: [usize; 2]) -> Vec<f32> {
+    let [column, ..] = Layout::Columns.shape([n, k]);
+    let mut packed = vec![f16::NAN; 8];
+    packed.resize(8 + Layout::Columns.elements([n, k]), f16::ZERO);
+    for d in 0..k {
+        for j in 0..n {
+            packed[8 + j * column + d] = f16::from_f32(plain[d * n + j]);
+        }
+    }
+    bytemuck::pod_collect_to_vec(&packed)
 }

@@ -78,6 +78,7 @@ pub static CASES: &[(&str, Cases)] = &[
     ("mse", mse::cases),
     ("matmul", matmul::cases),
     ("matmul_packed", matmul_packed::cases),
+    ("matmul_half", matmul_packed::half_cases),
     ("window", window::cases),
     ("path", path::cases),
     ("prefix", prefix::cases),

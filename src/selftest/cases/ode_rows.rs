@@ -7,6 +7,7 @@ use crate::kernel::math::Activation;
 use crate::kernel::pack_weights::Layout;
 use crate::kernel::row_program::{Bias, Instruction, Product, Residual, RowProgram};
 use crate::kernel::{Command, Target, View, ode_latency, ode_rows};
+use half::f16;
 
 /// State and hidden columns.
 const WIDTHS: [[usize; 2]; 5] = [[1, 1], [7, 31], [2, 33], [33, 65], [12, 130]];
@@ -37,17 +38,27 @@ fn cases(
     let mut out = Vec::new();
     for &rows in sizes {
         for widths in WIDTHS {
-            out.extend(Network::new(widths, rows).cases(0..rows, many, target, &choices));
+            for half in [false, true] {
+                out.extend(Network::new(widths, rows, half).cases(0..rows, many, target, &choices));
+            }
         }
     }
     let first = sizes[sizes.len() - 1] - 1;
     // A part of the rows, from one that is no multiple of anything; then a wide network.
-    out.extend(Network::new([7, 31], first + 1).cases(first / 2..first, many, target, &choices));
-    out.extend(Network::new(WIDE, 3).cases(0..3, many, target, &choices));
+    out.extend(Network::new([7, 31], first + 1, false).cases(first / 2..first, many, target, &choices));
+    for half in [false, true] {
+        out.extend(Network::new(WIDE, 3, half).cases(0..3, many, target, &choices));
+    }
     out
 }
 
-/// The buffers of a case, and where the parts of the packed weights lie, in vec4.
+/// Pairs of halves as words.
+fn halved(packed: &[f32]) -> Vec<f32> {
+    let bits = |v: f32| u32::from(f16::from_f32(v).to_bits());
+    packed.chunks_exact(2).map(|v| f32::from_bits(bits(v[0]) | bits(v[1]) << 16)).collect()
+}
+
+/// The buffers of a case, and where the parts of the packed weights lie, in groups of four.
 struct Network {
     dim: usize,
     hidden: usize,
@@ -57,21 +68,25 @@ struct Network {
     outside: Vec<f32>,
     packed: Vec<f32>,
     parts: Vec<usize>,
+    half: bool,
     /// Each matrix [k, n] and each bias [1, n], as they were before packing: in, bias, middle, out, bias.
     plain: Vec<(Vec<f32>, [usize; 2])>,
 }
 
 impl Network {
-    fn new([dim, hidden]: [usize; 2], rows: usize) -> Network {
+    fn new([dim, hidden]: [usize; 2], rows: usize, half: bool) -> Network {
         let (mut packed, mut parts, mut plain) = (Vec::new(), Vec::new(), Vec::new());
         for (seed, [k, n]) in
             [[dim, hidden], [1, hidden], [hidden, hidden], [hidden, dim], [1, dim]].into_iter().enumerate()
         {
             let mut m = values(k * n, 10 + seed as u64);
             m.iter_mut().for_each(|v| *v /= (k as f32).sqrt());
+            if half {
+                m.iter_mut().for_each(|v| *v = f16::from_f32(*v).to_f32());
+            }
             parts.push(packed.len() / 4);
             let from = packed.len();
-            packed.resize(from + Layout::Whole.len([n, k]), 0.0);
+            packed.resize(from + Layout::Whole.elements([n, k]), 0.0);
             for d in 0..k {
                 let to = from + d * n.next_multiple_of(4);
                 packed[to..to + n].copy_from_slice(&m[d * n..(d + 1) * n]);
@@ -87,8 +102,9 @@ impl Network {
             biases: values(2 * hidden + 1, 3),
             // Every row twice, three rows over and over.
             outside: values(3 * hidden + 3, 2),
-            packed,
+            packed: if half { halved(&packed) } else { packed },
             parts,
+            half,
             plain,
         }
     }
@@ -147,7 +163,14 @@ impl Network {
                 to,
             ));
         }
-        RowProgram { dim, start_column: x, end_column: x, instructions, packed: self.packed.len() / 4 }
+        RowProgram {
+            dim,
+            start_column: x,
+            end_column: x,
+            instructions,
+            packed: self.packed.len() / if self.half { 2 } else { 4 },
+            half: self.half,
+        }
     }
 
     fn cases(
@@ -177,7 +200,10 @@ impl Network {
             }
         };
         let case = |variant: &&'static crate::kernel::Variant| Case {
-            label: format!("{} rows {part:?} of {} widths {dim}, {}", variant.name, self.rows, self.hidden),
+            label: format!(
+                "{} half {} rows {part:?} of {} widths {dim}, {}",
+                variant.name, self.half, self.rows, self.hidden
+            ),
             command: command(variant),
             buffers: vec![
                 program.words(),
