@@ -4,7 +4,7 @@ use advect::bench::{self, Subject, TuneOptions, Workload};
 use advect::device::{Device, DeviceChoice, Gpu, GpuOptions, Tuned, Tuning, TuningError};
 use advect::flow::integrator::Start;
 use advect::flow::{Batch, IntegrateOptions, Integrator, Solver};
-use advect::graph::{Fusion, Plan};
+use advect::graph::{Fusion, Plan, Precision};
 use advect::kernel::Target;
 use advect::kernel::matmul;
 use std::path::{Path, PathBuf};
@@ -219,8 +219,13 @@ fn tuning_answers_every_question_of_the_plans() {
     let Some(gpu) = open(tempfile::tempdir().unwrap().path()) else { return };
     let subjects = [Subject::Workload(Workload::Mlp256)];
     let large = 1 << 24;
-    let options =
-        TuneOptions { batches: vec![1, 9, large], solver: Solver::euler(2), train: false, seconds: 1e-3 };
+    let options = TuneOptions {
+        batches: vec![1, 9, large],
+        solver: Solver::euler(2),
+        precision: Precision::F32,
+        train: false,
+        seconds: 1e-3,
+    };
     let mut last = 0.0;
     let found = bench::tune(&gpu, &subjects, &options, &mut |_, done| {
         assert!(done >= last && done <= 1.0, "{done} after {last}");

@@ -32,7 +32,7 @@ impl Sampling {
         Ok(Sampling { integrator, observations, chunks, request: 0 })
     }
 
-    fn run(&mut self) -> Result<(), BenchError> {
+    pub(super) fn run(&mut self) -> Result<(), BenchError> {
         self.request += 1;
         let start = Start::Noise { seed: SEED, request: self.request };
         Ok(self.integrator.run(start, &[&self.observations], &mut self.chunks, None)?)

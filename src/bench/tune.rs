@@ -13,7 +13,7 @@ pub use subject::Subject;
 use super::BenchError;
 use crate::device::{Device, DeviceError, Gpu, Tuned, Tuning};
 use crate::flow::{FlowError, Solver};
-use crate::graph::{Fusion, GraphError, Schedule};
+use crate::graph::{Fusion, GraphError, Precision, Schedule};
 use crate::kernel::Target;
 use crate::policy::PolicyError;
 use products::Products;
@@ -29,6 +29,8 @@ pub struct TuneOptions {
     pub batches: Vec<usize>,
     /// The solver.
     pub solver: Solver,
+    /// How weights are stored.
+    pub precision: Precision,
     /// Whether the products of a training step are measured too.
     pub train: bool,
     /// About how long each question is measured, seconds.
@@ -178,7 +180,7 @@ impl<'a> Questions<'a> {
         batch: usize,
         options: &TuneOptions,
     ) -> Result<(), BenchError> {
-        let compile = |fusion| subject.compile(device, options.solver, fusion, batch);
+        let compile = |fusion| subject.compile(device, options, fusion, batch);
         self.products.collect(compile(Fusion::Layers)?.plan(), target);
         if let Some(schedule) = compile(Fusion::Auto)?.plan().schedule.clone()
             && schedule.ways.len() > 1
@@ -209,7 +211,7 @@ impl Steps<'_> {
             let (guess, best) = (String::new(), (*way).to_owned());
             tuning.insert(self.schedule.question.clone(), Tuned { guess, best, guess_ms: 0.0, best_ms: 0.0 });
             let device = Device::Gpu(gpu.with_tuning(Some(Arc::new(tuning))));
-            samplers.push(self.subject.compile(&device, options.solver, Fusion::Auto, self.batch)?);
+            samplers.push(self.subject.compile(&device, options, Fusion::Auto, self.batch)?);
         }
         let time = |way: usize| {
             let begun = Instant::now();

@@ -8,6 +8,7 @@ use super::output::{Colour, Table, count, short};
 use advect::bench::{self, BenchError, SkippedBatch, Subject, TuneOptions, TuneRow, Workload};
 use advect::device::{Device, Gpu, Tuned, Tuning, cache};
 use advect::flow::Solver;
+use advect::graph::Precision;
 use advect::policy::Policy;
 use std::path::{Path, PathBuf};
 
@@ -39,6 +40,9 @@ pub struct Tune {
     /// The solver, as for `advect bench`
     #[arg(long, default_value = "euler:10")]
     solver: Solver,
+    /// How weights are stored, as for `advect bench`: f32 or f16
+    #[arg(long, default_value = "f32")]
+    precision: Precision,
     /// Measure the products of a training step of the workloads too
     #[arg(long)]
     train: bool,
@@ -93,7 +97,8 @@ impl Tune {
     fn measure(&self, gpu: &Gpu, folder: Option<&Path>, report: &mut Report) -> anyhow::Result<()> {
         let software = gpu.report().is_software();
         let (subjects, batches) = (self.subjects(software)?, self.batches(software));
-        let options = TuneOptions { batches, solver: self.solver, train: self.train, seconds: self.seconds };
+        let (solver, precision) = (self.solver, self.precision);
+        let options = TuneOptions { batches, solver, precision, train: self.train, seconds: self.seconds };
         let (interrupt, bar) = (Interrupt::catch()?, progress(1000));
         let found = bench::tune(gpu, &subjects, &options, &mut |what, done| {
             if bar.message() != what {

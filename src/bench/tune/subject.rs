@@ -1,16 +1,12 @@
 //! Whose plans are tuned: the networks of `advect bench`, or a policy.
 
-use crate::bench::sample::zeros;
-use crate::bench::{BenchError, STATE_DIM, TRAIN_BATCH, Workload, demonstrations, run_config};
+use super::TuneOptions;
+use crate::bench::sample::{SEED, Sampling, zeros};
+use crate::bench::{BenchError, Setting, TRAIN_BATCH, Workload, demonstrations, run_config};
 use crate::device::Device;
-use crate::flow::integrator::Start;
-use crate::flow::{Batch, IntegrateOptions, Integrator, Solver};
 use crate::graph::{Fusion, Plan};
 use crate::policy::{Noise, Policy, Sampler, SamplerOptions};
 use crate::train::Trainer;
-
-/// Seed of parameters and noise.
-const SEED: u64 = 1;
 
 /// A network that is sampled.
 pub enum Subject {
@@ -26,16 +22,9 @@ pub enum Subject {
 }
 
 /// A subject compiled for a device and a batch, each chunk with an observation of its own.
-pub(super) struct Compiled {
-    what: What,
-    observations: Vec<f32>,
-    chunks: Vec<f32>,
-    request: u64,
-}
-
-enum What {
-    Field(Box<Integrator>),
-    Policy(Box<Sampler>),
+pub(super) enum Compiled {
+    Workload(Box<Sampling>),
+    Policy { sampler: Box<Sampler>, observations: Vec<f32>, chunks: Vec<f32>, request: u64 },
 }
 
 impl Subject {
@@ -50,32 +39,26 @@ impl Subject {
     pub(super) fn compile(
         &self,
         device: &Device,
-        solver: Solver,
+        options: &TuneOptions,
         fusion: Fusion,
         batch: usize,
     ) -> Result<Compiled, BenchError> {
-        let (what, request_dim, chunk) = match self {
+        let TuneOptions { solver, precision, .. } = *options;
+        match self {
             Subject::Workload(workload) => {
-                let store = workload.parameters(SEED)?;
-                let options = IntegrateOptions { fusion, ..IntegrateOptions::default() };
-                let rows = Batch { requests: batch, samples: 1 };
-                let mut integrator =
-                    Integrator::new(device, workload, &store.layout, solver, rows, &options)?;
-                integrator.set_params(&store.values)?;
-                (What::Field(Box::new(integrator)), workload.request_dim(), STATE_DIM)
+                let setting = Setting { workload: *workload, solver, fusion, precision };
+                Ok(Compiled::Workload(Box::new(Sampling::new(device, &setting, batch)?)))
             }
             Subject::Policy { policy, .. } => {
-                let options = SamplerOptions { solver, fusion, ..SamplerOptions::default() };
-                let sampler = policy.sampler(device, batch, 1, &options)?;
-                (What::Policy(Box::new(sampler)), policy.spec.request(), policy.spec.chunk())
+                let options = SamplerOptions { solver, fusion, precision, ..SamplerOptions::default() };
+                Ok(Compiled::Policy {
+                    sampler: Box::new(policy.sampler(device, batch, 1, &options)?),
+                    observations: zeros("the observations", batch, policy.spec.request())?,
+                    chunks: zeros("the result", batch, policy.spec.chunk())?,
+                    request: 0,
+                })
             }
-        };
-        Ok(Compiled {
-            what,
-            observations: zeros("the observations", batch, request_dim)?,
-            chunks: zeros("the result", batch, chunk)?,
-            request: 0,
-        })
+        }
     }
 
     /// The plan of a training step; none for a policy, whose demonstrations are not here.
@@ -90,25 +73,21 @@ impl Subject {
 
 impl Compiled {
     pub(super) fn plan(&self) -> &Plan {
-        match &self.what {
-            What::Field(integrator) => integrator.plan(),
-            What::Policy(sampler) => sampler.integrator().plan(),
+        match self {
+            Compiled::Workload(sampling) => sampling.integrator.plan(),
+            Compiled::Policy { sampler, .. } => sampler.integrator().plan(),
         }
     }
 
     /// Samples a batch: from observations on the host to chunks on the host.
     pub(super) fn run(&mut self) -> Result<(), BenchError> {
-        self.request += 1;
-        let (seed, request) = (SEED, self.request);
-        match &mut self.what {
-            What::Field(integrator) => {
-                let start = Start::Noise { seed, request };
-                integrator.run(start, &[&self.observations], &mut self.chunks, None)?;
-            }
-            What::Policy(sampler) => {
-                sampler.sample(&self.observations, Noise::Seed { seed, request }, &mut self.chunks)?;
+        match self {
+            Compiled::Workload(sampling) => sampling.run(),
+            Compiled::Policy { sampler, observations, chunks, request } => {
+                *request += 1;
+                let noise = Noise::Seed { seed: SEED, request: *request };
+                Ok(sampler.sample(observations, noise, chunks)?)
             }
         }
-        Ok(())
     }
 }
