@@ -1,9 +1,12 @@
 //! Expands the WGSL templates under `shaders/`, validates every variant with naga and writes the typed
-//! table that `src/kernel/variant.rs` includes: bindings, workgroup size, shared bytes, parameter bytes.
+//! table that `src/kernel/variant.rs` includes: bindings, workgroup size, shared bytes, parameter bytes. `ADVECT_SHADERS` is the
+//! hash of all of them, by which files that depend on the shaders know whether they still hold.
 //!
 //! The template language is small on purpose (see `build/template.rs`): `//! variants`, `//! where`,
 //! `#include`, `#if`, `#for` and `$(expression)`.
 
+#[path = "build/fnv.rs"]
+mod fnv;
 #[path = "build/template.rs"]
 mod template;
 
@@ -25,6 +28,7 @@ fn main() {
     files.sort();
 
     let mut modules = String::new();
+    let mut hash = fnv::FNV_START;
     let mut all =
         String::from("/// Every variant, in the order of file and name.\npub static ALL: &[&Variant] = &[\n");
     for file in &files {
@@ -38,6 +42,8 @@ fn main() {
         .unwrap();
         for v in &variants {
             let facts = validate(&v.name, &v.source);
+            hash = fnv::fnv1a(hash, v.name.as_bytes());
+            hash = fnv::fnv1a(hash, v.source.as_bytes());
             let constant =
                 v.name.strip_prefix(stem).unwrap_or(&v.name).trim_start_matches('_').to_uppercase();
             let constant = if constant.is_empty() { "ONLY".to_string() } else { constant };
@@ -59,6 +65,7 @@ fn main() {
         modules.push_str("}\n");
     }
     all.push_str("];\n");
+    println!("cargo:rustc-env=ADVECT_SHADERS={hash:016x}");
     let out = PathBuf::from(std::env::var("OUT_DIR").expect("cargo sets OUT_DIR")).join("variants.rs");
     std::fs::write(&out, modules + &all).expect("OUT_DIR can be written");
 }

@@ -43,7 +43,7 @@
 //! in memory, a checkpoint sampled, and a custom field integrated; docs/architecture.md explains the whole.
 //!
 //! Conventions: f32, row-major; time runs from t = 0 (noise) to t = 1 (action); the same seed names the same noise on every
-//! device, and the same device gives the same bits again. Errors are typed, and no NaN comes out of a sampler.
+//! device, and the same device, tuned alike, gives the same bits again. Errors are typed, and no NaN comes out of a sampler.
 #![warn(missing_docs)]
 
 pub mod bench;

@@ -54,7 +54,7 @@ impl Bench {
         for name in ["ADVECT_DEVICE", "ADVECT_THREADS", "RUST_LOG"] {
             command.env_remove(name);
         }
-        command.current_dir(&self.folder).args(args);
+        command.current_dir(&self.folder).args(args).env("ADVECT_CACHE_DIR", "off");
         command
     }
 

@@ -17,7 +17,8 @@ fn command(args: &[&str]) -> Command {
     for name in ["ADVECT_DEVICE", "ADVECT_THREADS", "ADVECT_GOLDEN_DIR", "RUST_LOG"] {
         command.env_remove(name);
     }
-    command.args(args);
+    // Nor the caller's own files: plans are those of an untuned device.
+    command.args(args).env("ADVECT_CACHE_DIR", "off");
     command
 }
 
@@ -233,6 +234,71 @@ fn bench_prints_a_table() {
     let lines: Vec<&str> = table.out.lines().collect();
     assert_eq!(lines.len(), 3, "{}", table.out);
     assert!(lines[1].contains("chunks/s") && lines[2].starts_with("sample"), "{}", table.out);
+}
+
+/// Whether an adapter is there; `ADVECT_REQUIRE_GPU` makes a missing one a failure.
+fn has_adapter() -> bool {
+    let found = !json(&advect(&["devices", "--json"]))["adapters"].as_array().unwrap().is_empty();
+    assert!(found || std::env::var_os("ADVECT_REQUIRE_GPU").is_none(), "no adapter");
+    if !found {
+        eprintln!("NOT RUN: no adapter");
+    }
+    found
+}
+
+#[test]
+fn the_cpu_has_nothing_to_tune() {
+    let ran = advect(&["tune", "--device", "cpu", "--dry-run"]);
+    assert_eq!(ran.code, 0, "{}", ran.err);
+    assert!(ran.out.is_empty() && ran.err.contains("nothing to tune"), "{}", ran.err);
+    let report = json(&advect(&["tune", "--device", "cpu", "--dry-run", "--json"]));
+    assert_eq!(keys(&report), ["device", "results", "skipped", "file"]);
+    fails(&["tune", "--device", "cpu"], 2, &["ADVECT_CACHE_DIR", "--dry-run"]);
+    for seconds in ["0", "soon"] {
+        fails(&["tune", &format!("--seconds={seconds}")], 2, &["--seconds", "needed a number of seconds"]);
+    }
+    fails(
+        &["tune", "--policy", "none.safetensors", "--device", "gpu", "--dry-run"],
+        if has_adapter() { 1 } else { 2 },
+        &[],
+    );
+}
+
+#[test]
+fn tuning_is_kept_shown_and_used() {
+    if !has_adapter() {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let with = |args: &[&str]| {
+        let mut command = command(args);
+        command.env("ADVECT_CACHE_DIR", folder.path());
+        ran(args, command.output().expect("the command starts"))
+    };
+    let tuning = |listing: &Value| -> Vec<Value> {
+        let adapters = listing["adapters"].as_array().unwrap();
+        adapters.iter().map(|a| a["tuning"].clone()).filter(|t| !t.is_null()).collect()
+    };
+    let args = ["tune", "--device", "gpu", "--batch", "2", "--solver", "euler:1", "--seconds", "0.001"];
+    let dry = json(&with(&[&args[..], &["--dry-run", "--json"]].concat()));
+    assert!(dry["file"].is_null() && !dry["results"].as_array().unwrap().is_empty());
+    let listing = json(&with(&["devices", "--json"]));
+    assert_eq!(tuning(&listing), Vec::<Value>::new(), "a dry run keeps nothing");
+
+    let kept = with(&args);
+    assert_eq!(kept.code, 0, "{}", kept.err);
+    assert!(kept.out.contains("matmul N") && kept.out.contains("mlp256, batch 2"), "{}", kept.out);
+    let listing = json(&with(&["devices", "--json"]));
+    let [tuning] = &tuning(&listing)[..] else { panic!("{listing}") };
+    assert_eq!(tuning["measured"].as_u64().unwrap() as usize, dry["results"].as_array().unwrap().len());
+    assert!(tuning["problem"].is_null() && kept.out.contains(tuning["file"].as_str().unwrap()));
+    assert!(with(&["devices"]).out.contains("guesses changed"));
+
+    let bench = ["bench", "--device", "gpu", "--batch", "2", "--seconds", "0.001", "--solver", "euler:1"];
+    assert!(with(&bench).err.contains("(tuned: "));
+    let mut off = command(&bench);
+    off.env("ADVECT_CACHE_DIR", folder.path()).env("ADVECT_TUNING", "off");
+    assert!(!ran(&bench, off.output().unwrap()).err.contains("tuned"));
 }
 
 #[test]

@@ -12,7 +12,12 @@ const FILES: [&str; 4] = ["actions.npy", "metrics.jsonl", "policy.safetensors", 
 
 fn demo(folder: &Path, args: &[&str]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_advect"));
-    command.current_dir(folder).arg("demo").args(args).env_remove("ADVECT_DEVICE");
+    command
+        .current_dir(folder)
+        .arg("demo")
+        .args(args)
+        .env_remove("ADVECT_DEVICE")
+        .env("ADVECT_CACHE_DIR", "off");
     command.output().expect("the binary runs")
 }
 

@@ -12,6 +12,7 @@ mod roofline;
 mod sample;
 mod timing;
 mod train;
+mod tune;
 mod workload;
 
 pub use control::{ControlRow, RATE_HZ, control};
@@ -21,6 +22,7 @@ pub use roofline::{Gap, OUTSIDE, Peaks, RooflineReport, RooflineRow, StageCost, 
 pub use sample::sample;
 pub use timing::{Budget, Times};
 pub use train::{TRAIN_BATCH, demonstrations, run_config, train};
+pub use tune::{SkippedBatch, Subject, TuneOptions, TuneResult, TuneRow, WayTime, tune};
 pub use workload::{ACTION_DIM, HORIZON, OBS_DIM, STATE_DIM, Workload};
 
 use crate::control::ControlError;

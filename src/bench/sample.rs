@@ -32,7 +32,7 @@ impl Sampling {
         Ok(Sampling { integrator, observations, chunks, request: 0 })
     }
 
-    fn run(&mut self) -> Result<(), BenchError> {
+    pub(super) fn run(&mut self) -> Result<(), BenchError> {
         self.request += 1;
         let start = Start::Noise { seed: SEED, request: self.request };
         Ok(self.integrator.run(start, &[&self.observations], &mut self.chunks, None)?)
@@ -93,7 +93,7 @@ fn distance(found: &[f32], exact: &[f32]) -> f64 {
     (squares(&|f, e| f64::from(f) - f64::from(e)) / squares(&|_, e| f64::from(e))).sqrt()
 }
 
-fn zeros(what: &'static str, batch: usize, cols: usize) -> Result<Vec<f32>, BenchError> {
+pub(super) fn zeros(what: &'static str, batch: usize, cols: usize) -> Result<Vec<f32>, BenchError> {
     let elements = batch.saturating_mul(cols);
     let mut out = Vec::new();
     let failed = |_| BenchError::OutOfMemory { what, batch, bytes: elements.saturating_mul(4) };

@@ -80,7 +80,8 @@ pub struct Bench {
 /// One measurement, which tells how far it is and hears whether to go on.
 type Measure<'a> = dyn FnMut(&mut dyn FnMut(f64) -> bool) -> Result<Row, BenchError> + 'a;
 
-fn batch(text: &str) -> Result<usize, String> {
+/// A batch size.
+pub(super) fn batch(text: &str) -> Result<usize, String> {
     number_in(text, 1, 1 << 24)
 }
 
@@ -92,7 +93,8 @@ fn plot_file(text: &str) -> Result<PathBuf, String> {
     }
 }
 
-fn seconds(text: &str) -> Result<f64, String> {
+/// How long to measure, seconds.
+pub(super) fn seconds(text: &str) -> Result<f64, String> {
     match text.trim().parse::<f64>() {
         Ok(s) if s > 0.0 && s <= 3600.0 => Ok(s),
         _ => Err("needed a number of seconds above 0, up to 3600".into()),

@@ -63,7 +63,7 @@ impl Context {
         if self.global.device != DeviceChoice::All {
             return Ok(vec![self.open()?]);
         }
-        let devices = match &Device::open_all(&GpuOptions::default())?[..] {
+        let devices = match &Device::open_all(&GpuOptions::from_env())?[..] {
             // There is no real GPU.
             [Device::Cpu(_)] => vec![Device::Cpu(self.cpu()?)],
             gpus => gpus.to_vec(),
@@ -74,11 +74,11 @@ impl Context {
         Ok(devices)
     }
 
-    /// Opens the device asked for and says on stderr which it is.
+    /// Opens the device asked for, as tuned, and says on stderr which it is.
     pub fn open(&self) -> anyhow::Result<Device> {
         let device = match &self.global.device {
             DeviceChoice::Cpu => Device::Cpu(self.cpu()?),
-            choice => match Device::open(choice)? {
+            choice => match Device::open_with(choice, &GpuOptions::from_env())? {
                 // `auto` came to the CPU.
                 Device::Cpu(_) => Device::Cpu(self.cpu()?),
                 gpu => gpu,
@@ -86,7 +86,13 @@ impl Context {
         };
         let software = device.gpu().is_some_and(|gpu| gpu.report().is_software());
         let note = if software { " (software: far slower than --device cpu)" } else { "" };
-        note_line(&format!("device: {}{note}", device.describe()));
+        let tuned = match device.gpu().and_then(|gpu| gpu.tuning()) {
+            Some(tuning) => {
+                format!(" (tuned: {} of {} guesses changed)", tuning.changed(), tuning.measured())
+            }
+            None => String::new(),
+        };
+        note_line(&format!("device: {}{note}{tuned}", device.describe()));
         Ok(device)
     }
 }

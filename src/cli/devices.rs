@@ -3,7 +3,10 @@
 use super::Run;
 use super::common::{Context, print, print_json};
 use super::output::{Colour, bytes, count, grouped};
-use advect::device::{AdapterReport, AutoVerdict, CpuReport, SubgroupSizes, enumerate};
+use advect::device::{
+    AdapterReport, AutoVerdict, CpuReport, SubgroupSizes, Tuning, TuningError, cache, enumerate,
+};
+use std::path::PathBuf;
 
 /// List every adapter and the CPU executor: limits, features, which one `auto` takes and why
 #[derive(clap::Args)]
@@ -23,7 +26,55 @@ struct Listing {
     /// `cpu`, or the index of the adapter that `auto` takes.
     auto: String,
     cpu: CpuEntry,
-    adapters: Vec<AdapterReport>,
+    adapters: Vec<AdapterEntry>,
+}
+
+#[derive(serde::Serialize)]
+struct AdapterEntry {
+    #[serde(flatten)]
+    report: AdapterReport,
+    /// What `advect tune` kept; null if nothing.
+    tuning: Option<TuningEntry>,
+}
+
+#[derive(serde::Serialize)]
+struct TuningEntry {
+    file: PathBuf,
+    /// Questions measured.
+    measured: usize,
+    /// Guesses that gave way.
+    changed: usize,
+    /// Why the file does not count; null if it does.
+    problem: Option<String>,
+}
+
+impl TuningEntry {
+    fn of(report: &AdapterReport) -> Option<TuningEntry> {
+        let folder = cache::folder()?;
+        let file = Tuning::path(&folder, report);
+        match Tuning::load(&folder, report) {
+            Ok(None) => None,
+            Ok(Some(tuning)) => {
+                let (measured, changed) = (tuning.measured(), tuning.changed());
+                Some(TuningEntry { file, measured, changed, problem: None })
+            }
+            Err(error) => {
+                let problem = Some(match error {
+                    TuningError::Outdated { .. } => "measured with another driver or version".into(),
+                    other => other.to_string(),
+                });
+                Some(TuningEntry { file, measured: 0, changed: 0, problem })
+            }
+        }
+    }
+
+    fn line(&self) -> String {
+        let (measured, changed) = (self.measured, self.changed);
+        match &self.problem {
+            Some(problem) => format!("not used: {problem}; advect tune measures again"),
+            None => format!("{changed} of {measured} guesses changed, {}", self.file.display()),
+        }
+    }
 }
 
 #[derive(serde::Serialize)]
@@ -46,7 +97,10 @@ impl Run for Devices {
         let listing = Listing {
             auto: taken.map_or_else(|| "cpu".to_owned(), |a| a.index.to_string()),
             cpu: CpuEntry { report: cx.cpu()?.report(), auto },
-            adapters,
+            adapters: adapters
+                .into_iter()
+                .map(|report| AdapterEntry { tuning: TuningEntry::of(&report), report })
+                .collect(),
         };
         if self.json { print_json(&listing) } else { print(&listing.render(Colour::stdout())) }
     }
@@ -56,7 +110,10 @@ impl Listing {
     fn render(&self, colour: Colour) -> String {
         let mut out = block(colour, "cpu", "the CPU executor", &self.cpu.lines());
         for adapter in &self.adapters {
-            out += &block(colour, &adapter.index.to_string(), &adapter.name, &lines(adapter));
+            let mut lines = lines(&adapter.report);
+            let tuning = adapter.tuning.as_ref().map(TuningEntry::line);
+            lines.push(("tuning", tuning.unwrap_or_else(|| "none: advect tune measures".to_owned())));
+            out += &block(colour, &adapter.report.index.to_string(), &adapter.report.name, &lines);
         }
         out + "--device (or ADVECT_DEVICE) takes auto, cpu, gpu, an index or part of a name.\n"
     }

@@ -16,6 +16,7 @@ mod sample;
 mod selftest;
 mod serve;
 mod train;
+mod tune;
 mod weights;
 
 use clap::{Parser, Subcommand};
@@ -50,6 +51,7 @@ commands! {
     Data(data::Data),
     Serve(serve::Serve),
     Bench(bench::Bench),
+    Tune(tune::Tune),
     Compare(compare::Compare),
     Selftest(selftest::Selftest),
 }
@@ -74,6 +76,7 @@ Examples:
   advect serve policy.safetensors         robots ask for actions over OpenPI's WebSocket wire
   advect selftest --device gpu            whether this GPU and driver can be trusted
   advect bench --batch 1,64,1024          how many action chunks a second
+  advect tune                             measure this GPU's kernels and keep the fastest
   advect compare --task two-moons         every objective on the same data
 
 Exit codes: 0 ok, 1 failure, 2 usage, 130 Ctrl-C.

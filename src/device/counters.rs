@@ -45,6 +45,11 @@ counters! {
     bytes_read_back,
     /// Compute pipelines compiled.
     pipelines_created,
+    /// Microseconds that compiling them took, of all threads together: with a warm pipeline cache, translation to the driver's
+    /// language and a look into the cache.
+    compile_us,
+    /// Bytes of compiled pipelines that came from the cache folder.
+    pipeline_bytes_loaded,
     /// Bind groups created.
     bind_groups_created,
     /// Bind groups that a [`BindGroupCache`](super::BindGroupCache) had already.

@@ -4,8 +4,9 @@ use super::buffers::StagingPool;
 use super::choice;
 use super::health::Health;
 use super::pipelines::PipelineStore;
-use super::{AdapterReport, Caps, CounterSnapshot, Counters, DeviceError};
+use super::{AdapterReport, Caps, CounterSnapshot, Counters, DeviceError, Tuning, cache};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use wgpu::{Features, PollError, PollStatus, PollType};
@@ -27,12 +28,25 @@ pub struct GpuOptions {
     /// Enable wgpu's experimental cooperative matrices; opening fails where there are none. wgpu declares that they
     /// may hold bugs that lead to undefined behaviour, so they are off unless somebody asks.
     pub cooperative_matrix: bool,
+    /// The folder of compiled kernels and tuned choices. None: no file is read or written, and plans depend on the device alone.
+    pub cache: Option<PathBuf>,
+    /// Take no tuned choices from `cache`.
+    pub untuned: bool,
+}
+
+impl GpuOptions {
+    /// With the user's cache folder ([`cache::folder`]); tuned choices count unless `ADVECT_TUNING` is `off`.
+    pub fn from_env() -> GpuOptions {
+        let untuned = std::env::var_os("ADVECT_TUNING").is_some_and(|v| v == "off");
+        GpuOptions { cache: cache::folder(), untuned, ..GpuOptions::default() }
+    }
 }
 
 /// An opened GPU. Cheap to clone; all clones are one device.
 #[derive(Clone)]
 pub struct Gpu {
     pub(super) inner: Arc<Inner>,
+    tuning: Option<Arc<Tuning>>,
 }
 
 pub(super) struct Inner {
@@ -126,7 +140,28 @@ impl Gpu {
             report,
             caps,
         };
-        Ok(Self { inner: Arc::new(inner) })
+        let mut gpu = Self { inner: Arc::new(inner), tuning: None };
+        if let Some(folder) = &options.cache {
+            gpu.open_pipeline_cache(folder);
+            if !options.untuned {
+                let tuning = Tuning::load(folder, gpu.report()).unwrap_or_else(|error| {
+                    tracing::warn!("tuned choices are not used: {error}");
+                    None
+                });
+                gpu.tuning = tuning.map(Arc::new);
+            }
+        }
+        Ok(gpu)
+    }
+
+    /// The choices that were tuned for this device, if any count.
+    pub fn tuning(&self) -> Option<&Arc<Tuning>> {
+        self.tuning.as_ref()
+    }
+
+    /// The same device with other tuned choices, or none: what is planned for it from here on follows them.
+    pub fn with_tuning(&self, tuning: Option<Arc<Tuning>>) -> Gpu {
+        Gpu { inner: self.inner.clone(), tuning }
     }
 
     /// What kernels may rely on.

@@ -5,6 +5,7 @@
 //! nothing and allocates nothing of its own.
 
 mod buffers;
+pub mod cache;
 mod caps;
 mod choice;
 mod counters;
@@ -13,10 +14,12 @@ mod error;
 mod gpu;
 mod health;
 pub mod memory;
+mod pipeline_cache;
 mod pipelines;
 mod readback;
 mod recording;
 mod timer;
+mod tuning;
 
 #[cfg(test)]
 mod tests;
@@ -34,8 +37,10 @@ pub use pipelines::{Access, BindGroupCache, Binding, Bound, Pipeline};
 pub use readback::Readback;
 pub use recording::{BufferCopy, Command, Dispatch, Indirect};
 pub use timer::Timer;
+pub use tuning::{Tuned, Tuning, TuningError};
 
 use choice::Pick;
+use std::sync::Arc;
 
 /// Where plans run: the CPU executor or a GPU. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -47,19 +52,19 @@ pub enum Device {
 }
 
 impl Device {
-    /// A real GPU if there is one that opens, else the CPU executor.
+    /// A real GPU if there is one that opens, else the CPU executor. With [`GpuOptions::from_env`]: as tuned, compiled kernels kept.
     pub fn auto() -> Result<Self, DeviceError> {
-        Self::open(&DeviceChoice::Auto)
+        Self::open_with(&DeviceChoice::Auto, &GpuOptions::from_env())
     }
 
-    /// What `ADVECT_DEVICE` asks for; `auto` if it is not set.
+    /// What `ADVECT_DEVICE` asks for; `auto` if it is not set. With [`GpuOptions::from_env`].
     pub fn from_env() -> Result<Self, DeviceError> {
         let text = std::env::var_os("ADVECT_DEVICE").unwrap_or_default();
         let Ok(choice) = text.to_string_lossy().parse();
-        Self::open(&choice)
+        Self::open_with(&choice, &GpuOptions::from_env())
     }
 
-    /// Opens what `choice` comes to on this machine.
+    /// Opens what `choice` comes to on this machine, without a look at the cache folder: the same plans for everybody.
     pub fn open(choice: &DeviceChoice) -> Result<Self, DeviceError> {
         Self::open_with(choice, &GpuOptions::default())
     }
@@ -107,6 +112,14 @@ impl Device {
         match self {
             Self::Cpu(cpu) => cpu.describe(),
             Self::Gpu(gpu) => gpu.describe(),
+        }
+    }
+
+    /// The same device with other tuned choices (see [`Gpu::with_tuning`]). The CPU executor has none.
+    pub fn with_tuning(&self, tuning: Option<Arc<Tuning>>) -> Self {
+        match self {
+            Self::Cpu(cpu) => Self::Cpu(cpu.clone()),
+            Self::Gpu(gpu) => Self::Gpu(gpu.with_tuning(tuning)),
         }
     }
 

@@ -2,12 +2,14 @@
 
 use super::buffers::check_multiple;
 use super::counters::add;
+use super::pipeline_cache::PipelineCache;
 use super::{Buffer, DeviceError, Gpu};
 use std::collections::HashMap;
 use std::collections::hash_map::{DefaultHasher, Entry};
 use std::hash::{Hash, Hasher};
 use std::num::NonZeroU64;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Instant;
 
 /// Least size of a storage binding, bytes: one vec4. Buffers are never smaller.
 const LEAST_STORAGE_BYTES: u64 = 16;
@@ -69,6 +71,8 @@ impl Pipeline {
 pub(super) struct PipelineStore {
     pipelines: Mutex<HashMap<&'static str, Arc<Pipeline>>>,
     layouts: Mutex<HashMap<Box<[Binding]>, Arc<Layout>>>,
+    /// What the driver keeps of them on disk, if it does.
+    pub cache: OnceLock<PipelineCache>,
 }
 
 impl Gpu {
@@ -99,8 +103,12 @@ impl Gpu {
         }
         // The lock is free while the driver compiles, so threads can compile different kernels at once.
         let layout = self.layout(name, bindings)?;
+        let begun = Instant::now();
         let raw = self.compile(name, source, &layout)?;
+        let spent = begun.elapsed();
+        tracing::debug!("compiled {name} in {spent:.1?}");
         add(&self.inner.counters.pipelines_created, 1);
+        add(&self.inner.counters.compile_us, spent.as_micros() as u64);
         let pipeline = Arc::new(Pipeline { name, source: hash, raw, layout });
         Ok(lock(&store.pipelines).entry(name).or_insert(pipeline).clone())
     }
@@ -156,7 +164,7 @@ impl Gpu {
                     zero_initialize_workgroup_memory: false,
                     ..Default::default()
                 },
-                cache: None,
+                cache: self.inner.pipelines.cache.get().map(PipelineCache::raw),
             })
         })
         .map_err(|error| match error {

@@ -401,13 +401,13 @@ fn devices_open_by_every_kind_of_choice() {
     assert!(reports.iter().filter(|r| r.auto.taken).count() <= 1);
     let Ok(cpu) = "cpu".parse();
     assert!(Device::open(&cpu).unwrap().describe().starts_with("cpu"));
-    let auto = Device::auto().unwrap();
+    let auto = Device::open(&DeviceChoice::Auto).unwrap();
     assert!(auto.gpu().is_none_or(|gpu| !gpu.caps().software), "auto never takes software");
     let Ok(unknown) = "no such device".parse();
     assert!(matches!(Device::open(&unknown), Err(DeviceError::UnknownDevice { .. })));
     let late = Gpu::open(reports.len(), &GpuOptions::default());
     assert!(matches!(late, Err(DeviceError::UnknownDevice { .. })));
-    let coop = GpuOptions { cooperative_matrix: true };
+    let coop = GpuOptions { cooperative_matrix: true, ..GpuOptions::default() };
     for report in &reports {
         match Gpu::open(report.index, &coop) {
             Ok(gpu) => assert!(!gpu.caps().cooperative_matrix.is_empty()),

@@ -347,7 +347,7 @@ impl<'a> Lower<'a> {
 
     /// What the commands are made for.
     pub fn target(&self) -> crate::kernel::Target {
-        self.program.target
+        self.program.target.clone()
     }
 
     /// Counts operations (a multiply-add is two) of the command that comes next.
@@ -375,7 +375,7 @@ impl<'a> Lower<'a> {
         let c = self.output(dest)?;
         let empty = self.empty();
         self.program.count_flops(2.0 * m as f64 * n as f64 * k as f64);
-        let target = self.program.target;
-        self.program.push(matmul::command(form, [m, n, k], a, b, c, epilogue, empty, &target))
+        let command = matmul::command(form, [m, n, k], a, b, c, epilogue, empty, &self.program.target);
+        self.program.push(command)
     }
 }

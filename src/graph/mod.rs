@@ -28,7 +28,7 @@ pub use packing::Precision;
 pub use params::ParamLayout;
 pub use plan::{Plan, Program};
 pub use profile::{Clock, Profile};
-pub use rows::Fusion;
+pub use rows::{Fusion, Schedule};
 pub use session::Session;
 pub use shape::Shape;
 

@@ -1,5 +1,6 @@
 //! From commands to a plan: a [`Program`] collects buffers and commands, [`Program::finish`] assigns memory by liveness.
 
+use super::rows::Schedule;
 use super::{GraphError, Result, memory};
 use crate::kernel::{BufferId, Command, Target};
 use std::collections::HashMap;
@@ -46,6 +47,7 @@ pub struct Program {
     splits: Vec<usize>,
     constants: HashMap<Vec<u32>, BufferId>,
     costs: Vec<(usize, f64)>,
+    pub(crate) schedule: Option<Schedule>,
 }
 
 impl Program {
@@ -59,6 +61,7 @@ impl Program {
             splits: Vec::new(),
             constants: HashMap::new(),
             costs: Vec::new(),
+            schedule: None,
         }
     }
 
@@ -224,6 +227,7 @@ impl Program {
             names,
             flops: self.costs.iter().map(|(_, f)| f).sum(),
             costs: self.costs,
+            schedule: self.schedule,
         })
     }
 }
@@ -256,6 +260,8 @@ pub struct Plan {
     pub flops: f64,
     /// Operations of single commands, by index.
     pub costs: Vec<(usize, f64)>,
+    /// How the steps run, if they are a chain that could be one dispatch.
+    pub schedule: Option<Schedule>,
     names: HashMap<Arc<str>, BufferId>,
 }
 

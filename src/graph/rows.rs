@@ -17,6 +17,9 @@ use std::ops::Range;
 use std::str::FromStr;
 
 mod place;
+mod schedule;
+pub use schedule::{LAYERS, Schedule};
+use schedule::{Programs, Way};
 
 /// Operations of one dispatch: what a small GPU does in the time of a submit that no watchdog minds (100 ms), and a discrete one.
 const DISPATCH_FLOPS: [f64; 2] = [2e10, 2e11];
@@ -28,7 +31,7 @@ const SOFTWARE_ROWS: usize = 32;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Fusion {
-    /// By batch, network and device.
+    /// By batch, network and device: what was tuned for it, else a guess.
     #[default]
     Auto,
     /// Layer by layer.
@@ -89,30 +92,28 @@ pub fn fuse(
 ) -> Result<bool> {
     let wanted = match fusion {
         Fusion::Layers => false,
-        Fusion::Auto => program.target.gpu && (!program.target.software || rows >= SOFTWARE_ROWS),
+        Fusion::Auto => program.target.gpu,
         Fusion::Rows | Fusion::Latency => true,
     };
     let Some(range) = program.phase_range(phase).filter(|_| wanted) else { return Ok(false) };
     let Some(chain) = find(program, range.clone(), [start, result], [rows, dim]) else { return Ok(false) };
     let pack = chain.pack(precision.store());
-    let latency = match fusion {
-        Fusion::Latency => true,
-        Fusion::Auto => rows <= ode_latency::MOST_ROWS,
-        _ => false,
+    let [in_place, apart] = [true, false].map(|in_place| place::place(&chain, &pack, dim, in_place));
+    let programs = Programs { rows: in_place, latency: apart };
+    let (way, schedule) = programs.decide(rows, fusion, &program.target);
+    program.schedule = Some(schedule);
+    let (built, variant, latency) = match way {
+        Way::Layers => return Ok(false),
+        Way::Rows(variant) => (programs.rows, variant, false),
+        Way::Latency(variant) => (programs.latency, variant, true),
     };
-    let built = place::place(&chain, &pack, dim, !latency);
-    let target = program.target;
-    let choices = match latency {
-        true => ode_latency::choices(&built, rows, &target),
-        false => ode_rows::choices(&built, rows, &target),
-    };
-    let Some(&variant) = choices.first() else { return Ok(false) };
+    let fast = program.target.discrete || program.target.software;
     let table = program.constant(&built.words())?;
     let packed = pack.pack.buffer(program)?;
     let empty = program.empty();
     let [biases, outside] = chain.outside.map(|b| b.unwrap_or(empty));
     let per_row = program.flops_from(range.start) / rows as f64;
-    let most = DISPATCH_FLOPS[usize::from(target.discrete || target.software)] / per_row.max(1.0);
+    let most = DISPATCH_FLOPS[usize::from(fast)] / per_row.max(1.0);
     let size = (most as usize).clamp(32, rows.max(32)).next_multiple_of(32);
     let mut commands = Vec::new();
     for first in (0..rows).step_by(size) {

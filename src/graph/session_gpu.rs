@@ -51,6 +51,7 @@ impl GpuSession {
             slots.push(buffer);
         }
         let (dispatches, _) = resolve(gpu, &plan, &slots)?;
+        gpu.keep_pipelines();
         let pieces = plan.phases.iter().map(|p| cut(gpu, &plan, p.range.clone())).collect();
         Ok(GpuSession {
             gpu: gpu.clone(),

@@ -12,7 +12,7 @@ mod half;
 mod lanes;
 mod panels;
 
-pub use choose::{Choice, choices};
+pub use choose::{Choice, choices, question};
 
 use super::call::params;
 use super::cost::{Cost, Span};

@@ -210,6 +210,11 @@ impl RowProgram {
         self.instructions.iter().filter(|i| i.op == 0).map(|i| i.n as usize).max().unwrap_or(0)
     }
 
+    /// Multiply-adds of a sample.
+    pub fn work(&self) -> usize {
+        self.instructions.iter().map(|i| i.work() as usize).sum()
+    }
+
     /// The instructions as the words of a constant buffer.
     pub fn words(&self) -> Vec<f32> {
         bytemuck::cast_slice(&self.instructions).to_vec()

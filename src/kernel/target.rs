@@ -1,9 +1,10 @@
 //! What a kernel's choice of variant may depend on.
 
-use crate::device::{Caps, Device};
+use crate::device::{Caps, Device, Tuning};
+use std::sync::Arc;
 
 /// The executor that a command is made for, reduced to what kernel choice needs.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Target {
     /// False for the CPU executor.
     pub gpu: bool,
@@ -19,6 +20,8 @@ pub struct Target {
     pub workgroup_bytes: u32,
     /// Invocations per workgroup.
     pub invocations: u32,
+    /// What was measured to be faster than the guess.
+    pub tuning: Option<Arc<Tuning>>,
 }
 
 impl Target {
@@ -31,6 +34,7 @@ impl Target {
         subgroup_ops: false,
         workgroup_bytes: 0,
         invocations: 0,
+        tuning: None,
     };
     /// The least that WebGPU promises.
     pub const MINIMAL_GPU: Target = Target {
@@ -41,14 +45,27 @@ impl Target {
         subgroup_ops: false,
         workgroup_bytes: 16_384,
         invocations: 256,
+        tuning: None,
     };
 
-    /// The target of a device.
+    /// The target of a device, with its tuned choices.
     pub fn of(device: &Device) -> Target {
         match device {
             Device::Cpu(_) => Target::CPU,
-            Device::Gpu(gpu) => Target::from(gpu.caps()),
+            Device::Gpu(gpu) => Target { tuning: gpu.tuning().cloned(), ..Target::from(gpu.caps()) },
         }
+    }
+
+    /// The one of `choices` that was measured to be fastest for `question`; none if nothing was, or if what was fastest is not (or no
+    /// longer) among them.
+    pub fn tuned<T: Copy>(
+        &self,
+        question: impl FnOnce() -> String,
+        choices: &[T],
+        name: impl Fn(&T) -> &'static str,
+    ) -> Option<T> {
+        let best = self.tuning.as_ref()?.choice(&question())?;
+        choices.iter().copied().find(|choice| name(choice) == best)
     }
 }
 
@@ -62,6 +79,12 @@ impl From<&Caps> for Target {
             subgroup_ops: caps.subgroups.is_some(),
             workgroup_bytes: caps.limits.workgroup_storage_bytes,
             invocations: caps.limits.workgroup_invocations,
+            tuning: None,
         }
     }
+}
+
+/// The bucket of a size: the next power of two. Sizes of one bucket are within a factor of two, and share what is tuned.
+pub fn bucket(size: usize) -> usize {
+    size.checked_next_power_of_two().unwrap_or(size)
 }

@@ -98,7 +98,7 @@ fn most_bytes(device: &Device) -> u64 {
 /// Copying so many elements, and reading them; the longer one's time.
 fn bandwidth(device: &Device, elements: usize) -> Result<([Moved; 2], f64, Clock), BenchError> {
     let target = Target::of(device);
-    let mut program = Program::new(target);
+    let mut program = Program::new(target.clone());
     let (x, y) = (program.resident("x", elements)?, program.resident("y", elements)?);
     let (row, sums) = (program.resident("row", ROW)?, program.resident("sums", elements / ROW)?);
     let empty = program.empty();
@@ -127,7 +127,7 @@ fn bandwidth(device: &Device, elements: usize) -> Result<([Moved; 2], f64, Clock
 /// Operations and seconds of a product of square matrices, in the form of a linear layer.
 fn product(device: &Device, n: usize) -> Result<(f64, f64), BenchError> {
     let target = Target::of(device);
-    let mut program = Program::new(target);
+    let mut program = Program::new(target.clone());
     let [a, b, c] =
         [program.resident("a", n * n)?, program.resident("b", n * n)?, program.resident("c", n * n)?];
     let empty = program.empty();

@@ -2,6 +2,7 @@
 
 use super::{Form, KERNEL, SOFT as SOFT_KERNEL};
 use crate::kernel::call::fold;
+use crate::kernel::target::bucket;
 use crate::kernel::variant::{matmul, matmul_half, matmul_packed, matmul_soft, matvec};
 use crate::kernel::{Kernel, Target, Variant, View};
 
@@ -104,14 +105,31 @@ fn by_four(view: &View, columns: usize) -> bool {
     view.offset.is_multiple_of(4) && view.row_stride.is_multiple_of(4) && columns.is_multiple_of(4)
 }
 
-/// Every choice that is valid for a product on a target, best guess first. `views` are those of A, B and C.
-pub fn choices(form: Form, [m, n, k]: [usize; 3], [a, b, c]: [&View; 3], target: &Target) -> Vec<Choice> {
-    let vec4 = match form {
+/// Whether the operands can be read four elements at a time, and whether the result can be written so too.
+fn vec4(form: Form, [m, n, k]: [usize; 3], [a, b, c]: [&View; 3]) -> [bool; 2] {
+    let read = match form {
         Form::NN => by_four(a, k) && by_four(b, n),
         Form::NT => by_four(a, k) && by_four(b, k),
         Form::TN => by_four(a, m) && by_four(b, n),
     };
-    let vec4_out = vec4 && by_four(c, n);
+    [read, read && by_four(c, n)]
+}
+
+/// What a measurement of products is filed under: form, the bucket of the shape, alignment.
+pub fn question(form: Form, shape: [usize; 3], views: [&View; 3]) -> String {
+    let [m, n, k] = shape.map(bucket);
+    let aligned = match vec4(form, shape, views) {
+        [true, true] => "vec4",
+        [true, false] => "vec4 in",
+        [false, _] => "scalar",
+    };
+    format!("matmul {form:?} {m}x{n}x{k} {aligned}")
+}
+
+/// Every choice that is valid for a product on a target, best guess first. `views` are those of A, B and C.
+pub fn choices(form: Form, shape: [usize; 3], views: [&View; 3], target: &Target) -> Vec<Choice> {
+    let [m, n, _] = shape;
+    let [vec4, vec4_out] = vec4(form, shape, views);
     let mut out = Vec::new();
     if target.software || !target.gpu {
         let wide = SOFT[form as usize * 2 + 1];
@@ -146,7 +164,8 @@ pub fn choices(form: Form, [m, n, k]: [usize; 3], [a, b, c]: [&View; 3], target:
     out
 }
 
-/// The best guess for a product on a target.
+/// The choice for a product on a target: what was measured to be fastest, else the best guess.
 pub(super) fn choose(form: Form, shape: [usize; 3], views: [&View; 3], target: &Target) -> Choice {
-    choices(form, shape, views, target)[0]
+    let choices = choices(form, shape, views, target);
+    target.tuned(|| question(form, shape, views), &choices, |c| c.variant.name).unwrap_or(choices[0])
 }

@@ -130,7 +130,7 @@ fn each_variant(form: Form, shape: Shape, epilogue: Epilogue, name: &str, target
         return vec![one(command(form, [m, n, k], a, b, c, &epilogue, EMPTY, target))];
     }
     // The variant for software adapters is valid everywhere.
-    let any = Target { software: true, ..*target };
+    let any = Target { software: true, ..target.clone() };
     choices(form, [m, n, k], [&a.1, &b.1, &c.1], &any)
         .into_iter()
         .map(|choice: Choice| one(command_with(choice, form, [m, n, k], a, b, c, &epilogue, EMPTY)))
