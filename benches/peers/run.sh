@@ -56,11 +56,11 @@ rust() {
         cp -f "$build/rust/release/peer-$folder" "$build/bin/$name"
 }
 
-# A benchmark's executable has a hash in its name, which cargo's messages say.
+# A benchmark's executable has a hash in its name, which cargo's messages say; they tell of the binary advect too.
 advect() {
     local made
     made="$(cd "$root" && cargo build --locked --release --bench peer --message-format=json-render-diagnostics |
-        sed -n 's/.*"executable":"\([^"]*\)".*/\1/p' | tail -n 1)"
+        sed -n '/"name":"peer"/s/.*"executable":"\([^"]*\)".*/\1/p' | tail -n 1)"
     [ -n "$made" ] && cp -f "$made" "$build/bin/advect"
 }
 
