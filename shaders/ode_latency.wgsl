@@ -121,6 +121,42 @@ fn combination(at: u32, lane: u32) {
     workgroupBarrier();
 }
 
+// Every invocation takes the sums of its row itself: they are short, and waiting for others is not.
+fn norm(at: u32, lane: u32) {
+    let n = program[at + 2u];
+    let n4 = (n + 3u) >> 2u;
+    let src = program[at + 3u] >> 2u;
+    for (var e = lane; e < n4 * $(R)u; e += $(LANES)u) {
+        let row = (e / n4) * $(COLUMNS / 4)u;
+        var mean = 0.0;
+        if program[at + 8u] == 0u {
+            // Columns past the end are zeros.
+            var sum = vec4<f32>();
+            for (var c = 0u; c < n4; c++) {
+                sum += chip[row + src + c];
+            }
+            mean = ((sum.x + sum.y) + (sum.z + sum.w)) / f32(n);
+        }
+        var squares = vec4<f32>();
+        for (var c = 0u; c < n4; c++) {
+            let d = chip[row + src + c] - mean;
+            squares = fma(d, d, squares);
+        }
+        // What the columns past the end added.
+        let past = f32(4u * n4 - n) * mean * mean;
+        let spread = ((squares.x + squares.y) + (squares.z + squares.w) - past) / f32(n) + number(at + 9u);
+        let c = e % n4;
+        var y = (chip[row + src + c] - mean) / m_sqrt(spread) * scale4(at, c) + bias4(at, c, n);
+        for (var s = 0u; s < 4u; s++) {
+            if 4u * c + s >= n {
+                y[s] = 0.0;
+            }
+        }
+        chip[row + (program[at + 4u] >> 2u) + c] = y;
+    }
+    workgroupBarrier();
+}
+
 @compute @workgroup_size($LANES)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
     let row0 = p.first + linear_group(group, groups) * $(R)u;
@@ -150,8 +186,10 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
         let at = 32u * i;
         if program[at] == 0u {
             product(at, row0, lane);
-        } else {
+        } else if program[at] == 1u {
             combination(at, lane);
+        } else {
+            norm(at, lane);
         }
     }
     for (var e = lane; e < p.dim * $(R)u; e += $(LANES)u) {

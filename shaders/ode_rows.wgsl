@@ -114,6 +114,40 @@ fn combination(at: u32, lane: u32) {
     }
 }
 
+// Every invocation takes the sums of its rows itself: all of a quad read the same word, and no memory is needed for them.
+fn norm(at: u32, lane: u32) {
+    let n = program[at + 2u];
+    let src = program[at + 3u];
+    let n4 = (n + 3u) >> 2u;
+    let quad = lane % QUADS;
+    var mean = vec4<f32>();
+    if program[at + 8u] == 0u {
+        for (var j = 0u; j < n; j++) {
+            mean += chip[place(src + j, quad)];
+        }
+        mean /= f32(n);
+    }
+    var squares = vec4<f32>();
+    for (var j = 0u; j < n; j++) {
+        let d = chip[place(src + j, quad)] - mean;
+        squares = fma(d, d, squares);
+    }
+    let spread = squares / f32(n) + number(at + 9u);
+    let factor = 1.0 / vec4<f32>(m_sqrt(spread.x), m_sqrt(spread.y), m_sqrt(spread.z), m_sqrt(spread.w));
+    for (var c = lane / QUADS; c < n4; c += $(LANES)u / QUADS) {
+        let scale = scale4(at, c);
+        let shift = bias4(at, c, n);
+        for (var e = 0u; e < 4u; e++) {
+            let j = 4u * c + e;
+            var y = vec4<f32>();
+            if j < n {
+                y = (chip[place(src + j, quad)] - mean) * factor * scale[e] + shift[e];
+            }
+            chip[place(program[at + 4u] + j, quad)] = y;
+        }
+    }
+}
+
 @compute @workgroup_size($LANES)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
     let row0 = p.first + linear_group(group, groups) * $(R)u;
@@ -138,8 +172,10 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
         let at = 32u * i;
         if program[at] == 0u {
             product(at, row0, lane);
-        } else {
+        } else if program[at] == 1u {
             combination(at, lane);
+        } else {
+            norm(at, lane);
         }
         workgroupBarrier();
     }

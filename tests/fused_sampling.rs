@@ -6,12 +6,14 @@ use advect::flow::{Batch, Field, IntegrateOptions, Integrator, Solver};
 use advect::graph::{Fusion, Graph, Precision, Shape, Value};
 use advect::kernel::math::Activation;
 use advect::nn::mlp::Mlp;
+use advect::nn::residual::Residual;
 use advect::nn::{Builder, Conditioning, Inputs, NetworkSpec, ParamStore, TimeInput};
 
-/// A conditioned velocity MLP over chunks of 12.
+/// A conditioned velocity network over chunks of 12: an MLP, or (of width hidden[0]) blocks with norms and skips.
 struct Small {
     hidden: Vec<usize>,
     conditioning: Conditioning,
+    blocks: usize,
 }
 
 const DIM: usize = 12;
@@ -34,10 +36,20 @@ impl Field for Small {
 
 impl Small {
     fn network(&self) -> NetworkSpec {
+        let time = TimeInput::Sinusoidal { dim: 8, scale: 99.0, max_period: 1e4 };
+        if self.blocks > 0 {
+            return NetworkSpec::Residual(Residual {
+                width: self.hidden[0],
+                blocks: self.blocks,
+                activation: Activation::Silu,
+                time,
+                conditioning: self.conditioning,
+            });
+        }
         NetworkSpec::Mlp(Mlp {
             hidden: self.hidden.clone(),
             activation: Activation::Silu,
-            time: TimeInput::Sinusoidal { dim: 8, scale: 99.0, max_period: 1e4 },
+            time,
             conditioning: self.conditioning,
         })
     }
@@ -110,8 +122,8 @@ fn steps(integrator: &Integrator) -> Vec<&'static str> {
 #[test]
 fn a_fused_plan_gives_the_chunks_of_the_layered_one() {
     for device in devices() {
-        for conditioning in [Conditioning::Concat] {
-            let field = Small { hidden: vec![48, 31, 48], conditioning };
+        for blocks in [0, 2] {
+            let field = Small { hidden: vec![48, 31, 48], conditioning: Conditioning::Concat, blocks };
             for solver in ["euler:3", "midpoint:2", "heun:2", "rk4:2"] {
                 let solver: Solver = solver.parse().unwrap();
                 for [requests, samples] in [[1, 1], [1, 37], [3, 1], [5, 7]] {
@@ -137,7 +149,7 @@ fn a_fused_plan_gives_the_chunks_of_the_layered_one() {
 #[test]
 fn new_weights_are_packed_anew() {
     for device in devices() {
-        let field = Small { hidden: vec![16], conditioning: Conditioning::Concat };
+        let field = Small { hidden: vec![16], conditioning: Conditioning::Concat, blocks: 0 };
         let batch = Batch { requests: 1, samples: 9 };
         let mut fused = integrator(&device, &field, Solver::euler(2), batch, Fusion::Rows);
         let mut layered = integrator(&device, &field, Solver::euler(2), batch, Fusion::Layers);
@@ -154,7 +166,7 @@ fn new_weights_are_packed_anew() {
 #[test]
 fn a_pass_is_one_dispatch_for_all_steps_and_one_submit() {
     for device in devices().iter().filter(|d| d.gpu().is_some()) {
-        let field = Small { hidden: vec![32; 3], conditioning: Conditioning::Concat };
+        let field = Small { hidden: vec![32; 3], conditioning: Conditioning::Concat, blocks: 0 };
         for fusion in [Fusion::Rows, Fusion::Latency] {
             let batch = Batch { requests: 1, samples: 4 };
             let counts = [2, 20].map(|n| {
@@ -178,8 +190,8 @@ fn what_cannot_be_fused_runs_layer_by_layer() {
         let batch = Batch { requests: 1, samples: 2 };
         // Wider than any chip, and scaled features, which no product's epilogue computes.
         for field in [
-            Small { hidden: vec![3000], conditioning: Conditioning::Concat },
-            Small { hidden: vec![16], conditioning: Conditioning::Film },
+            Small { hidden: vec![3000], conditioning: Conditioning::Concat, blocks: 0 },
+            Small { hidden: vec![16], conditioning: Conditioning::Film, blocks: 0 },
         ] {
             let asked = integrator(&device, &field, Solver::euler(2), batch, Fusion::Rows);
             let layered = integrator(&device, &field, Solver::euler(2), batch, Fusion::Layers);
@@ -192,7 +204,7 @@ fn what_cannot_be_fused_runs_layer_by_layer() {
 #[test]
 fn half_precision_weights_move_the_chunks_by_their_rounding() {
     for device in devices() {
-        let field = Small { hidden: vec![48, 31, 48], conditioning: Conditioning::Concat };
+        let field = Small { hidden: vec![48, 31, 48], conditioning: Conditioning::Concat, blocks: 0 };
         for samples in [1, 3, 9] {
             let batch = Batch { requests: 1, samples };
             for fusion in [Fusion::Layers, Fusion::Rows, Fusion::Latency] {

@@ -1,7 +1,7 @@
 //! Fused sampling: a phase whose commands all work row by row on narrow matrices becomes one row program, which
 //! `ode_rows` (many samples) or `ode_latency` (one or a few) run in a single dispatch with all activations on chip.
 //!
-//! A phase is fused if it is a chain of products with one buffer of parameters and of combinations of their results, from `start` to
+//! A phase is fused if it is a chain of products and norms with one buffer of parameters and of combinations of their results, from `start` to
 //! `result`, and if its values fit the chip; else it stays as it is. The weights are packed once, in a phase of their own.
 
 use super::Result;
@@ -9,8 +9,8 @@ use super::packing::{Matrix, Pack, Precision};
 use super::plan::Program;
 use crate::kernel::matmul::{self, Form, Mode};
 use crate::kernel::pack_weights::{Layout, Store};
-use crate::kernel::row_program::{Bias, Instruction, Product, Residual};
-use crate::kernel::{BufferId, View, ode_combine, ode_latency, ode_rows};
+use crate::kernel::row_program::{Bias, Instruction, Norm, Product, Residual};
+use crate::kernel::{BufferId, View, norm, ode_combine, ode_latency, ode_rows};
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 use std::ops::Range;
@@ -68,6 +68,7 @@ type Place = (BufferId, usize);
 enum Link {
     Product { call: Box<matmul::Call>, src: usize, residual: Option<usize>, dst: usize },
     Combination { x: usize, stages: Vec<(usize, f32)>, dst: usize },
+    Norm { call: Box<norm::Call>, x: usize, dst: usize },
 }
 
 /// The chain that a phase computes.
@@ -179,6 +180,27 @@ fn find(
                 let place = (call.c.0, call.c.1.offset as usize);
                 (Link::Product { call: Box::new(call), src, residual, dst: chain.cols.len() }, place, n)
             }
+            None if norm::Call::of(command).is_some() => {
+                let call = norm::Call::of(command)?;
+                let [_, cols] = call.size;
+                let value = *values.get(&(call.x.0, call.x.1.offset as usize))?;
+                let dense = |v: View| v == View::dense(v.offset as usize, cols);
+                // A vector among the parameters, the same for every row.
+                let vector = |o: Option<(BufferId, View)>| {
+                    o.is_none_or(|(b, v)| {
+                        b == chain.params && v.col_stride == 1 && (v.row_stride == 0 || rows == 1)
+                    })
+                };
+                let own = call.size[0] == rows && chain.cols[value] == cols;
+                let plain = (rows == 1 || (dense(call.x.1) && dense(call.y.1)))
+                    && vector(call.scale)
+                    && vector(call.shift);
+                if !own || !plain {
+                    return None;
+                }
+                let place = (call.y.0, call.y.1.offset as usize);
+                (Link::Norm { call: Box::new(call), x: value, dst: chain.cols.len() }, place, cols)
+            }
             None => {
                 let call = ode_combine::Call::of(command)?;
                 let value =
@@ -213,6 +235,11 @@ impl Chain {
                     && buffer == self.params
                 {
                     packed.pack.add(Matrix::row(call.size[1], offset), packed.kind());
+                }
+            }
+            if let Link::Norm { call, .. } = link {
+                for (_, view) in call.scale.iter().chain(&call.shift) {
+                    packed.pack.add(Matrix::row(call.size[1], view.offset as usize), packed.kind());
                 }
             }
         }
@@ -256,7 +283,7 @@ impl Packed {
 impl Link {
     fn dst(&self) -> usize {
         match self {
-            Link::Product { dst, .. } | Link::Combination { dst, .. } => *dst,
+            Link::Product { dst, .. } | Link::Combination { dst, .. } | Link::Norm { dst, .. } => *dst,
         }
     }
 
@@ -264,7 +291,7 @@ impl Link {
     fn operand(&self) -> Option<usize> {
         match self {
             Link::Product { src, .. } => Some(*src),
-            Link::Combination { .. } => None,
+            Link::Combination { .. } | Link::Norm { .. } => None,
         }
     }
 
@@ -272,6 +299,8 @@ impl Link {
     fn read_late(&self) -> Vec<usize> {
         match self {
             Link::Product { residual, .. } => residual.iter().copied().collect(),
+            // The sums are taken again and again while results are written.
+            Link::Norm { x, .. } => vec![*x],
             Link::Combination { x, stages, .. } => stages.iter().map(|(s, _)| *s).chain([*x]).collect(),
         }
     }
@@ -302,6 +331,20 @@ impl Link {
                     act: e.act,
                     alpha: e.alpha,
                     beta: e.beta,
+                })
+            }
+            Link::Norm { call, x, dst } => {
+                let row = |o: Option<(BufferId, View)>| {
+                    o.map(|(_, view)| pack.at(Matrix::row(call.size[1], view.offset as usize)))
+                };
+                Instruction::norm(&Norm {
+                    kind: call.kind,
+                    cols: call.size[1],
+                    src: columns[*x],
+                    dst: columns[*dst],
+                    scale: row(call.scale),
+                    bias: row(call.shift).map_or(Bias::None, Bias::Packed),
+                    eps: call.eps,
                 })
             }
             Link::Combination { x, stages, dst } => {

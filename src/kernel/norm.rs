@@ -93,6 +93,45 @@ fn cost(words: &[u32]) -> Cost {
     cost.reads_if(there[1], 2, Span::view(&p.b, shape)).writes(3, Span::view(&p.y, shape))
 }
 
+/// A norm's command, read back.
+#[derive(Clone, Copy, Debug)]
+pub struct Call {
+    /// Which statistics.
+    pub kind: NormKind,
+    /// Added to the variance.
+    pub eps: f32,
+    /// Rows and columns.
+    pub size: [usize; 2],
+    /// What is normalised.
+    pub x: (BufferId, View),
+    /// The scale, if there is one.
+    pub scale: Option<(BufferId, View)>,
+    /// The shift, if there is one.
+    pub shift: Option<(BufferId, View)>,
+    /// The result.
+    pub y: (BufferId, View),
+}
+
+impl Call {
+    /// What `command` computes, if it is a norm.
+    pub fn of(command: &Command) -> Option<Call> {
+        if !std::ptr::eq(command.kernel, &KERNEL) {
+            return None;
+        }
+        let p: &Params = params(&command.params);
+        let [x, w, b, y] = command.args[..] else { return None };
+        Some(Call {
+            kind: if p.kind == NormKind::Rms as u32 { NormKind::Rms } else { NormKind::Layer },
+            eps: p.eps,
+            size: [p.rows as usize, p.cols as usize],
+            x: (x, p.x),
+            scale: (p.flags & 1 != 0).then_some((w, p.w)),
+            shift: (p.flags & 2 != 0).then_some((b, p.b)),
+            y: (y, p.y),
+        })
+    }
+}
+
 fn twin(words: &[u32], args: &mut [Arg<'_>], cx: &TwinCx<'_>) {
     let p: &Params = params(words);
     let [x, w, b, y] = args else { unreachable!("norm has four bindings") };

@@ -7,6 +7,7 @@
 
 use super::cost::{Cost, Span};
 use super::math::{self, Activation};
+use super::norm::NormKind;
 use super::{Arg, TwinCx, View};
 use crate::device::Access;
 use bytemuck::{Pod, Zeroable};
@@ -78,6 +79,17 @@ pub enum Bias {
     Outside(usize),
 }
 
+impl Bias {
+    /// As an instruction has it.
+    fn words(self) -> (u32, u32) {
+        match self {
+            Bias::None => (NONE, 0),
+            Bias::Packed(at) => (at as u32, 0),
+            Bias::Outside(at) => (OUTSIDE, at as u32),
+        }
+    }
+}
+
 /// What is added to a product element by element.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Residual {
@@ -112,14 +124,48 @@ pub struct Product {
     pub beta: f32,
 }
 
+/// dst = (src - mean) / sqrt(variance + eps) scale + bias over the columns, or by the mean of squares alone.
+#[derive(Clone, Copy, Debug)]
+pub struct Norm {
+    /// Layer or RMS norm.
+    pub kind: NormKind,
+    /// Columns.
+    pub cols: usize,
+    /// First column of the operand.
+    pub src: usize,
+    /// First column of the result, apart from the operand's.
+    pub dst: usize,
+    /// First group of four of the packed scale; none: 1.
+    pub scale: Option<usize>,
+    /// The bias.
+    pub bias: Bias,
+    /// Added to the variance.
+    pub eps: f32,
+}
+
 impl Instruction {
+    /// A norm.
+    pub fn norm(x: &Norm) -> Instruction {
+        let (bias, bias_offset) = x.bias.words();
+        Instruction {
+            op: 2,
+            n: x.cols as u32,
+            src: x.src as u32,
+            dst: x.dst as u32,
+            count: 4,
+            weights: x.scale.map_or(NONE, |at| at as u32),
+            bias,
+            bias_offset,
+            act: x.kind as u32,
+            alpha: x.eps,
+            residual: NONE,
+            ..Instruction::zeroed()
+        }
+    }
+
     /// A product.
     pub fn product(x: &Product) -> Instruction {
-        let (bias, bias_offset) = match x.bias {
-            Bias::None => (NONE, 0),
-            Bias::Packed(at) => (at as u32, 0),
-            Bias::Outside(at) => (OUTSIDE, at as u32),
-        };
+        let (bias, bias_offset) = x.bias.words();
         let (residual, v) = match x.residual {
             Residual::None => (NONE, View::dense(0, 0)),
             Residual::Columns(at) => (at as u32, View::dense(0, 0)),
@@ -173,6 +219,8 @@ impl Instruction {
             if self.residual < OUTSIDE {
                 end = end.max(self.residual + cols);
             }
+        } else if self.op == 2 {
+            end = end.max(self.src + cols);
         } else {
             let stages = self.stages.iter().take(self.count as usize);
             end = end.max(self.src + cols).max(stages.map(|s| s + cols).max().unwrap_or(0));
@@ -316,6 +364,9 @@ fn step(x: &Instruction, i: usize, operands: &Operands<'_>, chip: &mut [f32], su
     let weights = operands.weights;
     let (n, src, dst, count) = (x.n as usize, x.src as usize, x.dst as usize, x.count as usize);
     let n4 = n.next_multiple_of(4);
+    if x.op == 2 {
+        return norm(x, operands, chip);
+    }
     if x.op != 0 {
         for j in 0..n4 {
             let mut sum = chip[src + j];
@@ -350,6 +401,27 @@ fn step(x: &Instruction, i: usize, operands: &Operands<'_>, chip: &mut [f32], su
     let y = &mut chip[dst..dst + n4];
     math::apply(act, 0, &sums[..n], &mut y[..n]);
     y[n..].fill(0.0);
+}
+
+/// A norm of one row.
+fn norm(x: &Instruction, operands: &Operands<'_>, chip: &mut [f32]) {
+    let (n, src, dst) = (x.n as usize, x.src as usize, x.dst as usize);
+    let mean = match x.act {
+        0 => chip[src..src + n].iter().sum::<f32>() / n as f32,
+        _ => 0.0,
+    };
+    let squares: f32 = chip[src..src + n].iter().map(|v| (v - mean) * (v - mean)).sum();
+    let factor = 1.0 / (squares / n as f32 + x.alpha).sqrt();
+    for j in 0..n {
+        let scale = if x.weights == NONE { 1.0 } else { operands.weights[4 * x.weights as usize + j] };
+        let shift = match x.bias {
+            NONE => 0.0,
+            OUTSIDE => operands.biases[x.bias_offset as usize + j],
+            at => operands.weights[4 * at as usize + j],
+        };
+        chip[dst + j] = (chip[src + j] - mean) * factor * scale + shift;
+    }
+    chip[dst + n..dst + n.next_multiple_of(4)].fill(0.0);
 }
 
 #[multiversion::multiversion(targets("x86_64+avx512f+avx512vl", "x86_64+avx2+fma"))]

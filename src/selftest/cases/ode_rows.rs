@@ -4,8 +4,9 @@
 use super::{SIZES, id, oracle, values};
 use crate::kernel::case::Case;
 use crate::kernel::math::Activation;
+use crate::kernel::norm::NormKind;
 use crate::kernel::pack_weights::Layout;
-use crate::kernel::row_program::{Bias, Instruction, Product, Residual, RowProgram};
+use crate::kernel::row_program::{Bias, Instruction, Norm, Product, Residual, RowProgram};
 use crate::kernel::{Command, Target, View, ode_latency, ode_rows};
 use half::f16;
 
@@ -13,6 +14,8 @@ use half::f16;
 const WIDTHS: [[usize; 2]; 5] = [[1, 1], [7, 31], [2, 33], [33, 65], [12, 130]];
 /// Wider than most variants hold, at few rows.
 const WIDE: [usize; 2] = [20, 300];
+/// Added to a norm's variance; large, so that narrow rows are no test of cancellation.
+const EPS: f32 = 0.25;
 /// Factors of the combination at the end of a step.
 const FACTORS: [f32; 2] = [0.3, -0.15];
 
@@ -69,7 +72,8 @@ struct Network {
     packed: Vec<f32>,
     parts: Vec<usize>,
     half: bool,
-    /// Each matrix [k, n] and each bias [1, n], as they were before packing: in, bias, middle, out, bias.
+    /// Each matrix [k, n] and each bias [1, n], as they were before packing: in, bias, middle, out, bias, a norm's scale
+    /// and shift.
     plain: Vec<(Vec<f32>, [usize; 2])>,
 }
 
@@ -77,7 +81,9 @@ impl Network {
     fn new([dim, hidden]: [usize; 2], rows: usize, half: bool) -> Network {
         let (mut packed, mut parts, mut plain) = (Vec::new(), Vec::new(), Vec::new());
         for (seed, [k, n]) in
-            [[dim, hidden], [1, hidden], [hidden, hidden], [hidden, dim], [1, dim]].into_iter().enumerate()
+            [[dim, hidden], [1, hidden], [hidden, hidden], [hidden, dim], [1, dim], [1, hidden], [1, hidden]]
+                .into_iter()
+                .enumerate()
         {
             let mut m = values(k * n, 10 + seed as u64);
             m.iter_mut().for_each(|v| *v /= (k as f32).sqrt());
@@ -118,7 +124,8 @@ impl Network {
         let [d4, h4] = [dim.next_multiple_of(4), hidden.next_multiple_of(4)];
         // Two states, the velocity, then the hidden layers.
         let [x, y, v, h] = [0, d4, 2 * d4, 3 * d4];
-        let second = if in_place { h } else { h + h4 };
+        let normed = h + h4;
+        let second = if in_place { normed } else { h };
         let mut instructions = Vec::new();
         for step in 0..2 {
             let (from, to) = if step == 0 { (x, y) } else { (y, x) };
@@ -134,9 +141,19 @@ impl Network {
                 beta: 1.75,
             };
             instructions.push(Instruction::product(&product));
+            // A layer norm with all, then a bare one by the mean of squares.
+            instructions.push(Instruction::norm(&Norm {
+                kind: if step == 0 { NormKind::Layer } else { NormKind::Rms },
+                cols: hidden,
+                src: h,
+                dst: normed,
+                scale: (step == 0).then_some(self.parts[5]),
+                bias: if step == 0 { Bias::Packed(self.parts[6]) } else { Bias::None },
+                eps: EPS,
+            }));
             instructions.push(Instruction::product(&Product {
                 size: [hidden, hidden],
-                src: h,
+                src: normed,
                 dst: second,
                 weights: self.parts[2],
                 bias: Bias::Outside(step * self.hidden + 1),
@@ -234,6 +251,13 @@ impl Network {
             for (j, h) in h.iter_mut().enumerate() {
                 let rest = f64::from(self.outside[self.view().at(i, j)]);
                 *h = oracle::activation(Activation::Silu, 0, -0.5 * (*h + bias(1, j)) + 1.75 * rest);
+            }
+            let n = h.len() as f64;
+            let mean = if step == 0 { h.iter().sum::<f64>() / n } else { 0.0 };
+            let spread = h.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / n + f64::from(EPS);
+            for (j, h) in h.iter_mut().enumerate() {
+                let plain = (*h - mean) / spread.sqrt();
+                *h = if step == 0 { plain * bias(5, j) + bias(6, j) } else { plain };
             }
             let mut h = product(&h, 2);
             for (j, h) in h.iter_mut().enumerate() {
