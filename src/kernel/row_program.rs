@@ -263,6 +263,11 @@ impl RowProgram {
         self.instructions.iter().map(|i| i.work() as usize).sum()
     }
 
+    /// Whether it has norms.
+    pub fn has_norms(&self) -> bool {
+        self.instructions.iter().any(|i| i.op == 2)
+    }
+
     /// The instructions as the words of a constant buffer.
     pub fn words(&self) -> Vec<f32> {
         bytemuck::cast_slice(&self.instructions).to_vec()

@@ -63,7 +63,9 @@ impl Programs {
         let by_latency: Vec<Way> =
             ode_latency::choices(&self.latency, rows, target).into_iter().map(Way::Latency).collect();
         let first = |ways: &[Way]| ways.first().copied().unwrap_or(Way::Layers);
-        let fuses = target.gpu && (!target.software || rows >= SOFTWARE_ROWS);
+        // A rasteriser pays for each of the sums that all invocations of a norm take again.
+        let soft = rows >= SOFTWARE_ROWS && !self.rows.has_norms();
+        let fuses = target.gpu && (!target.software || soft);
         let guess = match fuses {
             true if rows <= ode_latency::MOST_ROWS => first(&by_latency),
             true => first(&by_rows),
