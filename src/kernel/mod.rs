@@ -123,6 +123,8 @@ pub static KERNELS: &[&Kernel] = &[
     &matmul::SOFT,
     &matmul::PACKED,
     &matmul::HALF,
+    &matmul::SPLIT,
+    &matmul::JOIN,
     &draw::KERNEL,
     &window::KERNEL,
     &path::KERNEL,

@@ -21,6 +21,7 @@ pub mod map;
 pub mod map_mul;
 pub mod matmul;
 pub mod matmul_packed;
+pub mod matmul_split;
 pub mod max_pool2d;
 pub mod max_pool2d_grad;
 pub mod mse;
@@ -79,6 +80,8 @@ pub static CASES: &[(&str, Cases)] = &[
     ("matmul", matmul::cases),
     ("matmul_packed", matmul_packed::cases),
     ("matmul_half", matmul_packed::half_cases),
+    ("matmul_split", matmul_split::cases),
+    ("matmul_join", matmul_split::join_cases),
     ("window", window::cases),
     ("path", path::cases),
     ("prefix", prefix::cases),
