@@ -3,9 +3,11 @@
 //! Five WGSL kernels share one parameter struct, and the first three one twin: `matmul` (tiles in workgroup memory), `matvec` (up to
 //! four rows against a weight matrix [out, in]) and `matmul_soft` (registers only, for software rasterisers), `matmul_packed` (weights packed
 //! in panels beforehand), `matmul_half` (few rows against weights in half precision). Two more do a product together whose output has few
-//! tiles: `matmul_split` (the parts by slices of k) and `matmul_join` (their sum and the epilogue).
+//! tiles: `matmul_split` (the parts by slices of k) and `matmul_join` (their sum and the epilogue). `conv1d` reads the left side of a
+//! product through a convolution's windows.
 
 mod choose;
+mod conv1d;
 mod cpu;
 mod dot;
 mod epilogue;
@@ -16,6 +18,7 @@ mod panels;
 mod split;
 
 pub use choose::{Choice, choices, question};
+pub use conv1d::{CONV1D, merged};
 pub use join::JOIN;
 pub use split::{SPLIT, halves, scratch, slices};
 
