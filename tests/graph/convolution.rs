@@ -61,7 +61,7 @@ fn a_gpu_reads_windows_where_they_lie() {
     let y = network(&mut g);
     let merged = plan(&Target::MINIMAL_GPU, &g, &[y]);
     assert_eq!((count(&merged, "conv1d"), count(&merged, "unfold1d"), merged.commands.len()), (2, 0, 2));
-    assert_eq!(merged.phases.iter().map(|p| p.range.clone()).collect::<Vec<_>>(), [0..2]);
+    assert_eq!((merged.phases.len(), merged.phases[0].range.clone()), (1, 0..2));
     for other in [Target::CPU, Target { software: true, ..Target::MINIMAL_GPU }] {
         let apart = plan(&other, &g, &[y]);
         assert_eq!((count(&apart, "conv1d"), count(&apart, "unfold1d")), (0, 2), "{other:?}");
