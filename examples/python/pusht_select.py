@@ -6,7 +6,8 @@ A policy that imitates everything is as slow as its demonstrator, who runs out o
 1.  Mirrors. The goal's T, the square table and its walls are symmetric about the diagonal x + y = 512, so the mirror image of a
     demonstration is one too: (x, y) -> (512 - y, 512 - x), block angle -> pi / 2 - angle.
 2.  Estimates the steps to the goal V(s): the mean over the 24 nearest states of other successful demonstrations.
-3.  Keeps the windows of 16 steps that gain most, V(s[t]) - V(s[t + 16]) - 16: a fraction --keep of all.
+3.  Keeps a window of 16 steps if it gains more, V(s[t]) - V(s[t + 16]) - 16, than most windows from the 64 states nearest to its own:
+    the best --keep of them. By place, not over all: where the demonstrations are few, and slow, some of them must stay.
 
 That is advantage-filtered imitation (as BAIL, Chen et al. 2020, or a hard AWR, Peng et al. 2019), with V by nearest neighbours. The
 runs of windows that are left become episodes of the file written, each as long as its windows reach, the last observation and
@@ -26,8 +27,10 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2] / "data"))
 from pusht_features import GOAL, GOAL_ANGLE, features  # noqa: E402
 
 SIDE = 512.0  # px
-NEIGHBOURS = 24
+NEIGHBOURS = 24  # states that V is the mean of
+RIVALS = 64  # windows that one is compared with
 QUERIED = 256  # nearest states of which those of the same demonstration do not count
+SOFT = 12.5  # px: distances far below it weigh alike
 REACH = 60.0  # px: what a radian of the block's angle is worth
 
 
@@ -51,20 +54,21 @@ def place(state):
     return np.stack([*block.T, REACH * np.cos(turn), REACH * np.sin(turn), cos * x + sin * y, cos * y - sin * x], -1)
 
 
-def steps_to_goal(states, demonstration):
-    """V of every state of successful episodes [T, 5 each]; `demonstration` says which episodes are the same one."""
+def neighbours(states, demonstration):
+    """For every state of some episodes [T, 5 each] the nearest ones of other demonstrations [all T, RIVALS] and their distances;
+    `demonstration` says which episodes are the same one."""
     places = np.concatenate([place(s) for s in states])
-    left = np.concatenate([np.arange(len(s), 0, -1.0) for s in states])
     of = np.repeat(demonstration, [len(s) for s in states])
-    tree, value = cKDTree(places), np.empty(len(places))
+    tree, near, far = cKDTree(places), [], []
     for rows in np.array_split(np.arange(len(places)), len(places) // 4096 + 1):
-        distance, near = tree.query(places[rows], k=min(QUERIED, len(places)))
-        other = of[near] != of[rows, None]
-        weight = (other & (np.cumsum(other, 1) <= NEIGHBOURS)) / (12.5 + distance)
-        if not weight.any(1).all():
+        distance, index = tree.query(places[rows], k=min(QUERIED, len(places)))
+        other = of[index] != of[rows, None]
+        if other.sum(1).min() < RIVALS:
             raise SystemExit("too few demonstrations: some states have no neighbours in others")
-        value[rows] = (weight * left[near]).sum(1) / weight.sum(1)
-    return np.split(value, np.cumsum([len(s) for s in states])[:-1])
+        first = np.argsort(~other, 1, kind="stable")[:, :RIVALS]
+        near.append(np.take_along_axis(index, first, 1).astype(np.int32))
+        far.append(np.take_along_axis(distance, first, 1).astype(np.float32))
+    return np.concatenate(near), np.concatenate(far)
 
 
 def gain(value, horizon):
@@ -84,7 +88,7 @@ def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("demonstrations", type=pathlib.Path, help="episodes with action, state and episode_success, as data/pusht.npz")
     p.add_argument("out", type=pathlib.Path, help="the .npz to write")
-    p.add_argument("--keep", type=float, default=0.4, help="fraction of the windows to keep [%(default)s]")
+    p.add_argument("--keep", type=float, default=0.5, help="fraction of the windows to keep at each place [%(default)s]")
     p.add_argument("--horizon", type=int, default=16, help="steps of a window [%(default)s]")
     args = p.parse_args()
     if not 0 < args.keep <= 1 or args.horizon < 1 or args.out.suffix != ".npz":
@@ -98,13 +102,20 @@ def main():
         fps = data["fps"] if "fps" in data.files else 10
     number = np.tile(np.arange(len(episodes)), 2)
     episodes += [(mirrored_state(s), mirrored(a)) for s, a in episodes]
-    gains = [gain(v, args.horizon) for v in steps_to_goal([s for s, _ in episodes], number)]
-    least = np.quantile(np.concatenate(gains), 1 - args.keep)
+    lengths = [len(s) for s, _ in episodes]
+    ends = np.cumsum(lengths)[:-1]
+    near, far = neighbours([s for s, _ in episodes], number)
+    left = np.concatenate([np.arange(n, 0, -1.0) for n in lengths])
+    weight = 1 / (SOFT + far[:, :NEIGHBOURS])
+    value = (weight * left[near[:, :NEIGHBOURS]]).sum(1) / weight.sum(1)
+    gains = np.concatenate([gain(v, args.horizon) for v in np.split(value, ends)])
+    better = (gains[near] > gains[:, None]).mean(1)
+    kept = np.split(better < args.keep, ends)
     obs, action = [], []
-    for (state, act), gained in zip(episodes, gains):
+    for (state, act), keep in zip(episodes, kept):
         after = args.horizon - 1
         state, act = (np.concatenate([rows, np.repeat(rows[-1:], after, 0)]) for rows in (state, act))
-        for first, end in runs(gained >= least):
+        for first, end in runs(keep):
             # One step before the first window's own, for its history.
             rows = slice(max(0, first - 1), end + after)
             obs.append(features(state[rows]).astype(np.float32))
@@ -113,7 +124,7 @@ def main():
     lengths = np.array([len(a) for a in action])
     np.savez(aside, obs=np.concatenate(obs), action=np.concatenate(action), episode_len=lengths, fps=fps)
     os.replace(aside, args.out)
-    print(f"{args.out}: {sum((g >= least).sum() for g in gains)} windows of {sum(map(len, gains))}, in {len(lengths)} runs")
+    print(f"{args.out}: {sum(k.sum() for k in kept)} windows of {len(gains)}, in {len(lengths)} runs")
 
 
 if __name__ == "__main__":
