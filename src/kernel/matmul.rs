@@ -3,9 +3,11 @@
 //! Five WGSL kernels share one parameter struct, and the first three one twin: `matmul` (tiles in workgroup memory), `matvec` (up to
 //! four rows against a weight matrix [out, in]) and `matmul_soft` (registers only, for software rasterisers), `matmul_packed` (weights packed
 //! in panels beforehand), `matmul_half` (few rows against weights in half precision). Two more do a product together whose output has few
-//! tiles: `matmul_split` (the parts by slices of k) and `matmul_join` (their sum and the epilogue).
+//! tiles: `matmul_split` (the parts by slices of k) and `matmul_join` (their sum and the epilogue). `matmul_coop` is for matrix units, with
+//! weights in half precision.
 
 mod choose;
+mod coop;
 mod cpu;
 mod dot;
 mod epilogue;
@@ -16,6 +18,7 @@ mod panels;
 mod split;
 
 pub use choose::{Choice, choices, question};
+pub use coop::{COOP, MatrixUnit, coop_command, coop_fits};
 pub use join::JOIN;
 pub use split::{SPLIT, halves, scratch, slices};
 
@@ -185,7 +188,7 @@ pub static PACKED: Kernel = Kernel {
 const _: () = assert!(variant::matmul_packed::ONLY.params_bytes as usize == size_of::<Params>());
 const _: () = {
     assert!(variant::matmul::NT_LARGE_VEC4.params_bytes as usize == size_of::<Params>());
-    assert!(variant::matvec::ONE_VEC4.params_bytes as usize == size_of::<Params>());
+    assert!(variant::matvec::ONE_VEC4_TREE.params_bytes as usize == size_of::<Params>());
     assert!(variant::matmul_soft::NT_ROWS8.params_bytes as usize == size_of::<Params>());
 };
 
