@@ -25,6 +25,7 @@ struct Params {
 }
 
 @group(0) @binding(0) var<uniform> p: Params;
+#include "shared/matmul_rows.wgsl"
 #include "shared/matmul_tile.wgsl"
 #if load_vec4
 @group(0) @binding(3) var<storage, read_write> c: array<vec4<f32>>;

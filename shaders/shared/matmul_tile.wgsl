@@ -1,11 +1,9 @@
-// What the kernels share that multiply in tiles of TM x TN: operands, and how blocks of 4x4 get into workgroup memory.
-// Needs the constants TM, TN and TK, and the parameters m, n, k, a_offset, a_ld, b_offset and b_ld.
-// Binding 1 is A, binding 2 is B; see shaders/matmul.wgsl for their shapes.
+// What the kernels share that multiply in tiles of TM x TN: B, and how blocks of 4x4 get into workgroup memory.
+// Needs the constants TM, TN and TK, the parameters n, k, b_offset and b_ld, and fetch_a. Binding 2 is B; see shaders/matmul.wgsl
+// for its shape.
 #if load_vec4
-@group(0) @binding(1) var<storage, read> a: array<vec4<f32>>;
 @group(0) @binding(2) var<storage, read> b: array<vec4<f32>>;
 #else
-@group(0) @binding(1) var<storage, read> a: array<f32>;
 @group(0) @binding(2) var<storage, read> b: array<f32>;
 #endif
 
@@ -17,15 +15,7 @@ var<workgroup> tile_a: array<vec4<f32>, $(TK * TM / 4)>;
 var<workgroup> tile_b: array<vec4<f32>, $(TK * TN / 4)>;
 
 #if load_scalar
-// Four adjacent elements of a row of A (B), zero from `limit` on.
-fn row4_a(at: u32, column: u32, limit: u32) -> vec4<f32> {
-    var v = vec4<f32>();
-#for e in 0..4
-    if column + $(e)u < limit { v[$e] = a[at + column + $(e)u]; }
-#end
-    return v;
-}
-
+// Four adjacent elements of a row of B, zero from `limit` on.
 fn row4_b(at: u32, column: u32, limit: u32) -> vec4<f32> {
     var v = vec4<f32>();
 #for e in 0..4
@@ -34,11 +24,6 @@ fn row4_b(at: u32, column: u32, limit: u32) -> vec4<f32> {
     return v;
 }
 #else
-fn row4_a(at: u32, column: u32, limit: u32) -> vec4<f32> {
-    if column < limit { return a[(at + column) >> 2u]; }
-    return vec4<f32>();
-}
-
 fn row4_b(at: u32, column: u32, limit: u32) -> vec4<f32> {
     if column < limit { return b[(at + column) >> 2u]; }
     return vec4<f32>();
@@ -53,23 +38,7 @@ struct Block {
     v3: vec4<f32>,
 }
 
-// Block at rows (of the logical operand) `x`.. and depths `d`..; after `turned`, vector i holds depth d + i.
-fn fetch_a(x: u32, d: u32) -> Block {
-    var out: Block;
-#if form_tn
-    // [k, m]: adjacent along m.
-#for i in 0..4
-    if d + $(i)u < p.k { out.v$i = row4_a(p.a_offset + (d + $(i)u) * p.a_ld, x, p.m); }
-#end
-#else
-    // [m, k]: adjacent along k; rows past the end repeat the last one and are never stored.
-#for i in 0..4
-    out.v$i = row4_a(p.a_offset + min(x + $(i)u, p.m - 1u) * p.a_ld, d, p.k);
-#end
-#endif
-    return out;
-}
-
+// Block at columns `x`.. and depths `d`..; after `turned`, vector i holds depth d + i.
 fn fetch_b(x: u32, d: u32) -> Block {
     var out: Block;
 #if form_nt

@@ -11,7 +11,7 @@ use crate::train::{EmaSpec, OptimizerSpec, RunConfig, TrainError, Trainer};
 /// Windows per step of the row that `advect bench --train` adds.
 pub const TRAIN_BATCH: usize = 256;
 /// Steps between two looks at the device, as a run has them between two lines of metrics; times are of one step.
-const STEPS: u64 = 10;
+pub(super) const STEPS: u64 = 10;
 /// Demonstrations in all: 65,536 steps of random numbers, as the PyTorch peer has.
 const EPISODES: usize = 256;
 /// Steps in each.
@@ -54,6 +54,12 @@ pub fn run_config(workload: Workload, batch_size: usize, seed: u64) -> RunConfig
     }
 }
 
+/// A trainer of a workload on random demonstrations.
+pub(super) fn trainer(device: &Device, workload: Workload, batch: usize) -> Result<Trainer, BenchError> {
+    let episodes = demonstrations(EPISODES, EPISODE_LEN, 1)?;
+    Ok(Trainer::new(device, &episodes, &run_config(workload, batch, 1))?)
+}
+
 /// Measures training steps: batch indices, times and noise, forward, backward, clipping, AdamW and the moving average.
 /// `go_on` hears how far it is (0 to 1) and may stop it.
 pub fn train(
@@ -63,8 +69,7 @@ pub fn train(
     budget: Budget,
     go_on: &mut dyn FnMut(f64) -> bool,
 ) -> Result<Row, BenchError> {
-    let episodes = demonstrations(EPISODES, EPISODE_LEN, 1)?;
-    let mut trainer = Trainer::new(device, &episodes, &run_config(workload, batch, 1))?;
+    let mut trainer = trainer(device, workload, batch)?;
     let times = budget.measure(|| Ok(trainer.advance(STEPS).map(drop)?), go_on)?;
     let before = trainer.counters();
     trainer.advance(STEPS)?;

@@ -207,13 +207,23 @@ impl Program {
             }
         }
         starts.push(commands.len());
+        self.replace_all(commands, &starts);
+        Ok(())
+    }
+
+    /// Puts other commands in the place of all; `starts` says where what stood for each command begins now, and where all end.
+    pub(super) fn replace_all(&mut self, commands: Vec<Command>, starts: &[usize]) {
         self.commands = commands;
         for phase in &mut self.phases {
             phase.range = starts[phase.range.start]..starts[phase.range.end];
         }
         self.splits.iter_mut().for_each(|at| *at = starts[*at]);
         self.costs.iter_mut().for_each(|(at, _)| *at = starts[*at]);
-        Ok(())
+    }
+
+    /// Whether two commands belong to one phase.
+    pub(super) fn together(&self, [a, b]: [usize; 2]) -> bool {
+        self.phases.iter().any(|phase| phase.range.contains(&a) && phase.range.contains(&b))
     }
 
     /// Assigns memory and freezes the program.
@@ -222,6 +232,7 @@ impl Program {
         if let Some(last) = self.phases.last_mut() {
             last.range.end = at;
         }
+        self.merge_convolutions();
         self.split_products()?;
         let assignment = memory::assign(&self.buffers, &self.commands, &self.phases);
         let slots: Vec<Slot> = assignment

@@ -3,10 +3,11 @@
 //! Five WGSL kernels share one parameter struct, and the first three one twin: `matmul` (tiles in workgroup memory), `matvec` (up to
 //! four rows against a weight matrix [out, in]) and `matmul_soft` (registers only, for software rasterisers), `matmul_packed` (weights packed
 //! in panels beforehand), `matmul_half` (few rows against weights in half precision). Two more do a product together whose output has few
-//! tiles: `matmul_split` (the parts by slices of k) and `matmul_join` (their sum and the epilogue). `matmul_coop` is for matrix units, with
-//! weights in half precision.
+//! tiles: `matmul_split` (the parts by slices of k) and `matmul_join` (their sum and the epilogue). `conv1d` reads the left side of a
+//! product through a convolution's windows. `matmul_coop` is for matrix units, with weights in half precision.
 
 mod choose;
+mod conv1d;
 mod coop;
 mod cpu;
 mod dot;
@@ -18,6 +19,7 @@ mod panels;
 mod split;
 
 pub use choose::{Choice, choices, question};
+pub use conv1d::{CONV1D, merged};
 pub use coop::{COOP, MatrixUnit, coop_command, coop_fits};
 pub use join::JOIN;
 pub use split::{SPLIT, halves, scratch, slices};

@@ -126,6 +126,7 @@ pub static KERNELS: &[&Kernel] = &[
     &matmul::SPLIT,
     &matmul::JOIN,
     &matmul::COOP,
+    &matmul::CONV1D,
     &draw::KERNEL,
     &window::KERNEL,
     &path::KERNEL,

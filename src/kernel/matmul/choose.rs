@@ -142,6 +142,11 @@ pub(super) enum Tile {
     Flat,
 }
 
+impl Tile {
+    /// How many there are.
+    pub(super) const COUNT: usize = 4;
+}
+
 /// Workgroups of a tile that fill a GPU: tens to a hundred processors, one or two each.
 pub(super) const BUSY: usize = 128;
 
@@ -214,7 +219,7 @@ pub fn choices(form: Form, shape: [usize; 3], views: [&View; 3], target: &Target
         }
     }
     let whole = |tile: Tile, out: &mut Vec<Choice>| {
-        let first = form as usize * 8 + tile as usize * 2;
+        let first = (form as usize * Tile::COUNT + tile as usize) * 2;
         if vec4_out {
             out.push(Choice::new(&KERNEL, TILED[first]));
         }

@@ -7,6 +7,7 @@ pub mod adamw;
 pub mod attention;
 pub mod binary;
 pub mod col_sum;
+pub mod conv1d;
 pub mod copy;
 pub mod denormalize;
 pub mod draw;
@@ -83,6 +84,7 @@ pub static CASES: &[(&str, Cases)] = &[
     ("matmul_coop", matmul_packed::coop_cases),
     ("matmul_split", matmul_split::cases),
     ("matmul_join", matmul_split::join_cases),
+    ("conv1d", conv1d::cases),
     ("window", window::cases),
     ("path", path::cases),
     ("prefix", prefix::cases),
