@@ -42,7 +42,13 @@ pub struct GpuOptions {
 
 impl Default for GpuOptions {
     fn default() -> Self {
-        GpuOptions { cooperative_matrix: false, cache: None, untuned: false, spin: Duration::from_millis(1) }
+        GpuOptions {
+            cooperative_matrix: false,
+            cooperative_matrix_if_any: false,
+            cache: None,
+            untuned: false,
+            spin: Duration::from_millis(1),
+        }
     }
 }
 
