@@ -1,6 +1,6 @@
 //! Training, measured.
 
-use super::{ACTION_DIM, BenchError, Budget, HORIZON, OBS_DIM, Row, Workload, row};
+use super::{ACTION_DIM, BenchError, Budget, HORIZON, OBS_DIM, Row, Setting, TrainStep, Workload, row};
 use crate::data::{EpisodeArrays, Episodes};
 use crate::device::Device;
 use crate::kernel::philox;
@@ -55,16 +55,17 @@ pub fn run_config(workload: Workload, batch_size: usize, seed: u64) -> RunConfig
 }
 
 /// Measures training steps: batch indices, times and noise, forward, backward, clipping, AdamW and the moving average.
-/// `go_on` hears how far it is (0 to 1) and may stop it.
+/// Of the setting, workload and fusion count. `go_on` hears how far it is (0 to 1) and may stop it.
 pub fn train(
     device: &Device,
-    workload: Workload,
+    setting: &Setting,
     batch: usize,
     budget: Budget,
     go_on: &mut dyn FnMut(f64) -> bool,
 ) -> Result<Row, BenchError> {
     let episodes = demonstrations(EPISODES, EPISODE_LEN, 1)?;
-    let mut trainer = Trainer::new(device, &episodes, &run_config(workload, batch, 1))?;
+    let Setting { workload, fusion, .. } = *setting;
+    let mut trainer = Trainer::with_fusion(device, &episodes, &run_config(workload, batch, 1), fusion)?;
     let times = budget.measure(|| Ok(trainer.advance(STEPS).map(drop)?), go_on)?;
     let before = trainer.counters();
     trainer.advance(STEPS)?;
@@ -73,5 +74,6 @@ pub fn train(
     counts.submits = counts.submits.div_ceil(STEPS);
     let times = times.of_each(STEPS as f64);
     let operations = workload.training_operations(batch)?;
-    Ok(row("train", batch, &times, Some(batch as f64), Some(operations), &counts))
+    let step = Some(TrainStep { calls: trainer.dispatches(), way: trainer.way() });
+    Ok(Row { step, ..row("train", batch, &times, Some(batch as f64), Some(operations), &counts) })
 }

@@ -20,6 +20,7 @@ mod session_cpu;
 mod session_gpu;
 pub mod shape;
 pub mod staged;
+pub mod step;
 
 pub use cost::{Bound, PlanCost, Rates};
 pub use error::GraphError;
@@ -28,7 +29,7 @@ pub use packing::Precision;
 pub use params::ParamLayout;
 pub use plan::{Plan, Program};
 pub use profile::{Clock, Profile};
-pub use rows::{Fusion, Schedule};
+pub use rows::{Fusion, LAYERS, Schedule};
 pub use session::Session;
 pub use shape::Shape;
 
