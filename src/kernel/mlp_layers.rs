@@ -152,7 +152,7 @@ impl Layers {
 
 /// The first `layers` records of a table.
 pub(super) fn table(words: &[f32], layers: u32) -> &[Record] {
-    &bytemuck::cast_slice(words)[..layers as usize]
+    bytemuck::cast_slice(&words[..WORDS * layers as usize])
 }
 
 #[cfg(test)]
