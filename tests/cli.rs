@@ -332,18 +332,20 @@ fn bench_compares_with_the_floor() {
     let picture = std::fs::read_to_string(&svg).unwrap();
     assert!(picture.starts_with("<svg") && picture.contains("mlp512, 3"), "{picture}");
 
-    let table = plotted(&html, &["--batch", "2"]);
+    let table = plotted(&html, &["--batch", "2", "--train"]);
     assert_eq!(table.code, 0, "{}", table.err);
     let lines: Vec<&str> = table.out.lines().collect();
-    assert_eq!(lines.len(), 5, "{}", table.out);
-    assert!(lines[1].starts_with("at best ") && lines[3].starts_with("mlp256"), "{}", table.out);
+    assert_eq!(lines.len(), 6, "{}", table.out);
+    let words = |line: &str| line.split_whitespace().take(3).map(str::to_owned).collect::<Vec<_>>().join(" ");
+    assert!(lines[1].starts_with("at best "), "{}", table.out);
+    assert_eq!([words(lines[3]), words(lines[4])], ["sample mlp256 2", "train mlp256 256"], "{}", table.out);
     let page = std::fs::read_to_string(&html).unwrap();
     assert!(page.starts_with("<!doctype html>") && page.contains("mlp256, 2"), "{page}");
 
     fails(&["bench", "--workload", "mlp256,mlp512"], 2, &["--workload", "--roofline"]);
     fails(&["bench", "--plot", "r.svg"], 2, &["--roofline"]);
     fails(&["bench", "--roofline", "--plot", "r.png"], 2, &["--plot", ".svg or .html"]);
-    fails(&["bench", "--roofline", "--train"], 2, &["--train"]);
+    fails(&["bench", "--roofline", "--latency"], 2, &["--latency"]);
     fails(&["bench", "--roofline", "--solver", "bosh3:1e-2"], 2, &["bosh3", "fixed steps"]);
 }
 

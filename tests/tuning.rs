@@ -4,9 +4,8 @@ use advect::bench::{self, Subject, TuneOptions, Workload};
 use advect::device::{Device, DeviceChoice, Gpu, GpuOptions, Tuned, Tuning, TuningError};
 use advect::flow::integrator::Start;
 use advect::flow::{Batch, IntegrateOptions, Integrator, Solver};
-use advect::graph::{Fusion, Plan, Precision};
-use advect::kernel::Target;
-use advect::kernel::matmul;
+use advect::graph::{Fusion, Plan, Precision, Program, Session};
+use advect::kernel::{Target, View, copy, matmul};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -259,4 +258,59 @@ fn tuning_answers_every_question_of_the_plans() {
     }
     let stopped = bench::tune(&gpu, &subjects, &options, &mut |_, _| false);
     assert!(matches!(stopped, Err(bench::BenchError::Stopped)));
+}
+
+/// A product of few rows and great depth between two copies, each in a phase of its own; and what it gives.
+fn deep_product(gpu: &Gpu) -> (Plan, Vec<f32>) {
+    let device = Device::Gpu(gpu.clone());
+    let (form, shape @ [m, n, k]) = (matmul::Form::NT, [9, 36, 2048]);
+    let mut p = Program::new(Target::of(&device));
+    let [a, b, bias] =
+        [("a", m * k), ("b", n * k), ("bias", n)].map(|(name, len)| p.resident(name, len).unwrap());
+    let [c, d] = ["c", "d"].map(|name| p.resident(name, m * n).unwrap());
+    let empty = p.empty();
+    let (rows, out) = (View::dense(0, k), View::dense(0, n));
+    p.phase("before");
+    p.push(copy::command([m, n], 0, n, (a, rows), (c, out))).unwrap();
+    p.phase("product");
+    p.split_here();
+    p.count_flops(2.0 * (m * n * k) as f64);
+    let epilogue =
+        matmul::Epilogue { bias: Some((bias, 0)), residual: Some((d, out)), beta: 0.5, ..Default::default() };
+    let target = Target::of(&device);
+    p.push(matmul::command(form, shape, (a, rows), (b, rows), (c, out), &epilogue, empty, &target)).unwrap();
+    p.phase("after");
+    p.push(copy::command([m, n], 0, n, (c, out), (d, out))).unwrap();
+    let plan = p.finish().unwrap();
+    let mut session = Session::new(&device, plan.clone()).unwrap();
+    for (name, len) in [("a", m * k), ("b", n * k), ("bias", n), ("d", m * n)] {
+        let values: Vec<f32> = (0..len).map(|i| ((i * i % 1009) as f32 * 0.37).sin()).collect();
+        session.write(plan.buffer(name).unwrap(), &values).unwrap();
+    }
+    let mut out = vec![f32::NAN; m * n];
+    session.run(&[0, 1, 2]).unwrap();
+    session.read(plan.buffer("d").unwrap(), &mut out).unwrap();
+    (plan, out)
+}
+
+#[test]
+fn a_split_product_is_two_commands_of_its_phase() {
+    let Some(gpu) = open(tempfile::tempdir().unwrap().path()) else { return };
+    let (plain, want) = deep_product(&gpu.with_tuning(None));
+    let call = (0..plain.commands.len()).find_map(|at| matmul::Call::at(&plain.commands, at)).unwrap();
+    let mut tuning = Tuning::default();
+    let question = matmul::question(call.form, call.size, [&call.a.1, &call.b.1, &call.c.1]);
+    tuning.insert(question, answer("another", "matmul_split_nt_flat_vec4"));
+    let (plan, out) = deep_product(&tuned(&gpu, tuning.clone()));
+    assert_eq!(variants(&plan)[1..3], ["matmul_split_nt_flat_vec4", "matmul_join"]);
+    assert_eq!(plan.phases.iter().map(|p| p.range.clone()).collect::<Vec<_>>(), [0..1, 1..3, 3..4]);
+    assert_eq!((plan.splits.as_slice(), plan.costs[0].0), ([1].as_slice(), 1));
+    // The product is read back as it was asked for.
+    let again = matmul::Call::at(&plan.commands, 1).unwrap();
+    assert_eq!((again.form, again.size, again.a.1, again.b.1), (call.form, call.size, call.a.1, call.b.1));
+    assert_eq!((again.c.1, again.epilogue.beta, again.epilogue.bias.is_some()), (call.c.1, 0.5, true));
+    assert!(matmul::Call::at(&plan.commands, 2).is_none());
+    let apart = distance(&out, &want);
+    assert!(apart < 1e-5, "{apart:e}");
+    assert_eq!(deep_product(&tuned(&gpu, tuning)).1, out, "the same bits twice");
 }

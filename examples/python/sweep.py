@@ -61,7 +61,7 @@ class Evaluation:
 
 def pusht(args):
     """Push-T: execute 4 of 16 by ten Euler steps, and around it other lengths and numbers of steps."""
-    data, config = args.data or HERE.parents[1] / "data/pusht.npz", HERE / "pusht.toml"
+    data, config = args.data or HERE.parents[1] / "data/pusht.npz", args.config or HERE / "pusht.toml"
     middle = [Evaluation(4, "euler:10")]
     around = [Evaluation(8, "euler:10"), Evaluation(2, "euler:10"), Evaluation(4, "euler:1"), Evaluation(4, "euler:3")]
     for evaluations in (middle, around):  # the comparison first
@@ -228,6 +228,7 @@ def main():
     p.add_argument("grid", choices=("pusht", "metaworld"))
     p.add_argument("--out", type=pathlib.Path, required=True, help="folder of the results")
     p.add_argument("--data", type=pathlib.Path, help="pusht: the .npz; metaworld: the folder of TASK.npz")
+    p.add_argument("--config", type=pathlib.Path, help="pusht: the run's settings, but for the objective [pusht.toml]")
     p.add_argument("--advect", type=pathlib.Path, default=HERE.parents[1] / "target/release/advect", help="the binary")
     p.add_argument("--python", default=sys.executable, help="interpreter that has the simulator")
     p.add_argument("--seeds", type=numbers, default=[0, 1, 2], help="training seeds")

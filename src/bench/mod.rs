@@ -18,7 +18,9 @@ mod workload;
 pub use control::{ControlRow, RATE_HZ, control};
 pub use fleet::fleet;
 pub use latency::{CALLS, LatencyRow, latency};
-pub use roofline::{Gap, OUTSIDE, Peaks, RooflineReport, RooflineRow, StageCost, peaks, plot, roofline};
+pub use roofline::{
+    Gap, OUTSIDE, Peaks, RooflineReport, RooflineRow, StageCost, peaks, plot, roofline, roofline_train,
+};
 pub use sample::sample;
 pub use timing::{Budget, Times};
 pub use train::{TRAIN_BATCH, demonstrations, run_config, train};

@@ -1,4 +1,4 @@
-//! How far sampling is from what the device could do: time, floor, and which kernel holds the gap.
+//! How far sampling and training are from what the device could do: time, floor, and which kernel holds the gap.
 
 mod peaks;
 mod plot;
@@ -7,11 +7,12 @@ pub use peaks::{Peaks, peaks};
 pub use plot::plot;
 
 use super::sample::{SEED, Sampling, one_each};
-use super::{BenchError, Budget, Setting};
+use super::train::{STEPS, trainer};
+use super::{BenchError, Budget, Setting, Workload};
 use crate::device::Device;
 use crate::flow::Integrator;
 use crate::flow::integrator::RUN_PHASES;
-use crate::graph::{Bound, Clock, Plan, Rates};
+use crate::graph::{Bound, Clock, Fusion, Plan, Profile, Rates};
 use crate::kernel::Command;
 use serde::Serialize;
 
@@ -19,6 +20,8 @@ use serde::Serialize;
 pub const OUTSIDE: &str = "outside kernels";
 /// Replays of which a command's median is taken.
 const REPLAYS: usize = 9;
+/// What a training step replays.
+const TRAINING_PHASES: [&str; 1] = ["step"];
 
 /// What `advect bench --roofline --json` prints.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -38,9 +41,11 @@ pub struct RooflineReport {
 /// One workload and batch. The floors are those of [`crate::graph::cost`].
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct RooflineRow {
+    /// `sample`, or `train` for a training step.
+    pub what: &'static str,
     /// The workload's name.
     pub workload: &'static str,
-    /// Chunks in one run.
+    /// Chunks in one run, windows in one training step.
     pub batch: usize,
     /// Median time of a run, milliseconds.
     pub p50_ms: f64,
@@ -110,36 +115,121 @@ pub fn roofline(
     let Setting { workload, solver, .. } = *setting;
     let layout = workload.parameters(SEED)?.layout;
     let plan = Integrator::whole_plan(device, &workload, &layout, solver, one_each(batch))?;
-    let phases = RUN_PHASES.iter().map(|name| plan.phase(name)).collect::<crate::graph::Result<Vec<_>>>()?;
-    let cost = plan.cost(&phases);
-    let floor = cost.floor(&peaks.rates);
-
     let mut sampling = Sampling::new(device, setting, batch)?;
     let (times, _) = sampling.measure(budget, &mut |done| go_on(0.8 * done))?;
-    let p50_ms = times.percentile(0.5);
-    let (clock, gaps) = gaps(device, &mut sampling.integrator, &peaks.rates, p50_ms)?;
-    if !go_on(1.0) {
-        return Err(BenchError::Stopped);
-    }
-    Ok(RooflineRow {
-        workload: workload.name(),
-        batch,
-        p50_ms,
-        floor_ms: 1e3 * floor.seconds,
-        ratio: 1e-3 * p50_ms / floor.seconds,
-        bound: floor.bound,
-        layered_ms: gaps.iter().map(|g| g.floor_ms).sum(),
-        flops: cost.flops(),
-        bytes: floor.bytes,
-        stages: stages(&plan, peaks.rates.cache_bytes),
-        clock,
-        gaps,
-    })
+    let integrator = &mut sampling.integrator;
+    let profile = integrator.profile(REPLAYS)?;
+    let measured = Measured {
+        p50_ms: times.percentile(0.5),
+        profile,
+        plan: integrator.plan(),
+        passes: integrator.passes(),
+        lanes: integrator.lanes() as f64,
+    };
+    let row = measured.row(device, &peaks.rates, ("sample", workload, batch), (&plan, &RUN_PHASES))?;
+    if go_on(1.0) { Ok(row) } else { Err(BenchError::Stopped) }
 }
 
-fn stages(plan: &Plan, cache_bytes: f64) -> Vec<StageCost> {
-    let used =
-        plan.phases.iter().enumerate().filter(|(_, p)| p.name == "load" || RUN_PHASES.contains(&p.name));
+/// As [`roofline`], of a training step with `batch` windows.
+pub fn roofline_train(
+    device: &Device,
+    peaks: &Peaks,
+    workload: Workload,
+    batch: usize,
+    budget: Budget,
+    go_on: &mut dyn FnMut(f64) -> bool,
+) -> Result<RooflineRow, BenchError> {
+    let mut trainer = trainer(device, workload, batch, Fusion::Auto)?;
+    let times = budget.measure(|| Ok(trainer.advance(STEPS).map(drop)?), &mut |done| go_on(0.8 * done))?;
+    let profile = trainer.profile(REPLAYS)?;
+    let measured = Measured {
+        p50_ms: times.of_each(STEPS as f64).percentile(0.5),
+        profile,
+        plan: trainer.plan(),
+        passes: 1.0,
+        lanes: 1.0,
+    };
+    let row =
+        measured.row(device, &peaks.rates, ("train", workload, batch), (trainer.plan(), &TRAINING_PHASES))?;
+    if go_on(1.0) { Ok(row) } else { Err(BenchError::Stopped) }
+}
+
+/// Runs, measured whole and command by command.
+struct Measured<'a> {
+    p50_ms: f64,
+    profile: Profile,
+    /// The plan of the profile.
+    plan: &'a Plan,
+    /// How often a run replays it one after another.
+    passes: f64,
+    /// How many replay it at the same time.
+    lanes: f64,
+}
+
+impl Measured<'_> {
+    /// The measurement beside the floor of `phases` of the plan for the whole batch.
+    fn row(
+        &self,
+        device: &Device,
+        rates: &Rates,
+        (what, workload, batch): (&'static str, Workload, usize),
+        (whole, names): (&Plan, &[&str]),
+    ) -> Result<RooflineRow, BenchError> {
+        let phases = names.iter().map(|name| whole.phase(name)).collect::<crate::graph::Result<Vec<_>>>()?;
+        let cost = whole.cost(&phases);
+        let floor = cost.floor(rates);
+        let gaps = self.gaps(device, rates);
+        Ok(RooflineRow {
+            what,
+            workload: workload.name(),
+            batch,
+            p50_ms: self.p50_ms,
+            floor_ms: 1e3 * floor.seconds,
+            ratio: 1e-3 * self.p50_ms / floor.seconds,
+            bound: floor.bound,
+            layered_ms: gaps.iter().map(|g| g.floor_ms).sum(),
+            flops: cost.flops(),
+            bytes: floor.bytes,
+            stages: stages(whole, names, rates.cache_bytes),
+            clock: self.profile.clock,
+            gaps,
+        })
+    }
+
+    /// What takes a run longer than its commands need.
+    fn gaps(&self, device: &Device, rates: &Rates) -> Vec<Gap> {
+        let mut gaps: Vec<Gap> = Vec::new();
+        for time in &self.profile.commands {
+            let (kernel, variant) = name(device, &self.plan.commands[time.command]);
+            let at = gaps.iter().position(|g| (g.kernel, g.variant) == (kernel, variant));
+            let at = at.unwrap_or_else(|| {
+                gaps.push(Gap { kernel, variant, commands: 0, ms: 0.0, floor_ms: 0.0, share: 0.0 });
+                gaps.len() - 1
+            });
+            gaps[at].commands += 1;
+            gaps[at].ms += 1e3 * time.median * self.passes;
+            // The lanes share the device: a command's floor is that of all lanes' together.
+            let seconds = rates.seconds(&self.plan.command_cost(time.command));
+            gaps[at].floor_ms += 1e3 * seconds * self.passes * self.lanes;
+        }
+        let outside = self.p50_ms - gaps.iter().map(|g| g.ms).sum::<f64>();
+        if outside > 0.0 {
+            let (kernel, variant) = (OUTSIDE, None);
+            gaps.push(Gap { kernel, variant, commands: 0, ms: outside, floor_ms: 0.0, share: 0.0 });
+        }
+        let above = |g: &Gap| (g.ms - g.floor_ms).max(0.0);
+        let all = gaps.iter().map(above).sum::<f64>();
+        for gap in &mut gaps {
+            gap.share = if all > 0.0 { above(gap) / all } else { 0.0 };
+        }
+        gaps.sort_by(|a, b| b.share.total_cmp(&a.share));
+        gaps
+    }
+}
+
+/// The phases among `used`, and `load`, if the plan has it.
+fn stages(plan: &Plan, used: &[&str], cache_bytes: f64) -> Vec<StageCost> {
+    let used = plan.phases.iter().enumerate().filter(|(_, p)| p.name == "load" || used.contains(&p.name));
     used.map(|(index, phase)| {
         let cost = plan.cost(&[index]);
         StageCost {
@@ -151,43 +241,6 @@ fn stages(plan: &Plan, cache_bytes: f64) -> Vec<StageCost> {
         }
     })
     .collect()
-}
-
-/// What takes a run of `p50_ms` longer than its commands need.
-fn gaps(
-    device: &Device,
-    integrator: &mut Integrator,
-    rates: &Rates,
-    p50_ms: f64,
-) -> Result<(Clock, Vec<Gap>), BenchError> {
-    let profile = integrator.profile(REPLAYS)?;
-    let (passes, lanes) = (integrator.passes(), integrator.lanes() as f64);
-    let plan = integrator.plan();
-    let mut gaps: Vec<Gap> = Vec::new();
-    for time in &profile.commands {
-        let (kernel, variant) = name(device, &plan.commands[time.command]);
-        let at = gaps.iter().position(|g| (g.kernel, g.variant) == (kernel, variant));
-        let at = at.unwrap_or_else(|| {
-            gaps.push(Gap { kernel, variant, commands: 0, ms: 0.0, floor_ms: 0.0, share: 0.0 });
-            gaps.len() - 1
-        });
-        gaps[at].commands += 1;
-        gaps[at].ms += 1e3 * time.median * passes;
-        // The lanes share the device: a command's floor is that of all lanes' together.
-        gaps[at].floor_ms += 1e3 * rates.seconds(&plan.command_cost(time.command)) * passes * lanes;
-    }
-    let outside = p50_ms - gaps.iter().map(|g| g.ms).sum::<f64>();
-    if outside > 0.0 {
-        let (kernel, variant) = (OUTSIDE, None);
-        gaps.push(Gap { kernel, variant, commands: 0, ms: outside, floor_ms: 0.0, share: 0.0 });
-    }
-    let above = |g: &Gap| (g.ms - g.floor_ms).max(0.0);
-    let all = gaps.iter().map(above).sum::<f64>();
-    for gap in &mut gaps {
-        gap.share = if all > 0.0 { above(gap) / all } else { 0.0 };
-    }
-    gaps.sort_by(|a, b| b.share.total_cmp(&a.share));
-    Ok((profile.clock, gaps))
 }
 
 /// The kernel and, on a GPU, the variant that run a command.
@@ -248,6 +301,24 @@ mod tests {
         assert!(many.bytes > one.bytes && many.bytes < 70.0 * one.bytes);
         let figure = plot(&report);
         assert!(figure.svg().contains("mlp256, 70") && !figure.svg().contains("NaN"));
+    }
+
+    #[test]
+    fn a_training_step_has_a_floor_too() {
+        let device = Device::Cpu(Cpu::with_threads(2).unwrap());
+        let peaks = peaks(&device, 0.0, &mut |_| true).unwrap();
+        let budget = Budget { seconds: 0.0, least: 3 };
+        let row =
+            |batch| roofline_train(&device, &peaks, Workload::Mlp256, batch, budget, &mut |_| true).unwrap();
+        let [one, many] = [row(32), row(64)];
+        assert_eq!((one.what, one.batch, one.stages.len(), one.stages[0].stage), ("train", 32, 1, "step"));
+        assert!(one.floor_ms > 0.0 && one.ratio > 0.0 && one.ratio.is_finite(), "{one:?}");
+        // Two products backward for each forward, and an optimiser whose work does not grow with the batch.
+        let forward = Workload::Mlp256.sampling_operations(32, &Solver::euler(1)).unwrap().unwrap();
+        assert!(one.flops > 2.0 * forward && many.flops > 1.5 * one.flops && many.flops < 2.0 * one.flops);
+        assert!(one.gaps.iter().any(|g| g.kernel == "adamw"), "{:?}", one.gaps);
+        let stopped = roofline_train(&device, &peaks, Workload::Mlp256, 32, budget, &mut |_| false);
+        assert!(matches!(stopped, Err(BenchError::Stopped)));
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use super::{ACTION_DIM, BenchError, Budget, HORIZON, OBS_DIM, Row, Setting, TrainStep, Workload, row};
 use crate::data::{EpisodeArrays, Episodes};
 use crate::device::Device;
+use crate::graph::Fusion;
 use crate::kernel::philox;
 use crate::nn::EncoderSpec;
 use crate::policy::Scope;
@@ -11,7 +12,7 @@ use crate::train::{EmaSpec, OptimizerSpec, RunConfig, TrainError, Trainer};
 /// Windows per step of the row that `advect bench --train` adds.
 pub const TRAIN_BATCH: usize = 256;
 /// Steps between two looks at the device, as a run has them between two lines of metrics; times are of one step.
-const STEPS: u64 = 10;
+pub(super) const STEPS: u64 = 10;
 /// Demonstrations in all: 65,536 steps of random numbers, as the PyTorch peer has.
 const EPISODES: usize = 256;
 /// Steps in each.
@@ -54,6 +55,17 @@ pub fn run_config(workload: Workload, batch_size: usize, seed: u64) -> RunConfig
     }
 }
 
+/// A trainer of a workload on random demonstrations.
+pub(super) fn trainer(
+    device: &Device,
+    workload: Workload,
+    batch: usize,
+    fusion: Fusion,
+) -> Result<Trainer, BenchError> {
+    let episodes = demonstrations(EPISODES, EPISODE_LEN, 1)?;
+    Ok(Trainer::with_fusion(device, &episodes, &run_config(workload, batch, 1), fusion)?)
+}
+
 /// Measures training steps: batch indices, times and noise, forward, backward, clipping, AdamW and the moving average.
 /// Of the setting, workload and fusion count. `go_on` hears how far it is (0 to 1) and may stop it.
 pub fn train(
@@ -63,9 +75,8 @@ pub fn train(
     budget: Budget,
     go_on: &mut dyn FnMut(f64) -> bool,
 ) -> Result<Row, BenchError> {
-    let episodes = demonstrations(EPISODES, EPISODE_LEN, 1)?;
     let Setting { workload, fusion, .. } = *setting;
-    let mut trainer = Trainer::with_fusion(device, &episodes, &run_config(workload, batch, 1), fusion)?;
+    let mut trainer = trainer(device, workload, batch, fusion)?;
     let times = budget.measure(|| Ok(trainer.advance(STEPS).map(drop)?), go_on)?;
     let before = trainer.counters();
     trainer.advance(STEPS)?;

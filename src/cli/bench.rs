@@ -63,8 +63,9 @@ pub struct Bench {
     control: bool,
     /// Compare with what the device could do: measure its bandwidth and its rate of operations with the engine's own kernels, and
     /// print for each workload and batch the time, the floor (the longer of all operations at that rate and all bytes that must
-    /// be moved at that bandwidth, were the run one perfect kernel), their ratio, and which kernel holds most of the gap
-    #[arg(long, conflicts_with_all = ["train", "latency", "control"])]
+    /// be moved at that bandwidth, were the run one perfect kernel), their ratio, and which kernel holds most of the gap; with
+    /// --train for a training step too
+    #[arg(long, conflicts_with_all = ["latency", "control"])]
     roofline: bool,
     /// Draw the roofline into a file that ends in .svg or .html
     #[arg(long, value_name = "FILE", requires = "roofline", value_parser = plot_file)]

@@ -8,7 +8,7 @@ use super::{AdapterReport, Caps, CounterSnapshot, Counters, DeviceError, Tuning,
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use wgpu::{Features, PollError, PollStatus, PollType};
 
 /// Features taken wherever the adapter has them. None is experimental.
@@ -22,7 +22,7 @@ const WANTED: Features = Features::SUBGROUP
     .union(Features::IMMEDIATES);
 
 /// How to open a GPU.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct GpuOptions {
     /// Enable wgpu's experimental cooperative matrices; opening fails where there are none. wgpu declares that they
@@ -32,6 +32,16 @@ pub struct GpuOptions {
     pub cache: Option<PathBuf>,
     /// Take no tuned choices from `cache`.
     pub untuned: bool,
+    /// How long a wait for results polls before it sleeps. A thread that the driver wakes comes tens of microseconds late, which is
+    /// as long as a chunk at batch 1 takes; the longer a pass, the less that matters. Zero: never poll. A software adapter never
+    /// does: it needs the processor for the work itself.
+    pub spin: Duration,
+}
+
+impl Default for GpuOptions {
+    fn default() -> Self {
+        GpuOptions { cooperative_matrix: false, cache: None, untuned: false, spin: Duration::from_millis(1) }
+    }
 }
 
 impl GpuOptions {
@@ -58,6 +68,7 @@ pub(super) struct Inner {
     pub staging: StagingPool,
     report: AdapterReport,
     caps: Caps,
+    spin: Duration,
 }
 
 /// Names a submission, to wait for it.
@@ -129,6 +140,7 @@ impl Gpu {
             on_error.record(DeviceError::from_wgpu(error, "a call outside any scope", 0));
         }));
         let caps = Caps::of(&report, features);
+        let spin = if report.is_software() { Duration::ZERO } else { options.spin };
         tracing::debug!("opened {}", report.describe());
         let inner = Inner {
             device,
@@ -139,6 +151,7 @@ impl Gpu {
             staging: StagingPool::default(),
             report,
             caps,
+            spin,
         };
         let mut gpu = Self { inner: Arc::new(inner), tuning: None };
         if let Some(folder) = &options.cache {
@@ -248,6 +261,24 @@ impl Gpu {
     pub fn wait_all(&self, timeout: Duration) -> Result<(), DeviceError> {
         self.guarded_poll(PollType::Wait { submission_index: None, timeout: Some(timeout) }, timeout)
             .map(drop)
+    }
+
+    /// Polls until `done`, for as long as [`GpuOptions::spin`] allows and at most `timeout`. True if it is done.
+    pub(super) fn spin(&self, timeout: Duration, done: impl Fn() -> bool) -> Result<bool, DeviceError> {
+        self.spin_for(self.inner.spin.min(timeout), done)
+    }
+
+    /// Polls until `done`, at most for `bound`; with a bound of zero not once. True if it is done.
+    pub(super) fn spin_for(&self, bound: Duration, done: impl Fn() -> bool) -> Result<bool, DeviceError> {
+        let begun = Instant::now();
+        while !done() {
+            if begun.elapsed() >= bound {
+                return Ok(false);
+            }
+            self.poll()?;
+            std::hint::spin_loop();
+        }
+        Ok(true)
     }
 
     /// Runs the callbacks of finished work without waiting. True if nothing is in flight.

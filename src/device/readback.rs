@@ -118,6 +118,11 @@ impl Readback {
         Ok(matches!(self.state.load(Ordering::Acquire), MAPPED | FAILED))
     }
 
+    /// Whether no transfer is in progress any more, as far as polls have told.
+    pub(super) fn has_arrived(&self) -> bool {
+        self.state.load(Ordering::Acquire) != PENDING
+    }
+
     /// Waits at most `timeout` for the bytes asked for by [`start`](Self::start) and copies the first `out.len()` of
     /// them. After a timeout it may be called again.
     pub fn finish(&mut self, out: &mut [u8], timeout: Duration) -> Result<(), DeviceError> {
@@ -129,7 +134,7 @@ impl Readback {
             let label = "readback".to_owned();
             return Err(DeviceError::Range { label, offset: 0, bytes, have: self.bytes });
         }
-        if self.state.load(Ordering::Acquire) == PENDING {
+        if !self.gpu.spin(timeout, || self.has_arrived())? {
             self.gpu.wait(after, timeout)?;
         }
         // wgpu fires the map callback in the poll that finds the submission done; one more poll covers another thread

@@ -164,6 +164,27 @@ fn readbacks_can_be_polled() {
 }
 
 #[test]
+fn spinning_ends_when_it_is_done_and_when_its_time_is_up() {
+    let Some(Bench { gpu, x, .. }) = bench() else { return };
+    let long = Duration::from_secs(600);
+    let mut back = gpu.readback(16).unwrap();
+    gpu.write(&x, 0, bytemuck::cast_slice(&ramp())).unwrap();
+    let submission = gpu.submit(&[back.copy(&x, 16, 0, 16)]).unwrap();
+    back.start(&submission, 16).unwrap();
+    // Polling alone brings the bytes: nothing slept.
+    assert!(gpu.spin_for(long, || back.has_arrived()).unwrap());
+    let mut out = [0f32; 4];
+    back.finish(bytemuck::cast_slice_mut(&mut out), Duration::ZERO).unwrap();
+    assert_eq!(out, [4.0, 5.0, 6.0, 7.0]);
+    let begun = std::time::Instant::now();
+    assert!(!gpu.spin_for(Duration::from_millis(2), || false).unwrap());
+    assert!(Duration::from_millis(2) <= begun.elapsed() && begun.elapsed() < WAIT);
+    assert!(!gpu.spin_for(Duration::ZERO, || false).unwrap());
+    // A software adapter's threads are the processor's.
+    assert!(!gpu.report().is_software() || !gpu.spin(long, || false).unwrap());
+}
+
+#[test]
 fn grids_come_from_device_memory_too() {
     let Some(Bench { gpu, x, z, mut list }) = bench() else { return };
     gpu.write(&x, 0, bytemuck::cast_slice(&ramp())).unwrap();

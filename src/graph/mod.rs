@@ -3,6 +3,7 @@
 //! Reverse mode ([`Graph::vjp`]) and forward mode ([`Graph::jvp`]) are graph-to-graph transforms; [`plan`] schedules a
 //! graph for a device, [`session`] keeps a plan resident and replays it.
 
+mod convolutions;
 pub mod cost;
 mod derivative;
 pub mod error;

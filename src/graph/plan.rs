@@ -2,7 +2,7 @@
 
 use super::rows::Schedule;
 use super::{GraphError, Result, memory};
-use crate::kernel::{BufferId, Command, Target};
+use crate::kernel::{BufferId, Command, Target, matmul};
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -206,12 +206,53 @@ impl Program {
         self.buffers[id.0 as usize].elements
     }
 
+    /// Puts two commands in the place of every product that is to be split, with a temporary for its parts.
+    fn split_products(&mut self) -> Result<()> {
+        if self.commands.iter().all(|c| matmul::scratch(c).is_none()) {
+            return Ok(());
+        }
+        // Where each command starts afterwards, and where all end.
+        let mut starts = Vec::with_capacity(self.commands.len() + 1);
+        let mut commands = Vec::new();
+        for command in std::mem::take(&mut self.commands) {
+            starts.push(commands.len());
+            let halves = match matmul::scratch(&command) {
+                Some(elements) => matmul::halves(&command, self.temporary(elements)?),
+                None => None,
+            };
+            match halves {
+                Some(halves) => commands.extend(halves),
+                None => commands.push(command),
+            }
+        }
+        starts.push(commands.len());
+        self.replace_all(commands, &starts);
+        Ok(())
+    }
+
+    /// Puts other commands in the place of all; `starts` says where what stood for each command begins now, and where all end.
+    pub(super) fn replace_all(&mut self, commands: Vec<Command>, starts: &[usize]) {
+        self.commands = commands;
+        for phase in &mut self.phases {
+            phase.range = starts[phase.range.start]..starts[phase.range.end];
+        }
+        self.splits.iter_mut().for_each(|at| *at = starts[*at]);
+        self.costs.iter_mut().for_each(|(at, _)| *at = starts[*at]);
+    }
+
+    /// Whether two commands belong to one phase.
+    pub(super) fn together(&self, [a, b]: [usize; 2]) -> bool {
+        self.phases.iter().any(|phase| phase.range.contains(&a) && phase.range.contains(&b))
+    }
+
     /// Assigns memory and freezes the program.
     pub fn finish(mut self) -> Result<Plan> {
         let at = self.commands.len();
         if let Some(last) = self.phases.last_mut() {
             last.range.end = at;
         }
+        self.merge_convolutions();
+        self.split_products()?;
         let assignment = memory::assign(&self.buffers, &self.commands, &self.phases);
         let slots: Vec<Slot> = assignment
             .slot_elements

@@ -2,17 +2,25 @@
 //!
 //! Five WGSL kernels share one parameter struct, and the first three one twin: `matmul` (tiles in workgroup memory), `matvec` (up to
 //! four rows against a weight matrix [out, in]) and `matmul_soft` (registers only, for software rasterisers), `matmul_packed` (weights packed
-//! in panels beforehand), `matmul_half` (few rows against weights in half precision).
+//! in panels beforehand), `matmul_half` (few rows against weights in half precision). Two more do a product together whose output has few
+//! tiles: `matmul_split` (the parts by slices of k) and `matmul_join` (their sum and the epilogue). `conv1d` reads the left side of a
+//! product through a convolution's windows.
 
 mod choose;
+mod conv1d;
 mod cpu;
 mod dot;
 mod epilogue;
 mod half;
+mod join;
 mod lanes;
 mod panels;
+mod split;
 
 pub use choose::{Choice, choices, question};
+pub use conv1d::{CONV1D, merged};
+pub use join::JOIN;
+pub use split::{SPLIT, halves, scratch, slices};
 
 use super::call::params;
 use super::cost::{Cost, Span};
@@ -31,6 +39,17 @@ pub enum Form {
     NT = 1,
     /// A is [k, m], B is [k, n]: a weight gradient.
     TN = 2,
+}
+
+impl Form {
+    /// Rows and columns in memory of A and of B.
+    pub fn operands(self, [m, n, k]: [usize; 3]) -> ([usize; 2], [usize; 2]) {
+        match self {
+            Form::NN => ([m, k], [k, n]),
+            Form::NT => ([m, k], [n, k]),
+            Form::TN => ([k, m], [k, n]),
+        }
+    }
 }
 
 /// What the epilogue does with the product.
@@ -102,6 +121,18 @@ pub struct Params {
 impl Params {
     fn has(&self, flag: u32) -> bool {
         self.flags & flag != 0
+    }
+
+    /// What happens to the product, with what is bound as bias and residual.
+    fn epilogue(&self, bias: BufferId, residual: BufferId) -> Option<Epilogue> {
+        Some(Epilogue {
+            act: Activation::from_code(self.act)?,
+            mode: if self.has(MUL_DERIVATIVE) { Mode::MulDerivative } else { Mode::Plain },
+            alpha: self.alpha,
+            beta: self.beta,
+            bias: self.has(HAS_BIAS).then_some((bias, self.bias_offset as usize)),
+            residual: self.has(HAS_RESIDUAL).then_some((residual, self.residual)),
+        })
     }
 }
 
@@ -186,11 +217,7 @@ fn packed_cost(words: &[u32]) -> Cost {
 fn cost(words: &[u32]) -> Cost {
     let p: &Params = params(words);
     let [m, n, k] = [p.m, p.n, p.k].map(|n| n as usize);
-    let (a, b) = match p.form {
-        0 => ([m, k], [k, n]),
-        1 => ([m, k], [n, k]),
-        _ => ([k, m], [k, n]),
-    };
+    let (a, b) = cpu::form(p.form).operands([m, n, k]);
     let (bias, residual) = (p.has(HAS_BIAS), p.has(HAS_RESIDUAL));
     let act = usize::from(p.act != Activation::Identity.code());
     let each = act + usize::from(p.alpha != 1.0) + usize::from(bias) + 2 * usize::from(residual);
@@ -221,7 +248,8 @@ pub fn command(
     command_with(choice, form, [m, n, k], a, b, c, epilogue, empty)
 }
 
-/// [`command`] with a given choice of variant (one of [`choices`]): for tests and the tuner.
+/// [`command`] with a given choice of variant (one of [`choices`]): for tests and the tuner. Where the choice is to split the product, the
+/// command cannot run as it is: [`halves`] takes it apart when the plan is finished.
 #[allow(clippy::too_many_arguments)]
 pub fn command_with(
     choice: Choice,
@@ -313,19 +341,18 @@ impl Call {
         let [a, b, bias, residual, c] = command.args[..] else { return None };
         let view = |offset: u32, ld: u32| View::strided(offset as usize, ld as usize);
         Some(Call {
-            form: [Form::NN, Form::NT, Form::TN][(p.form as usize).min(2)],
+            form: cpu::form(p.form),
             size: [p.m, p.n, p.k].map(|d| d as usize),
             a: (a, view(p.a_offset, p.a_ld)),
             b: (b, view(p.b_offset, p.b_ld)),
             c: (c, view(p.c_offset, p.c_ld)),
-            epilogue: Epilogue {
-                act: Activation::from_code(p.act)?,
-                mode: if p.has(MUL_DERIVATIVE) { Mode::MulDerivative } else { Mode::Plain },
-                alpha: p.alpha,
-                beta: p.beta,
-                bias: p.has(HAS_BIAS).then_some((bias, p.bias_offset as usize)),
-                residual: p.has(HAS_RESIDUAL).then_some((residual, p.residual)),
-            },
+            epilogue: p.epilogue(bias, residual)?,
         })
+    }
+
+    /// The product at `at` of a finished plan's commands, where a split one takes two.
+    pub fn at(commands: &[Command], at: usize) -> Option<Call> {
+        let command = commands.get(at)?;
+        Call::of(command).or_else(|| split::call(command, commands.get(at + 1)?))
     }
 }

@@ -7,7 +7,7 @@ use super::{Result, TrainError};
 use crate::data::{Episodes, Windows, split_episodes};
 use crate::device::{CounterSnapshot, Device};
 use crate::flow::coupling::{self, Coupling};
-use crate::graph::{Fusion, LAYERS, Plan, Session};
+use crate::graph::{Fusion, LAYERS, Plan, Profile, Session};
 use crate::kernel::state::{State, WORDS};
 use crate::kernel::{BufferId, Target};
 use crate::nn::ParamStore;
@@ -233,6 +233,13 @@ impl Trainer {
     /// How a step runs: `layers`, or the name of the kernel's variant that runs the MLP in one dispatch.
     pub fn way(&self) -> &'static str {
         self.plan().schedule.as_ref().map_or(LAYERS, |s| s.taken)
+    }
+
+    /// Times the commands of a step one by one, over the data of the last one: for measurements. Weights and moments move as if
+    /// the optimiser had run more often than it should, so the trainer is of no further use for training.
+    pub fn profile(&mut self, replays: usize) -> Result<Profile> {
+        self.session.split_kernels(true);
+        Ok(self.session.profile(&[0], replays)?)
     }
 
     /// Dispatches of one step.

@@ -1,5 +1,6 @@
 //! Tests of the graph floor: derivatives, fusion, memory, stages.
 
+mod convolution;
 mod engine;
 mod fusion;
 mod gradients;

@@ -1,9 +1,9 @@
 //! The roofline as a picture: operations per byte against operations per second.
 
-use super::RooflineReport;
+use super::{RooflineReport, RooflineRow};
 use crate::report::{Chart, Figure};
 
-/// The roofs and a point for each workload and batch: across, operations per byte that must come from outside or
+/// The roofs and a point for each row: across, operations per byte that must come from outside or
 /// go there; up, 10^9 operations per second that the run reached.
 pub fn plot(report: &RooflineReport) -> Figure {
     let rates = &report.peaks.rates;
@@ -25,13 +25,17 @@ pub fn plot(report: &RooflineReport) -> Figure {
         let bend = rates.flops_per_s / bandwidth;
         chart = chart.roof(name, &[[low, 1e-9 * bandwidth * low], [bend, top], [high, top]]);
     }
-    let mut names: Vec<&str> = report.results.iter().map(|r| r.workload).collect();
+    let label = |r: &RooflineRow| match r.what {
+        "train" => format!("{}, training", r.workload),
+        _ => r.workload.to_owned(),
+    };
+    let mut names: Vec<String> = report.results.iter().map(label).collect();
     names.dedup();
     for name in names {
-        let rows = || report.results.iter().filter(|r| r.workload == name);
+        let rows = || report.results.iter().filter(|r| label(r) == name);
         let points: Vec<[f64; 2]> = rows().map(|r| [r.flops / r.bytes, 1e-6 * r.flops / r.p50_ms]).collect();
-        let notes = rows().map(|r| format!("{}, {}", r.workload, r.batch)).collect();
-        chart = chart.dots(name, &points, notes);
+        let notes = rows().map(|r| format!("{name}, {}", r.batch)).collect();
+        chart = chart.dots(name.clone(), &points, notes);
     }
     chart.render()
 }

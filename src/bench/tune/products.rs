@@ -4,7 +4,7 @@ use super::race::{Timing, race};
 use crate::bench::BenchError;
 use crate::device::Device;
 use crate::graph::{Plan, Program, Result, Session};
-use crate::kernel::matmul::{self, Choice, Form};
+use crate::kernel::matmul::{self, Choice};
 use crate::kernel::{BufferId, Target, View, draw, state};
 use std::collections::BTreeMap;
 
@@ -23,7 +23,7 @@ pub(super) struct Product {
 impl Products {
     /// Adds those of a plan of which a target has a choice.
     pub(super) fn collect(&mut self, plan: &Plan, target: &Target) {
-        for call in plan.commands.iter().filter_map(matmul::Call::of) {
+        for call in (0..plan.commands.len()).filter_map(|at| matmul::Call::at(&plan.commands, at)) {
             let views = [&call.a.1, &call.b.1, &call.c.1];
             let choices = matmul::choices(call.form, call.size, views, target);
             if choices.len() < 2 {
@@ -82,11 +82,7 @@ impl Product {
             Ok(buffer)
         };
         let [a, b, c] = [self.call.a.1, self.call.b.1, self.call.c.1].map(near);
-        let [a_rows, a_cols, b_rows, b_cols] = match form {
-            Form::NN => [m, k, k, n],
-            Form::NT => [m, k, n, k],
-            Form::TN => [k, m, k, n],
-        };
+        let ([a_rows, a_cols], [b_rows, b_cols]) = form.operands([m, n, k]);
         let a = (filled(&mut p, "a", extent(&a, a_rows, a_cols))?, a);
         let b = (filled(&mut p, "b", extent(&b, b_rows, b_cols))?, b);
         let mut epilogue = epilogue;

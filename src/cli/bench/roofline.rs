@@ -4,7 +4,7 @@ use super::super::common::{Context, Interrupt, print, print_json, progress};
 use super::super::errors::Usage;
 use super::super::output::{Colour, Table, bytes, grouped, short};
 use super::{Bench, stopped};
-use advect::bench::{self, Budget, RooflineReport, RooflineRow};
+use advect::bench::{self, Budget, RooflineReport, RooflineRow, TRAIN_BATCH};
 use advect::report::{Page, Section};
 use std::path::Path;
 
@@ -16,7 +16,8 @@ pub(super) fn run(args: &Bench, cx: &Context) -> anyhow::Result<()> {
     }
     let device = cx.open()?;
     let interrupt = Interrupt::catch()?;
-    let bar = progress(100 * (1 + args.workload.len() * args.batch.len()) as u64);
+    let trained = usize::from(args.train);
+    let bar = progress(100 * (1 + args.workload.len() * (args.batch.len() + trained)) as u64);
     let mut parts = 0;
     let mut heard = |done: f64| {
         bar.set_position((100.0 * (f64::from(parts) + done)) as u64);
@@ -26,17 +27,21 @@ pub(super) fn run(args: &Bench, cx: &Context) -> anyhow::Result<()> {
     // A twentieth of the time for a batch is long enough for one replay.
     let peaks = stopped(bench::peaks(&device, 0.05 * args.seconds, &mut heard))?;
     let mut results = Vec::new();
+    let budget = Budget::seconds(args.seconds);
     for &workload in &args.workload {
-        for &batch in &args.batch {
+        let sampled = args.batch.iter().map(|&batch| (false, batch));
+        for (train, batch) in sampled.chain(args.train.then_some((true, TRAIN_BATCH))) {
             parts += 1;
-            bar.set_message(format!("{}, batch {}", workload.name(), grouped(batch as i64)));
+            let what = if train { "training" } else { "sampling" };
+            bar.set_message(format!("{what} {}, batch {}", workload.name(), grouped(batch as i64)));
             let mut heard = |done: f64| {
                 bar.set_position((100.0 * (f64::from(parts) + done)) as u64);
                 !interrupt.pressed()
             };
-            let budget = Budget::seconds(args.seconds);
-            let setting = args.setting(workload);
-            let row = bench::roofline(&device, &peaks, &setting, batch, budget, &mut heard);
+            let row = match train {
+                true => bench::roofline_train(&device, &peaks, workload, batch, budget, &mut heard),
+                false => bench::roofline(&device, &peaks, &args.setting(workload), batch, budget, &mut heard),
+            };
             results.push(stopped(row)?);
         }
     }
@@ -76,6 +81,7 @@ fn render(report: &RooflineReport, colour: Colour) -> String {
         text += &format!(", {rate} GB/s in the cache (up to {size})");
     }
     let mut table = Table::new(&[
+        "what",
         "workload",
         ">batch",
         ">time ms",
@@ -89,6 +95,7 @@ fn render(report: &RooflineReport, colour: Colour) -> String {
     for row in &report.results {
         let (holder, share) = holder(row);
         table.row(vec![
+            row.what.to_owned(),
             row.workload.to_owned(),
             grouped(row.batch as i64),
             short(row.p50_ms),

@@ -1,6 +1,6 @@
 //! Which WGSL variant runs a product, and on what grid.
 
-use super::{Form, KERNEL, SOFT as SOFT_KERNEL};
+use super::{Form, KERNEL, SOFT as SOFT_KERNEL, split};
 use crate::kernel::call::fold;
 use crate::kernel::target::bucket;
 use crate::kernel::variant::{matmul, matmul_half, matmul_packed, matmul_soft, matvec};
@@ -17,7 +17,7 @@ pub struct Choice {
 }
 
 impl Choice {
-    const fn new(kernel: &'static Kernel, variant: &'static Variant) -> Choice {
+    pub(super) const fn new(kernel: &'static Kernel, variant: &'static Variant) -> Choice {
         Choice { kernel, variant, tile: [variant.constant("TM"), variant.constant("TN")] }
     }
 
@@ -41,18 +41,30 @@ impl Choice {
 
 /// Variants of `matmul`: form, then tile, then load width.
 pub(super) static TILED: &[&Variant] = &[
+    &matmul::NN_HUGE_VEC4,
+    &matmul::NN_HUGE_SCALAR,
     &matmul::NN_LARGE_VEC4,
     &matmul::NN_LARGE_SCALAR,
     &matmul::NN_SMALL_VEC4,
     &matmul::NN_SMALL_SCALAR,
+    &matmul::NN_FLAT_VEC4,
+    &matmul::NN_FLAT_SCALAR,
+    &matmul::NT_HUGE_VEC4,
+    &matmul::NT_HUGE_SCALAR,
     &matmul::NT_LARGE_VEC4,
     &matmul::NT_LARGE_SCALAR,
     &matmul::NT_SMALL_VEC4,
     &matmul::NT_SMALL_SCALAR,
+    &matmul::NT_FLAT_VEC4,
+    &matmul::NT_FLAT_SCALAR,
+    &matmul::TN_HUGE_VEC4,
+    &matmul::TN_HUGE_SCALAR,
     &matmul::TN_LARGE_VEC4,
     &matmul::TN_LARGE_SCALAR,
     &matmul::TN_SMALL_VEC4,
     &matmul::TN_SMALL_SCALAR,
+    &matmul::TN_FLAT_VEC4,
+    &matmul::TN_FLAT_SCALAR,
 ];
 /// Variants of `matvec`: rows, then load width.
 pub(super) static MATVEC: &[&Variant] =
@@ -69,15 +81,23 @@ pub(super) static SOFT: &[&Variant] = &[
     &matmul_soft::TN_ROWS8,
 ];
 
+/// Whether a tiled variant's workgroup owns its tile and stages a slab of it, and what it stages fits.
+pub(super) const fn agrees(v: &Variant) -> bool {
+    let [tm, tn, tk] = [v.constant("TM"), v.constant("TN"), v.constant("TK")];
+    // Blocks of 4x4 of A and B: one for each invocation, or (flat tiles) one of B for each and A's for the first.
+    let [a, b, threads] = [tm * tk / 16, tn * tk / 16, v.workgroup[0]];
+    let staged = a + b == threads || (b == threads && a <= threads);
+    threads == (tm / v.constant("RM")) * (tn / v.constant("RN"))
+        && staged
+        && v.shared_bytes == 4 * (tm + tn) * tk
+}
+
 // The shaders' shapes, as the grid and the staging loops assume them.
 const _: () = {
     let mut i = 0;
     while i < TILED.len() {
         let v = TILED[i];
-        let [tm, tn, tk] = [v.constant("TM"), v.constant("TN"), v.constant("TK")];
-        assert!(v.workgroup[0] == (tm / v.constant("RM")) * (tn / 4));
-        assert!((tm + tn) * tk == 16 * v.workgroup[0], "each invocation stages one 4x4 block per slab");
-        assert!(v.shared_bytes == 4 * (tm + tn) * tk);
+        assert!(agrees(v));
         i += 1;
     }
     let mut i = 0;
@@ -99,6 +119,48 @@ const _: () = {
         i += 1;
     }
 };
+
+/// A tile of C, in the order of `TILED`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Tile {
+    /// 128 x 128: reads least, but needs the most outputs.
+    Huge,
+    /// 64 x 64.
+    Large,
+    /// 32 x 32.
+    Small,
+    /// 16 x 128: few rows.
+    Flat,
+}
+
+impl Tile {
+    /// How many there are.
+    pub(super) const COUNT: usize = 4;
+}
+
+/// Workgroups of a tile that fill a GPU: tens to a hundred processors, one or two each.
+pub(super) const BUSY: usize = 128;
+
+/// The tiles that suit an output of m rows and n columns, best guess first.
+fn tiles([m, n]: [usize; 2]) -> Vec<Tile> {
+    let groups = |side: usize| m.div_ceil(side) * n.div_ceil(side);
+    let mut out = match () {
+        () if m <= 16 => vec![Tile::Flat, Tile::Small, Tile::Large],
+        // A larger tile reads less, but only pays once its workgroups fill the GPU. The largest takes a processor's registers
+        // twice over, so two of them must find work on each.
+        () if groups(128) >= 2 * BUSY => vec![Tile::Huge, Tile::Large, Tile::Small],
+        () if groups(64) >= BUSY => vec![Tile::Large, Tile::Small],
+        () => vec![Tile::Small, Tile::Large],
+    };
+    // Others to measure, unless more than half of the tile would be empty.
+    if m.min(n) > 64 && !out.contains(&Tile::Huge) {
+        out.push(Tile::Huge);
+    }
+    if (17..=32).contains(&m) {
+        out.push(Tile::Flat);
+    }
+    out
+}
 
 /// Whether a view can be read four elements at a time along its rows.
 fn by_four(view: &View, columns: usize) -> bool {
@@ -144,15 +206,20 @@ pub fn choices(form: Form, shape: [usize; 3], views: [&View; 3], target: &Target
         }
         out.push(Choice::new(&super::MATVEC, MATVEC[base + 1]));
     }
-    // A large tile reads less, but only pays once its workgroups can fill a GPU (tens of processors, two each).
-    let large_groups = m.div_ceil(64) * n.div_ceil(64);
-    let tiles = if large_groups >= 128 { [0, 2] } else { [2, 0] };
-    for tile in tiles {
+    let whole = |tile: Tile, out: &mut Vec<Choice>| {
+        let first = (form as usize * Tile::COUNT + tile as usize) * 2;
         if vec4_out {
-            out.push(Choice::new(&KERNEL, TILED[form as usize * 4 + tile]));
+            out.push(Choice::new(&KERNEL, TILED[first]));
         }
-        out.push(Choice::new(&KERNEL, TILED[form as usize * 4 + tile + 1]));
-    }
+        out.push(Choice::new(&KERNEL, TILED[first + 1]));
+    };
+    let tiles = tiles([m, n]);
+    let parts = split::choices(form, shape, vec4_out).filter(|_| target.gpu);
+    // Slices pay for their second kernel when there are several and the tiles leave most of a GPU idle.
+    let (first, second) = if split::pays(shape) { (Some(parts), None) } else { (None, Some(parts)) };
+    out.extend(first.into_iter().flatten());
+    tiles.iter().for_each(|tile| whole(*tile, &mut out));
+    out.extend(second.into_iter().flatten());
     out.retain(|c| {
         let v = c.variant;
         !target.gpu || (v.workgroup[0] <= target.invocations && v.shared_bytes <= target.workgroup_bytes)
@@ -168,4 +235,57 @@ pub fn choices(form: Form, shape: [usize; 3], views: [&View; 3], target: &Target
 pub(super) fn choose(form: Form, shape: [usize; 3], views: [&View; 3], target: &Target) -> Choice {
     let choices = choices(form, shape, views, target);
     target.tuned(|| question(form, shape, views), &choices, |c| c.variant.name).unwrap_or(choices[0])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kernel::matmul::slices;
+
+    fn guess(form: Form, shape: [usize; 3], target: &Target) -> &'static str {
+        let (a, b) = form.operands(shape);
+        let views = [a[1], b[1], shape[1]].map(|cols| View::dense(0, cols));
+        choices(form, shape, [&views[0], &views[1], &views[2]], target)[0].variant.name
+    }
+
+    #[test]
+    fn guesses_by_shape() {
+        let gpu = |form, shape| guess(form, shape, &Target::MINIMAL_GPU);
+        assert_eq!(gpu(Form::NT, [4096; 3]), "matmul_nt_huge_vec4");
+        assert_eq!(gpu(Form::NT, [65_536, 256, 256]), "matmul_nt_huge_vec4");
+        assert_eq!(gpu(Form::NT, [4096, 256, 256]), "matmul_nt_large_vec4");
+        assert_eq!(gpu(Form::NT, [256, 256, 256]), "matmul_nt_small_vec4");
+        assert_eq!(gpu(Form::NT, [16, 256, 256]), "matmul_nt_flat_vec4");
+        assert_eq!(gpu(Form::NT, [4, 1024, 5120]), "matvec_four_vec4");
+        // A weight's gradient, a U-Net's products at batch 1.
+        assert_eq!(gpu(Form::TN, [256, 256, 16_384]), "matmul_split_tn_large_vec4");
+        assert_eq!(gpu(Form::TN, [256, 13, 16_384]), "matmul_split_tn_small_scalar");
+        assert_eq!(gpu(Form::NT, [16, 1024, 5120]), "matmul_split_nt_flat_vec4");
+        // Enough tiles, or too shallow.
+        assert_eq!(gpu(Form::TN, [1024, 1024, 16_384]), "matmul_tn_large_vec4");
+        assert_eq!(gpu(Form::TN, [256, 256, 1024]), "matmul_tn_small_vec4");
+    }
+
+    #[test]
+    fn slices_are_of_the_shape_alone_and_cover_the_depth() {
+        assert_eq!(slices([256, 256, 16_384]), [1024, 16]);
+        assert_eq!(slices([16, 1024, 5120]), [240, 22]);
+        for shape in [[1, 31, 500], [7, 65, 997], [33, 65, 1031], [2000, 3, 70_001]] {
+            let [depth, count] = slices(shape);
+            assert!(
+                depth % 16 == 0 && (count - 1) * depth < shape[2] && count * depth >= shape[2],
+                "{shape:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_does_not_fit_is_not_offered() {
+        let small = Target { workgroup_bytes: 8192, invocations: 128, ..Target::MINIMAL_GPU };
+        assert_eq!(guess(Form::NT, [4096; 3], &small), "matmul_nt_large_vec4");
+        assert_eq!(guess(Form::NT, [16, 256, 256], &small), "matmul_nt_small_vec4");
+        for target in [Target { software: true, ..Target::MINIMAL_GPU }, Target::CPU] {
+            assert_eq!(guess(Form::TN, [256, 256, 16_384], &target), "matmul_soft_tn_rows8");
+        }
+    }
 }

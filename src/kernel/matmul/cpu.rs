@@ -62,7 +62,6 @@ impl<'a> Panel<'a> {
 
 /// The twin of `matmul`, `matvec` and `matmul_soft`.
 pub(super) fn twin(words: &[u32], args: &mut [Arg<'_>], cx: &TwinCx<'_>) {
-    use rayon::prelude::*;
     let p: &Params = params(words);
     let [a, b, bias, residual, c] = args else { unreachable!("a matrix product has five bindings") };
     let [m, n, k] = [p.m, p.n, p.k].map(|d| d as usize);
@@ -70,27 +69,26 @@ pub(super) fn twin(words: &[u32], args: &mut [Arg<'_>], cx: &TwinCx<'_>) {
         return;
     }
     let finish = Finish::new(p, bias.read(), residual.read());
-    let job = Job {
-        form: form(p.form),
-        k,
-        a: Operand { data: &a.read()[p.a_offset as usize..], ld: p.a_ld as usize },
-        b: Operand { data: &b.read()[p.b_offset as usize..], ld: p.b_ld as usize },
-        finish: &finish,
-    };
+    let a = Operand { data: &a.read()[p.a_offset as usize..], ld: p.a_ld as usize };
+    let b = Operand { data: &b.read()[p.b_offset as usize..], ld: p.b_ld as usize };
+    let job = Job { form: form(p.form), k, a, b, finish: Some(&finish) };
     let panel = Panel::new(&mut c.write()[p.c_offset as usize..], p.c_ld as usize);
-    let threads = if m * n * k < SERIAL { 1 } else { cx.threads };
-    let [parts_m, parts_n] = split(threads, m, n);
-    if parts_m * parts_n == 1 {
-        return job.part(0..m, 0..n, panel);
-    }
-    (0..parts_m * parts_n).into_par_iter().with_max_len(1).for_each(|part| {
-        let rows = share(m, parts_m, part / parts_n, 4);
-        let cols = share(n, parts_n, part % parts_n, 16);
-        job.part(rows, cols, panel);
-    });
+    job.run([m, n], panel, cx);
 }
 
-fn form(code: u32) -> Form {
+/// C = A B for [m, n, k], bare.
+pub(super) fn product(
+    form: Form,
+    [m, n, k]: [usize; 3],
+    a: Operand<'_>,
+    b: Operand<'_>,
+    c: Panel<'_>,
+    cx: &TwinCx<'_>,
+) {
+    Job { form, k, a, b, finish: None }.run([m, n], c, cx);
+}
+
+pub(super) fn form(code: u32) -> Form {
     match code {
         0 => Form::NN,
         1 => Form::NT,
@@ -130,10 +128,25 @@ struct Job<'a> {
     k: usize,
     a: Operand<'a>,
     b: Operand<'a>,
-    finish: &'a Finish<'a>,
+    finish: Option<&'a Finish<'a>>,
 }
 
 impl Job<'_> {
+    /// Computes C, split over threads where that pays.
+    fn run(&self, [m, n]: [usize; 2], c: Panel<'_>, cx: &TwinCx<'_>) {
+        use rayon::prelude::*;
+        let threads = if m * n * self.k < SERIAL { 1 } else { cx.threads };
+        let [parts_m, parts_n] = split(threads, m, n);
+        if parts_m * parts_n == 1 {
+            return self.part(0..m, 0..n, c);
+        }
+        (0..parts_m * parts_n).into_par_iter().with_max_len(1).for_each(|part| {
+            let rows = share(m, parts_m, part / parts_n, 4);
+            let cols = share(n, parts_n, part % parts_n, 16);
+            self.part(rows, cols, c);
+        });
+    }
+
     /// Computes and finishes some rows and columns of C.
     fn part(&self, rows: Range<usize>, cols: Range<usize>, c: Panel<'_>) {
         if rows.is_empty() || cols.is_empty() {
@@ -186,7 +199,9 @@ impl Job<'_> {
             }
         }
         for i in 0..shape[0] {
-            self.finish.row(rows.start + i, cols.start, out.segment(i, 0, shape[1]));
+            if let Some(finish) = self.finish {
+                finish.row(rows.start + i, cols.start, out.segment(i, 0, shape[1]));
+            }
         }
     }
 }

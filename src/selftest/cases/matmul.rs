@@ -3,7 +3,7 @@
 use super::{at, values};
 use crate::kernel::case::Case;
 use crate::kernel::math::Activation;
-use crate::kernel::matmul::{Choice, Epilogue, Form, Mode, choices, command, command_with};
+use crate::kernel::matmul::{Choice, Epilogue, Form, Mode, SPLIT, choices, command, command_with};
 use crate::kernel::{BufferId, Command, Target, View};
 
 const A: BufferId = BufferId(0);
@@ -99,11 +99,7 @@ pub(super) fn epilogues([m, n, _]: [usize; 3]) -> Vec<(String, Epilogue)> {
 
 fn each_variant(form: Form, shape: Shape, epilogue: Epilogue, name: &str, target: &Target) -> Vec<Case> {
     let ([m, n, k], more, offset) = shape;
-    let [(a_rows, a_cols), (b_rows, b_cols)] = match form {
-        Form::NN => [(m, k), (k, n)],
-        Form::NT => [(m, k), (n, k)],
-        Form::TN => [(k, m), (k, n)],
-    };
+    let ([a_rows, a_cols], [b_rows, b_cols]) = form.operands([m, n, k]);
     let size = |rows: usize, cols: usize| offset + (rows.max(1) - 1) * (cols + more) + cols;
     let view = |cols: usize| View::strided(offset, cols + more);
     let (a, b, c) = ((A, view(a_cols)), (B, view(b_cols)), (C, view(n)));
@@ -133,6 +129,7 @@ fn each_variant(form: Form, shape: Shape, epilogue: Epilogue, name: &str, target
     let any = Target { software: true, ..target.clone() };
     choices(form, [m, n, k], [&a.1, &b.1, &c.1], &any)
         .into_iter()
+        .filter(|choice| choice.variant.kernel != SPLIT.name)
         .map(|choice: Choice| one(command_with(choice, form, [m, n, k], a, b, c, &epilogue, EMPTY)))
         .collect()
 }
@@ -147,13 +144,7 @@ fn oracle(
     let mut want = vec![f64::NAN; buffers[C.0 as usize].len()];
     for i in 0..m {
         for j in 0..n {
-            let product: f64 = (0..k)
-                .map(|d| match form {
-                    Form::NN => at(&buffers[0], a, i, d) * at(&buffers[1], b, d, j),
-                    Form::NT => at(&buffers[0], a, i, d) * at(&buffers[1], b, j, d),
-                    Form::TN => at(&buffers[0], a, d, i) * at(&buffers[1], b, d, j),
-                })
-                .sum();
+            let product = bare(form, [i, j], 0..k, [(&buffers[0], a), (&buffers[1], b)]);
             let bias = epilogue.bias.map_or(0.0, |(id, at)| f64::from(buffers[id.0 as usize][at + j]));
             let r = epilogue.residual.map_or(0.0, |(id, v)| at(&buffers[id.0 as usize], &v, i, j));
             let (alpha, beta) = (f64::from(epilogue.alpha), f64::from(epilogue.beta));
@@ -164,6 +155,21 @@ fn oracle(
         }
     }
     want
+}
+
+/// The sum over some depths of the products at (i, j).
+pub(super) fn bare(
+    form: Form,
+    [i, j]: [usize; 2],
+    depths: std::ops::Range<usize>,
+    [(a, a_view), (b, b_view)]: [(&[f32], &View); 2],
+) -> f64 {
+    let term = |d| match form {
+        Form::NN => at(a, a_view, i, d) * at(b, b_view, d, j),
+        Form::NT => at(a, a_view, i, d) * at(b, b_view, j, d),
+        Form::TN => at(a, a_view, d, i) * at(b, b_view, d, j),
+    };
+    depths.map(term).sum()
 }
 
 /// The activation and its derivative in f64, for those that the cases use.

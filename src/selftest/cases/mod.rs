@@ -7,6 +7,7 @@ pub mod adamw;
 pub mod attention;
 pub mod binary;
 pub mod col_sum;
+pub mod conv1d;
 pub mod copy;
 pub mod denormalize;
 pub mod draw;
@@ -21,6 +22,7 @@ pub mod map;
 pub mod map_mul;
 pub mod matmul;
 pub mod matmul_packed;
+pub mod matmul_split;
 pub mod max_pool2d;
 pub mod max_pool2d_grad;
 pub mod mlp;
@@ -83,6 +85,9 @@ pub static CASES: &[(&str, Cases)] = &[
     ("matmul", matmul::cases),
     ("matmul_packed", matmul_packed::cases),
     ("matmul_half", matmul_packed::half_cases),
+    ("matmul_split", matmul_split::cases),
+    ("matmul_join", matmul_split::join_cases),
+    ("conv1d", conv1d::cases),
     ("window", window::cases),
     ("path", path::cases),
     ("prefix", prefix::cases),
