@@ -50,12 +50,13 @@ fn main() {
             writeln!(
                 modules,
                 "    /// `{name}`.\n    pub const {constant}: Variant = Variant {{ name: {name:?}, kernel: {stem:?}, bindings: &{bindings}, \
-                 params_bytes: {params}, workgroup: {workgroup:?}, shared_bytes: {shared}, constants: &{constants:?}, source: {source:?} }};",
+                 params_bytes: {params}, workgroup: {workgroup:?}, shared_bytes: {shared}, needs: &{needs}, constants: &{constants:?}, source: {source:?} }};",
                 name = v.name,
                 bindings = facts.bindings,
                 params = facts.params_bytes,
                 workgroup = facts.workgroup,
                 shared = facts.shared_bytes,
+                needs = facts.needs,
                 constants = v.constants,
                 source = v.source,
             )
@@ -75,6 +76,7 @@ struct Facts {
     params_bytes: u32,
     workgroup: [u32; 3],
     shared_bytes: u32,
+    needs: &'static str,
 }
 
 /// Parse and validate one expanded variant; read its interface off the module.
@@ -82,9 +84,22 @@ fn validate(name: &str, source: &str) -> Facts {
     let module = naga::front::wgsl::parse_str(source).unwrap_or_else(|e| {
         panic!("shader {name} does not parse:\n{}", e.emit_to_string_with_path(source, name));
     });
+    let matrix_units = source.lines().any(|line| line == "enable wgpu_cooperative_matrix;");
+    let subgroups = uses_subgroups(&module);
+    assert!(
+        !(matrix_units && subgroups),
+        "shader {name}: drivers crash on subgroup operations beside matrix units"
+    );
+    let (needs, capabilities) = match (matrix_units, subgroups) {
+        (true, _) => {
+            ("[super::Need::MatrixUnits]", Capabilities::COOPERATIVE_MATRIX | Capabilities::SHADER_FLOAT16)
+        }
+        (_, true) => ("[super::Need::Subgroups]", Capabilities::SUBGROUP),
+        _ => ("[]", Capabilities::empty()),
+    };
     let mut validator = Validator::new(
         ValidationFlags::all(),
-        Capabilities::default() | Capabilities::SUBGROUP | Capabilities::SHADER_FLOAT16_IN_FLOAT32,
+        Capabilities::default() | capabilities | Capabilities::SHADER_FLOAT16_IN_FLOAT32,
     );
     if let Err(e) = validator.validate(&module) {
         panic!("shader {name} is not valid:\n{}", e.emit_to_string_with_path(source, name));
@@ -126,5 +141,26 @@ fn validate(name: &str, source: &str) -> Facts {
         params_bytes,
         workgroup: entry.workgroup_size,
         shared_bytes,
+        needs,
     }
+}
+
+/// Whether a module has subgroup operations, or asks where in its subgroup an invocation is.
+fn uses_subgroups(module: &naga::Module) -> bool {
+    use naga::{BuiltIn, Expression};
+    let functions = module.entry_points.iter().map(|e| &e.function);
+    functions.chain(module.functions.iter().map(|(_, f)| f)).any(|f| {
+        let places = [
+            BuiltIn::SubgroupSize,
+            BuiltIn::SubgroupInvocationId,
+            BuiltIn::SubgroupId,
+            BuiltIn::NumSubgroups,
+        ];
+        let asks = |b: &naga::Binding| matches!(b, naga::Binding::BuiltIn(b) if places.contains(b));
+        let result = |e: &Expression| {
+            matches!(e, Expression::SubgroupBallotResult | Expression::SubgroupOperationResult { .. })
+        };
+        f.arguments.iter().any(|a| a.binding.as_ref().is_some_and(asks))
+            || f.expressions.iter().any(|(_, e)| result(e))
+    })
 }

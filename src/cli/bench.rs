@@ -46,8 +46,8 @@ pub struct Bench {
     /// and backward in one dispatch
     #[arg(long, default_value = "auto")]
     fusion: Fusion,
-    /// How weights are stored: f32, or f16 where a product is bound by reading them (few rows, fused steps); then the error is
-    /// reported too
+    /// How weights are stored: f32, or f16 where a product is bound by reading them (few rows, fused steps) and for matrix units;
+    /// then the error is reported too
     #[arg(long, default_value = "f32")]
     precision: Precision,
     /// Measure a training step of batch 256 too: forward, backward, clipping, AdamW, moving average
@@ -125,7 +125,7 @@ impl Run for Bench {
                 Usage("--device all: needed one device for --train, --latency and --control".into()).into()
             );
         }
-        let devices = cx.open_all()?;
+        let devices = cx.open_all(self.precision)?;
         let [device, ..] = &devices[..] else { anyhow::bail!("no device was opened") };
         let interrupt = Interrupt::catch()?;
         let budget = Budget::seconds(self.seconds);

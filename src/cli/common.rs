@@ -3,6 +3,8 @@
 use super::errors::OutputClosed;
 use super::output::Colour;
 use advect::device::{Cpu, Device, DeviceChoice, GpuOptions};
+use advect::graph::Precision;
+use advect::kernel::matmul::MatrixUnit;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::io::{IsTerminal, Write};
 use std::sync::OnceLock;
@@ -59,26 +61,31 @@ impl Context {
     }
 
     /// The devices asked for: every real GPU for `all`, else the one; says on stderr which.
-    pub fn open_all(&self) -> anyhow::Result<Vec<Device>> {
+    pub fn open_all(&self, precision: Precision) -> anyhow::Result<Vec<Device>> {
         if self.global.device != DeviceChoice::All {
-            return Ok(vec![self.open()?]);
+            return Ok(vec![self.open_for(precision)?]);
         }
-        let devices = match &Device::open_all(&GpuOptions::from_env())?[..] {
+        let devices = match &Device::open_all(&options(precision))?[..] {
             // There is no real GPU.
             [Device::Cpu(_)] => vec![Device::Cpu(self.cpu()?)],
             gpus => gpus.to_vec(),
         };
         for device in &devices {
-            note_line(&format!("device: {}", device.describe()));
+            note_line(&format!("device: {}{}", device.describe(), units(device, precision)));
         }
         Ok(devices)
     }
 
     /// Opens the device asked for, as tuned, and says on stderr which it is.
     pub fn open(&self) -> anyhow::Result<Device> {
+        self.open_for(Precision::F32)
+    }
+
+    /// As [`open`](Context::open); for half precision with the matrix units, if the device has any.
+    pub fn open_for(&self, precision: Precision) -> anyhow::Result<Device> {
         let device = match &self.global.device {
             DeviceChoice::Cpu => Device::Cpu(self.cpu()?),
-            choice => match Device::open_with(choice, &GpuOptions::from_env())? {
+            choice => match Device::open_with(choice, &options(precision))? {
                 // `auto` came to the CPU.
                 Device::Cpu(_) => Device::Cpu(self.cpu()?),
                 gpu => gpu,
@@ -92,8 +99,24 @@ impl Context {
             }
             None => String::new(),
         };
-        note_line(&format!("device: {}{note}{tuned}", device.describe()));
+        note_line(&format!("device: {}{note}{tuned}{}", device.describe(), units(&device, precision)));
         Ok(device)
+    }
+}
+
+fn options(precision: Precision) -> GpuOptions {
+    let mut options = GpuOptions::from_env();
+    options.cooperative_matrix_if_any = precision == Precision::F16;
+    options
+}
+
+/// Whether products in half precision are done by matrix units.
+fn units(device: &Device, precision: Precision) -> &'static str {
+    match device.gpu().filter(|_| precision == Precision::F16).map(|gpu| MatrixUnit::of(gpu.caps())) {
+        None => "",
+        Some(Some(MatrixUnit::M8)) => " (matrix units: 8x8x8)",
+        Some(Some(_)) => " (matrix units: 16x16x16)",
+        Some(None) => " (matrix units: none that can be used)",
     }
 }
 

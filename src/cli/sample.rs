@@ -150,7 +150,7 @@ impl Run for Sample {
         })?;
 
         let all = *cx.device_choice() == DeviceChoice::All;
-        let devices = cx.open_all()?;
+        let devices = cx.open_all(self.precision)?;
         let [device, ..] = &devices[..] else { bail!("no device was opened") };
         let weights = Weights::from(self.weights);
         let options = SamplerOptions {

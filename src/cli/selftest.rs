@@ -4,6 +4,7 @@ use super::Run;
 use super::common::{Context, Interrupt, print, print_json, progress};
 use super::errors::{Failed, Interrupted};
 use super::output::{Colour, Table, count, error, short};
+use advect::graph::Precision;
 use advect::selftest::{self, At, Report, SelfTestError};
 use std::path::{Path, PathBuf};
 
@@ -30,7 +31,8 @@ pub struct Selftest {
 
 impl Run for Selftest {
     fn run(self, cx: &Context) -> anyhow::Result<()> {
-        let device = cx.open()?;
+        // With the matrix units, if there are any: they are what needs the test most.
+        let device = cx.open_for(Precision::F16)?;
         let interrupt = Interrupt::catch()?;
         let bar = progress(1);
         let mut go_on = |at: At<'_>| {

@@ -110,7 +110,7 @@ impl Run for Serve {
         let key = self.key()?;
         let policy = Policy::load(&self.policy)?;
         let interrupt = Interrupt::catch()?;
-        let device = cx.open()?;
+        let device = cx.open_for(self.precision)?;
         if key.is_none() && !self.loopback() {
             note_line(&format!(
                 "warning: {} is not this machine alone, and there is no key: anybody who reaches the port can use the \

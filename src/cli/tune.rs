@@ -78,7 +78,7 @@ impl Run for Tune {
                 return Err(Usage(text).into());
             }
         };
-        let device = cx.open()?;
+        let device = cx.open_for(self.precision)?;
         let mut report =
             Report { device: device.describe(), results: Vec::new(), skipped: Vec::new(), file: None };
         match &device {

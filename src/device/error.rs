@@ -50,6 +50,19 @@ pub enum DeviceError {
         /// The system's reason.
         message: String,
     },
+    /// The matrix units were tried and are wrong.
+    #[error(
+        "the matrix units of '{device}' compute wrong products: relative error {found:.1e}, needed at most {needed:.0e}; use \
+         --precision f32, or open the device without cooperative matrices"
+    )]
+    MatrixUnits {
+        /// The adapter's name.
+        device: String,
+        /// The relative error of a small product.
+        found: f64,
+        /// What it may be.
+        needed: f64,
+    },
     /// More was asked than the device can give.
     #[error("{what} needs {need}, but the device's limit is {have}")]
     Limit {

@@ -28,6 +28,8 @@ pub struct GpuOptions {
     /// Enable wgpu's experimental cooperative matrices; opening fails where there are none. wgpu declares that they
     /// may hold bugs that lead to undefined behaviour, so they are off unless somebody asks.
     pub cooperative_matrix: bool,
+    /// As `cooperative_matrix`, but where there are none the device opens without: what `--precision f16` asks for.
+    pub cooperative_matrix_if_any: bool,
     /// The folder of compiled kernels and tuned choices. None: no file is read or written, and plans depend on the device alone.
     pub cache: Option<PathBuf>,
     /// Take no tuned choices from `cache`.
@@ -40,7 +42,13 @@ pub struct GpuOptions {
 
 impl Default for GpuOptions {
     fn default() -> Self {
-        GpuOptions { cooperative_matrix: false, cache: None, untuned: false, spin: Duration::from_millis(1) }
+        GpuOptions {
+            cooperative_matrix: false,
+            cooperative_matrix_if_any: false,
+            cache: None,
+            untuned: false,
+            spin: Duration::from_millis(1),
+        }
     }
 }
 
@@ -68,6 +76,7 @@ pub(super) struct Inner {
     pub staging: StagingPool,
     report: AdapterReport,
     caps: Caps,
+    matrix_error: OnceLock<f64>,
     spin: Duration,
 }
 
@@ -111,7 +120,8 @@ impl Gpu {
         }
         let mut features = adapter.features() & WANTED;
         let mut experimental = wgpu::ExperimentalFeatures::disabled();
-        if options.cooperative_matrix {
+        let any = !report.cooperative_matrix.is_empty();
+        if options.cooperative_matrix || (options.cooperative_matrix_if_any && any) {
             if report.cooperative_matrix.is_empty() {
                 return Err(DeviceError::Missing { feature: "cooperative matrices", device: report.name });
             }
@@ -151,6 +161,7 @@ impl Gpu {
             staging: StagingPool::default(),
             report,
             caps,
+            matrix_error: OnceLock::new(),
             spin,
         };
         let mut gpu = Self { inner: Arc::new(inner), tuning: None };
@@ -185,6 +196,16 @@ impl Gpu {
     /// The adapter's report.
     pub fn report(&self) -> &AdapterReport {
         &self.inner.report
+    }
+
+    /// How far a product of the matrix units was from the one expected; none before they were tried.
+    pub fn matrix_error(&self) -> Option<f64> {
+        self.inner.matrix_error.get().copied()
+    }
+
+    /// Remembers the first such error, and says which that is.
+    pub(crate) fn note_matrix_error(&self, error: f64) -> f64 {
+        *self.inner.matrix_error.get_or_init(|| error)
     }
 
     /// One line for people.

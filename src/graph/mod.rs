@@ -8,6 +8,7 @@ pub mod cost;
 mod derivative;
 pub mod error;
 pub mod lower;
+mod matrix_units;
 pub mod memory;
 pub mod op;
 pub mod packing;

@@ -3,7 +3,7 @@
 
 use super::Result;
 use super::plan::{Plan, Program};
-use crate::kernel::matmul::{self, Call, Form, Mode};
+use crate::kernel::matmul::{self, Call, Form, MatrixUnit, Mode};
 use crate::kernel::pack_weights::{self, Layout, Store};
 use crate::kernel::{BufferId, View};
 use serde::{Deserialize, Serialize};
@@ -29,6 +29,8 @@ pub enum Precision {
     F32,
     /// Half precision where a product is bound by reading its weights: few rows, or steps fused into one dispatch. Sums and
     /// activations stay in single precision; a weight is rounded by up to 1 part in 2,048, and beyond 65,504 not representable.
+    /// On a GPU that was opened with cooperative matrices, products of more rows are done by matrix units, which round the rows
+    /// likewise; sums stay in single precision.
     F16,
 }
 
@@ -121,9 +123,19 @@ impl Pack {
     }
 }
 
+/// How a product reads its packed weights.
+enum Way {
+    /// In half precision, for few rows.
+    Half,
+    /// In half precision, by matrix units.
+    Units(MatrixUnit),
+    /// In panels.
+    Panels,
+}
+
 /// Lets the products of the phases `phases` with weights in `params` read them packed: on the CPU in panels where rows are many
-/// enough; in half precision, if that is asked for, where they are so few that reading the weights is what takes the time. The phases
-/// must not write `params`.
+/// enough; in half precision, if that is asked for, where they are so few that reading the weights is what takes the time, and where
+/// there are more and the device was opened with matrix units. The phases must not write `params`.
 pub fn pack_products(
     program: &mut Program,
     phases: &[&str],
@@ -131,7 +143,7 @@ pub fn pack_products(
     precision: Precision,
 ) -> Result<()> {
     let mut pack = Pack::default();
-    let mut found: Vec<(usize, Call, usize, bool)> = Vec::new();
+    let mut found: Vec<(usize, Call, usize, Way)> = Vec::new();
     for range in phases.iter().filter_map(|p| program.phase_range(p)) {
         for at in range {
             let Some(call) = Call::of(&program.commands[at]) else { continue };
@@ -141,13 +153,18 @@ pub fn pack_products(
                 continue;
             }
             let few = if program.target.gpu { m <= MOST_HALF_ROWS } else { m < LEAST_ROWS };
-            let kind = match (few, precision) {
-                (true, Precision::F16) => (Layout::Columns, Store::Half),
-                (false, _) if !program.target.gpu => (Layout::Panels, Store::Full),
+            let way = match (few, precision, program.target.matrix) {
+                (true, Precision::F16, _) => Way::Half,
+                (false, Precision::F16, Some(unit)) if matmul::coop_fits(&call) => Way::Units(unit),
+                (false, ..) if !program.target.gpu => Way::Panels,
                 _ => continue,
             };
+            let kind = match way {
+                Way::Panels => (Layout::Panels, Store::Full),
+                Way::Half | Way::Units(_) => (Layout::Columns, Store::Half),
+            };
             let place = pack.add(Matrix::weight(&call), kind);
-            found.push((at, call, place, few));
+            found.push((at, call, place, way));
         }
     }
     if found.is_empty() {
@@ -155,10 +172,11 @@ pub fn pack_products(
     }
     let packed = pack.buffer(program)?;
     let empty = program.empty();
-    for (at, call, place, half) in &found {
-        program.commands[*at] = match half {
-            true => matmul::half_command(call, (packed, 2 * place), empty),
-            false => matmul::packed_command(call, (packed, *place), empty),
+    for (at, call, place, way) in &found {
+        program.commands[*at] = match way {
+            Way::Half => matmul::half_command(call, (packed, 2 * place), empty),
+            Way::Units(unit) => matmul::coop_command(*unit, call, (packed, 2 * place), empty),
+            Way::Panels => matmul::packed_command(call, (packed, *place), empty),
         };
     }
     pack.lower(program, params, packed)

@@ -26,7 +26,10 @@ impl Session {
         let plan = plan.into();
         let inner = match device {
             Device::Cpu(cpu) => Inner::Cpu(CpuSession::new(plan)?, cpu.clone()),
-            Device::Gpu(gpu) => Inner::Gpu(Box::new(GpuSession::new(gpu, plan)?)),
+            Device::Gpu(gpu) => {
+                super::matrix_units::check(gpu, &plan)?;
+                Inner::Gpu(Box::new(GpuSession::new(gpu, plan)?))
+            }
         };
         Ok(Session { inner, threads: 1 })
     }

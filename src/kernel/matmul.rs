@@ -4,10 +4,11 @@
 //! four rows against a weight matrix [out, in]) and `matmul_soft` (registers only, for software rasterisers), `matmul_packed` (weights packed
 //! in panels beforehand), `matmul_half` (few rows against weights in half precision). Two more do a product together whose output has few
 //! tiles: `matmul_split` (the parts by slices of k) and `matmul_join` (their sum and the epilogue). `conv1d` reads the left side of a
-//! product through a convolution's windows.
+//! product through a convolution's windows. `matmul_coop` is for matrix units, with weights in half precision.
 
 mod choose;
 mod conv1d;
+mod coop;
 mod cpu;
 mod dot;
 mod epilogue;
@@ -19,6 +20,7 @@ mod split;
 
 pub use choose::{Choice, choices, question};
 pub use conv1d::{CONV1D, merged};
+pub use coop::{COOP, MatrixUnit, coop_command, coop_fits};
 pub use join::JOIN;
 pub use split::{SPLIT, halves, scratch, slices};
 
@@ -188,7 +190,7 @@ pub static PACKED: Kernel = Kernel {
 const _: () = assert!(variant::matmul_packed::ONLY.params_bytes as usize == size_of::<Params>());
 const _: () = {
     assert!(variant::matmul::NT_LARGE_VEC4.params_bytes as usize == size_of::<Params>());
-    assert!(variant::matvec::ONE_VEC4.params_bytes as usize == size_of::<Params>());
+    assert!(variant::matvec::ONE_VEC4_TREE.params_bytes as usize == size_of::<Params>());
     assert!(variant::matmul_soft::NT_ROWS8.params_bytes as usize == size_of::<Params>());
 };
 

@@ -132,6 +132,7 @@ pub static KERNELS: &[&Kernel] = &[
     &matmul::HALF,
     &matmul::SPLIT,
     &matmul::JOIN,
+    &matmul::COOP,
     &matmul::CONV1D,
     &draw::KERNEL,
     &window::KERNEL,

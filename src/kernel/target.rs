@@ -1,5 +1,6 @@
 //! What a kernel's choice of variant may depend on.
 
+use super::matmul::MatrixUnit;
 use crate::device::{Caps, Device, Tuning};
 use std::sync::Arc;
 
@@ -20,6 +21,8 @@ pub struct Target {
     pub workgroup_bytes: u32,
     /// Invocations per workgroup.
     pub invocations: u32,
+    /// The matrix units that may be used.
+    pub matrix: Option<MatrixUnit>,
     /// What was measured to be faster than the guess.
     pub tuning: Option<Arc<Tuning>>,
 }
@@ -34,6 +37,7 @@ impl Target {
         subgroup_ops: false,
         workgroup_bytes: 0,
         invocations: 0,
+        matrix: None,
         tuning: None,
     };
     /// The least that WebGPU promises.
@@ -45,6 +49,7 @@ impl Target {
         subgroup_ops: false,
         workgroup_bytes: 16_384,
         invocations: 256,
+        matrix: None,
         tuning: None,
     };
 
@@ -79,6 +84,7 @@ impl From<&Caps> for Target {
             subgroup_ops: caps.subgroups.is_some(),
             workgroup_bytes: caps.limits.workgroup_storage_bytes,
             invocations: caps.limits.workgroup_invocations,
+            matrix: MatrixUnit::of(caps),
             tuning: None,
         }
     }

@@ -4,6 +4,15 @@
 
 pub use crate::device::Access;
 
+/// What a variant needs that not every device has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Need {
+    /// Subgroup operations.
+    Subgroups,
+    /// `f16` in shaders, and matrix units of the variant's shape.
+    MatrixUnits,
+}
+
 /// One expanded, naga-validated compute shader.
 #[derive(Debug)]
 pub struct Variant {
@@ -19,6 +28,8 @@ pub struct Variant {
     pub workgroup: [u32; 3],
     /// Bytes of workgroup memory.
     pub shared_bytes: u32,
+    /// What else it needs.
+    pub needs: &'static [Need],
     /// Template constants of this variant.
     pub constants: &'static [(&'static str, u32)],
     /// Expanded WGSL.

@@ -6,6 +6,7 @@ use super::report::{KernelReport, Skipped, VariantReport, worse};
 use super::{Progress, SelfTestError};
 use crate::device::{Cpu, Device, DeviceLimits, Gpu};
 use crate::kernel::case::Case;
+use crate::kernel::variant::Need;
 use crate::kernel::{KERNELS, Target, Variant, variant};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -136,8 +137,17 @@ fn distance(case: &Case, a: &[Vec<f32>], b: &[Vec<f32>]) -> f64 {
     worst
 }
 
-/// The limit of a device that a variant exceeds, if any.
-fn exceeds(variant: &Variant, limits: &DeviceLimits) -> Option<String> {
+/// What a variant needs that a device has not, if anything.
+fn lacks(variant: &Variant, limits: &DeviceLimits, target: &Target) -> Option<String> {
+    if variant.needs.contains(&Need::Subgroups) && !target.subgroup_ops {
+        return Some("needs subgroup operations".into());
+    }
+    if variant.needs.contains(&Need::MatrixUnits) {
+        return Some(match target.matrix {
+            Some(unit) => format!("needs other matrix units than {unit:?}"),
+            None => "needs matrix units: f16 in, f32 out, one size of subgroups".into(),
+        });
+    }
     let invocations: u32 = variant.workgroup.iter().product();
     let over =
         |what: &str, need: u32, have: u32| (need > have).then(|| format!("{what}: needs {need}, has {have}"));
@@ -151,7 +161,7 @@ pub(super) fn uncovered(limits: &DeviceLimits, target: &Target) -> (Vec<Skipped>
     let reached = reached(target);
     let (mut skipped, mut never) = (Vec::new(), Vec::new());
     for variant in variant::ALL.iter().filter(|v| !reached.contains(v.name)) {
-        match exceeds(variant, limits) {
+        match lacks(variant, limits, target) {
             Some(reason) => skipped.push(Skipped { variant: variant.name, reason }),
             None => never.push(variant.name),
         }
@@ -167,13 +177,17 @@ fn reached(target: &Target) -> BTreeSet<&'static str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::kernel::matmul::MatrixUnit;
 
     #[test]
     fn the_cases_reach_every_variant() {
         for software in [false, true] {
             // Room for the largest variants.
             let (workgroup_bytes, invocations) = (65_536, 1024);
-            let reached = reached(&Target { software, workgroup_bytes, invocations, ..Target::MINIMAL_GPU });
+            let target = Target { software, workgroup_bytes, invocations, ..Target::MINIMAL_GPU };
+            let with = |unit| Target { matrix: Some(unit), subgroup_ops: true, ..target.clone() };
+            let reached: BTreeSet<_> =
+                MatrixUnit::ALL.into_iter().flat_map(|unit| reached(&with(unit))).collect();
             let never: Vec<_> =
                 variant::ALL.iter().map(|v| v.name).filter(|v| !reached.contains(v)).collect();
             assert!(never.is_empty(), "no case for {never:?}");

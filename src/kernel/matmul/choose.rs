@@ -66,9 +66,17 @@ pub(super) static TILED: &[&Variant] = &[
     &matmul::TN_FLAT_VEC4,
     &matmul::TN_FLAT_SCALAR,
 ];
-/// Variants of `matvec`: rows, then load width.
-pub(super) static MATVEC: &[&Variant] =
-    &[&matvec::ONE_VEC4, &matvec::ONE_SCALAR, &matvec::FOUR_VEC4, &matvec::FOUR_SCALAR];
+/// Variants of `matvec`: rows, then load width, then who adds.
+pub(super) static MATVEC: &[&Variant] = &[
+    &matvec::ONE_VEC4_TREE,
+    &matvec::ONE_VEC4_SUBGROUP,
+    &matvec::ONE_SCALAR_TREE,
+    &matvec::ONE_SCALAR_SUBGROUP,
+    &matvec::FOUR_VEC4_TREE,
+    &matvec::FOUR_VEC4_SUBGROUP,
+    &matvec::FOUR_SCALAR_TREE,
+    &matvec::FOUR_SCALAR_SUBGROUP,
+];
 /// Variants of `matmul_half`: rows.
 pub(super) static HALF: &[&Variant] = &[&matmul_half::ONE, &matmul_half::FOUR];
 /// Variants of `matmul_soft`: form, then rows per invocation.
@@ -103,7 +111,8 @@ const _: () = {
     let mut i = 0;
     while i < MATVEC.len() {
         let v = MATVEC[i];
-        assert!(v.workgroup[0] == v.constant("TN") * v.constant("LANES"));
+        let columns = if v.needs.is_empty() { v.constant("TN") } else { 1 };
+        assert!(v.workgroup[0] == columns * v.constant("LANES"));
         i += 1;
     }
     let mut i = 0;
@@ -190,7 +199,7 @@ pub fn question(form: Form, shape: [usize; 3], views: [&View; 3]) -> String {
 
 /// Every choice that is valid for a product on a target, best guess first. `views` are those of A, B and C.
 pub fn choices(form: Form, shape: [usize; 3], views: [&View; 3], target: &Target) -> Vec<Choice> {
-    let [m, n, _] = shape;
+    let [m, n, k] = shape;
     let [vec4, vec4_out] = vec4(form, shape, views);
     let mut out = Vec::new();
     if target.software || !target.gpu {
@@ -200,11 +209,14 @@ pub fn choices(form: Form, shape: [usize; 3], views: [&View; 3], target: &Target
         out.extend(order.map(|v| Choice::new(&SOFT_KERNEL, v)));
     }
     if form == Form::NT && m <= 4 {
-        let base = if m == 1 { 0 } else { 2 };
-        if vec4 {
-            out.push(Choice::new(&super::MATVEC, MATVEC[base]));
+        let base = if m == 1 { 0 } else { 4 };
+        for (at, loads) in [(base, k / 4), (base + 2, k)].into_iter().skip(usize::from(!vec4)) {
+            // All invocations of the workgroup share a column where each has something to load: more loads in flight.
+            let shared = target.subgroup_ops && loads >= MATVEC[at + 1].constant("LANES") as usize;
+            let order = if shared { [at + 1, at] } else { [at, at + 1] };
+            let there = order.into_iter().filter(|v| target.subgroup_ops || MATVEC[*v].needs.is_empty());
+            out.extend(there.map(|v| Choice::new(&super::MATVEC, MATVEC[v])));
         }
-        out.push(Choice::new(&super::MATVEC, MATVEC[base + 1]));
     }
     let whole = |tile: Tile, out: &mut Vec<Choice>| {
         let first = (form as usize * Tile::COUNT + tile as usize) * 2;
@@ -256,7 +268,10 @@ mod tests {
         assert_eq!(gpu(Form::NT, [4096, 256, 256]), "matmul_nt_large_vec4");
         assert_eq!(gpu(Form::NT, [256, 256, 256]), "matmul_nt_small_vec4");
         assert_eq!(gpu(Form::NT, [16, 256, 256]), "matmul_nt_flat_vec4");
-        assert_eq!(gpu(Form::NT, [4, 1024, 5120]), "matvec_four_vec4");
+        assert_eq!(gpu(Form::NT, [4, 1024, 5120]), "matvec_four_vec4_tree");
+        let subgroups = Target { subgroup_ops: true, ..Target::MINIMAL_GPU };
+        assert_eq!(guess(Form::NT, [4, 1024, 5120], &subgroups), "matvec_four_vec4_subgroup");
+        assert_eq!(guess(Form::NT, [1, 256, 64], &subgroups), "matvec_one_vec4_tree");
         // A weight's gradient, a U-Net's products at batch 1.
         assert_eq!(gpu(Form::TN, [256, 256, 16_384]), "matmul_split_tn_large_vec4");
         assert_eq!(gpu(Form::TN, [256, 13, 16_384]), "matmul_split_tn_small_scalar");

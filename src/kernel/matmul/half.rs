@@ -27,18 +27,30 @@ struct Halves<'a> {
 
 /// The twin of `matmul_half`.
 pub(super) fn twin(words: &[u32], args: &mut [Arg<'_>], cx: &TwinCx<'_>) {
-    use rayon::prelude::*;
     let p: &Params = params(words);
     let [a, b, bias, residual, c] = args else { unreachable!("a matrix product has five bindings") };
+    let a = Operand { data: &a.read()[p.a_offset as usize..], ld: p.a_ld as usize };
+    product(p, a, b.read(), [bias.read(), residual.read()], c.write(), cx);
+}
+
+/// The product of a call, with its rows of A from elsewhere.
+pub(super) fn product(
+    p: &Params,
+    a: Operand<'_>,
+    b: &[f32],
+    [bias, residual]: [&[f32]; 2],
+    c: &mut [f32],
+    cx: &TwinCx<'_>,
+) {
+    use rayon::prelude::*;
     let [m, n, k] = [p.m, p.n, p.k].map(|d| d as usize);
     if m == 0 || n == 0 {
         return;
     }
-    let finish = Finish::new(p, bias.read(), residual.read());
-    let a = Operand { data: &a.read()[p.a_offset as usize..], ld: p.a_ld as usize };
-    let halves: &[f16] = bytemuck::cast_slice(b.read());
+    let finish = Finish::new(p, bias, residual);
+    let halves: &[f16] = bytemuck::cast_slice(b);
     let b = Halves { data: &halves[p.b_offset as usize..], ld: p.b_ld as usize };
-    let out = Panel::new(&mut c.write()[p.c_offset as usize..], p.c_ld as usize);
+    let out = Panel::new(&mut c[p.c_offset as usize..], p.c_ld as usize);
     let block = |j: usize| {
         let cols = COLUMNS.min(n - j);
         let c = out.from(0, j);

@@ -1,9 +1,11 @@
-//! Cases of `matmul_packed` and `matmul_half`: every tile's left-over rows, panels that are not full, strided and offset operands, every epilogue.
+//! Cases of `matmul_packed`, `matmul_half` and `matmul_coop`: every tile's left-over rows, panels that are not full, strided and offset operands, every epilogue.
 
 use super::matmul::{BIAS, RESIDUAL, act, epilogues};
 use super::{at, id, values};
 use crate::kernel::case::Case;
-use crate::kernel::matmul::{Call, Epilogue, Form, Mode, half_command, packed_command};
+use crate::kernel::matmul::{
+    Call, Epilogue, Form, MatrixUnit, Mode, coop_command, half_command, packed_command,
+};
 use crate::kernel::pack_weights::Layout;
 use crate::kernel::{Target, View};
 use half::f16;
@@ -38,40 +40,76 @@ const FEW: &[([usize; 3], usize)] = &[
     ([5, 700, 130], 0),
 ];
 
+/// The same for matrix units: edges that are no multiples of a tile, one slab of depth and several, a last one that is not full.
+const UNITS: &[([usize; 3], usize)] = &[
+    ([1, 1, 4], 0),
+    ([7, 31, 36], 4),
+    ([31, 33, 8], 0),
+    ([64, 64, 32], 0),
+    ([65, 70, 132], 8),
+    ([33, 130, 100], 0),
+    ([150, 65, 64], 4),
+    ([5, 6, 0], 0),
+];
+
+/// How a case's weights are packed, and who multiplies.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum By {
+    Panels,
+    Halves,
+    Units(MatrixUnit),
+}
+
 /// The cases of `matmul_packed`.
 pub fn cases(_target: &Target) -> Vec<Case> {
-    all(SHAPES, [33, 65, 31], false)
+    all(SHAPES, [33, 65, 31], By::Panels)
+}
+
+/// The cases of `matmul_coop`: none on a GPU without matrix units.
+pub fn coop_cases(target: &Target) -> Vec<Case> {
+    match target.matrix {
+        Some(unit) => all(UNITS, [33, 65, 68], By::Units(unit)),
+        // The twin does not depend on the unit.
+        None if !target.gpu => all(UNITS, [33, 65, 68], By::Units(MatrixUnit::M16)),
+        None => Vec::new(),
+    }
 }
 
 /// The cases of `matmul_half`.
 pub fn half_cases(_target: &Target) -> Vec<Case> {
-    all(FEW, [7, 65, 31], true)
+    all(FEW, [7, 65, 31], By::Halves)
 }
 
-fn all(shapes: &[([usize; 3], usize)], every: [usize; 3], half: bool) -> Vec<Case> {
+fn all(shapes: &[([usize; 3], usize)], every: [usize; 3], by: By) -> Vec<Case> {
     let mut out: Vec<Case> = Vec::new();
     for &(shape, more) in shapes {
         let (label, epilogue) = epilogues(shape).swap_remove(6);
-        out.push(case(shape, more, &label, epilogue, half));
+        out.push(case(shape, more, &label, epilogue, by));
     }
     for (label, epilogue) in epilogues(every) {
-        out.push(case(every, 1, &label, epilogue, half));
+        out.push(case(every, if matches!(by, By::Units(_)) { 4 } else { 1 }, &label, epilogue, by));
     }
     out
 }
 
-fn case([m, n, k]: [usize; 3], more: usize, label: &str, epilogue: Epilogue, half: bool) -> Case {
-    let (a_view, c_view) = (View::strided(3, k + more), View::strided(2, n + more));
+fn case([m, n, k]: [usize; 3], more: usize, label: &str, epilogue: Epilogue, by: By) -> Case {
+    let units = matches!(by, By::Units(_));
+    // Matrix units read A by fours.
+    let (a_view, c_view) = (View::strided(if units { 4 } else { 3 }, k + more), View::strided(2, n + more));
     let mut plain = values(k * n, 2);
-    let packed = match half {
-        true => {
+    let packed = match by {
+        By::Halves | By::Units(_) => {
             plain.iter_mut().for_each(|v| *v = f16::from_f32(*v).to_f32());
             halves(&plain, [n, k])
         }
-        false => panels(&plain, [n, k]),
+        By::Panels => panels(&plain, [n, k]),
     };
+    let mut rows = values(4 + m * (k + more) + 4, 1);
+    if units {
+        rows.iter_mut().for_each(|v| *v = f16::from_f32(*v).to_f32());
+    }
     let buffers = vec![
-        values(3 + m * (k + more) + 1, 1),
+        rows,
         packed,
         values(n + 5, 3),
         values(m * (n + 3) + 2, 4),
@@ -102,15 +140,17 @@ fn case([m, n, k]: [usize; 3], more: usize, label: &str, epilogue: Epilogue, hal
         }
     }
     Case {
-        label: format!("packed, half {half}, {m}x{n}x{k} +{more} {label}"),
-        command: match half {
-            true => half_command(&call, (id(1), 8), id(5)),
-            false => packed_command(&call, (id(1), 4), id(5)),
+        label: format!("packed, {by:?}, {m}x{n}x{k} +{more} {label}"),
+        command: match by {
+            By::Halves => half_command(&call, (id(1), 8), id(5)),
+            By::Units(unit) => coop_command(unit, &call, (id(1), 8), id(5)),
+            By::Panels => packed_command(&call, (id(1), 4), id(5)),
         },
         buffers,
         expect: vec![(4, want)],
         exact: false,
-        tolerance: 1e-5,
+        // Units round their sums in ways of their own.
+        tolerance: if units { 1e-4 } else { 1e-5 },
     }
 }
 

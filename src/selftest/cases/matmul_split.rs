@@ -12,13 +12,13 @@ const SHAPES: &[([usize; 3], usize, usize)] = &[
     // Few rows.
     ([1, 31, 500], 0, 0),
     ([7, 65, 997], 1, 3),
-    ([16, 132, 1024], 4, 8),
+    ([16, 132, 516], 4, 8),
     // Thin outputs.
     ([33, 7, 520], 2, 1),
     ([20, 68, 1036], 0, 4),
     // Square ones.
-    ([33, 65, 1031], 0, 5),
-    ([68, 72, 1540], 4, 0),
+    ([33, 35, 1031], 0, 5),
+    ([36, 40, 1036], 4, 0),
 ];
 
 /// The cases of `matmul_split`: on a GPU each with every variant that could be chosen.

@@ -85,6 +85,7 @@ pub static CASES: &[(&str, Cases)] = &[
     ("matmul", matmul::cases),
     ("matmul_packed", matmul_packed::cases),
     ("matmul_half", matmul_packed::half_cases),
+    ("matmul_coop", matmul_packed::coop_cases),
     ("matmul_split", matmul_split::cases),
     ("matmul_join", matmul_split::join_cases),
     ("conv1d", conv1d::cases),
