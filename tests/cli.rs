@@ -199,7 +199,7 @@ fn bench_prints_what_it_promises() {
         rows.iter().map(|r| (r["what"].as_str().unwrap(), r["batch"].as_u64().unwrap())).collect();
     assert_eq!(what, [("sample", 1), ("sample", 3), ("train", 256)]);
     for row in rows {
-        let wanted = [
+        let mut wanted = vec![
             "what",
             "batch",
             "p50_ms",
@@ -211,6 +211,11 @@ fn bench_prints_what_it_promises() {
             "dispatches",
             "submits",
         ];
+        if row["what"] == "train" {
+            wanted.push("step");
+            assert_eq!(row["step"]["way"], "layers", "the CPU fuses no step by itself");
+            assert!(row["step"]["calls"].as_u64() > Some(10), "{row}");
+        }
         assert_eq!(keys(row), wanted);
         let number = |key: &str| row[key].as_f64().unwrap();
         assert!(0.0 < number("min_ms") && number("min_ms") <= number("p50_ms"), "{row}");

@@ -5,6 +5,7 @@
 
 use advect::data::{EpisodeArrays, Episodes};
 use advect::device::{Device, DeviceChoice};
+use advect::graph::{Fusion, LAYERS};
 use advect::{RunConfig, Trainer};
 use safetensors::SafeTensors;
 
@@ -36,8 +37,13 @@ fn the_same_draws_lead_to_the_same_weights() {
             println!("NOT RUN on WGSL: this machine has no adapter ({e})");
         }
     }
-    for device in devices {
-        let mut trainer = Trainer::new(&device, &episodes, &config).unwrap();
+    for (device, fusion) in devices.iter().flat_map(|d| [Fusion::Layers, Fusion::Rows].map(|f| (d, f))) {
+        let mut trainer = Trainer::with_fusion(device, &episodes, &config, fusion).unwrap();
+        assert_eq!(
+            trainer.way() == LAYERS,
+            fusion == Fusion::Layers,
+            "the step is fused where it is asked for"
+        );
         let start = trainer.policy().unwrap().weights;
         for (step, want) in losses.iter().enumerate() {
             let loss = trainer.advance(1).unwrap().loss;

@@ -137,6 +137,18 @@ pub struct Row {
     /// With weights in half precision: relative L2 distance of the chunks to those of single precision.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub precision_error: Option<f64>,
+    /// Of training: what a step is made of.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub step: Option<TrainStep>,
+}
+
+/// What a training step is made of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct TrainStep {
+    /// Kernel calls: dispatches on a GPU.
+    pub calls: usize,
+    /// `layers`, or the name of the variant that runs the network forward and backward in one call.
+    pub way: &'static str,
 }
 
 /// What `advect bench --json` prints.
@@ -194,5 +206,6 @@ fn row(
         dispatches: counts.dispatches,
         submits: counts.submits,
         precision_error: None,
+        step: None,
     }
 }

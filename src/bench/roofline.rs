@@ -12,7 +12,7 @@ use super::{BenchError, Budget, Setting, Workload};
 use crate::device::Device;
 use crate::flow::Integrator;
 use crate::flow::integrator::RUN_PHASES;
-use crate::graph::{Bound, Clock, Plan, Profile, Rates};
+use crate::graph::{Bound, Clock, Fusion, Plan, Profile, Rates};
 use crate::kernel::Command;
 use serde::Serialize;
 
@@ -139,7 +139,7 @@ pub fn roofline_train(
     budget: Budget,
     go_on: &mut dyn FnMut(f64) -> bool,
 ) -> Result<RooflineRow, BenchError> {
-    let mut trainer = trainer(device, workload, batch)?;
+    let mut trainer = trainer(device, workload, batch, Fusion::Auto)?;
     let times = budget.measure(|| Ok(trainer.advance(STEPS).map(drop)?), &mut |done| go_on(0.8 * done))?;
     let profile = trainer.profile(REPLAYS)?;
     let measured = Measured {

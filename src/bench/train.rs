@@ -1,8 +1,9 @@
 //! Training, measured.
 
-use super::{ACTION_DIM, BenchError, Budget, HORIZON, OBS_DIM, Row, Workload, row};
+use super::{ACTION_DIM, BenchError, Budget, HORIZON, OBS_DIM, Row, Setting, TrainStep, Workload, row};
 use crate::data::{EpisodeArrays, Episodes};
 use crate::device::Device;
+use crate::graph::Fusion;
 use crate::kernel::philox;
 use crate::nn::EncoderSpec;
 use crate::policy::Scope;
@@ -55,21 +56,27 @@ pub fn run_config(workload: Workload, batch_size: usize, seed: u64) -> RunConfig
 }
 
 /// A trainer of a workload on random demonstrations.
-pub(super) fn trainer(device: &Device, workload: Workload, batch: usize) -> Result<Trainer, BenchError> {
+pub(super) fn trainer(
+    device: &Device,
+    workload: Workload,
+    batch: usize,
+    fusion: Fusion,
+) -> Result<Trainer, BenchError> {
     let episodes = demonstrations(EPISODES, EPISODE_LEN, 1)?;
-    Ok(Trainer::new(device, &episodes, &run_config(workload, batch, 1))?)
+    Ok(Trainer::with_fusion(device, &episodes, &run_config(workload, batch, 1), fusion)?)
 }
 
 /// Measures training steps: batch indices, times and noise, forward, backward, clipping, AdamW and the moving average.
-/// `go_on` hears how far it is (0 to 1) and may stop it.
+/// Of the setting, workload and fusion count. `go_on` hears how far it is (0 to 1) and may stop it.
 pub fn train(
     device: &Device,
-    workload: Workload,
+    setting: &Setting,
     batch: usize,
     budget: Budget,
     go_on: &mut dyn FnMut(f64) -> bool,
 ) -> Result<Row, BenchError> {
-    let mut trainer = trainer(device, workload, batch)?;
+    let Setting { workload, fusion, .. } = *setting;
+    let mut trainer = trainer(device, workload, batch, fusion)?;
     let times = budget.measure(|| Ok(trainer.advance(STEPS).map(drop)?), go_on)?;
     let before = trainer.counters();
     trainer.advance(STEPS)?;
@@ -78,5 +85,6 @@ pub fn train(
     counts.submits = counts.submits.div_ceil(STEPS);
     let times = times.of_each(STEPS as f64);
     let operations = workload.training_operations(batch)?;
-    Ok(row("train", batch, &times, Some(batch as f64), Some(operations), &counts))
+    let step = Some(TrainStep { calls: trainer.dispatches(), way: trainer.way() });
+    Ok(Row { step, ..row("train", batch, &times, Some(batch as f64), Some(operations), &counts) })
 }

@@ -7,7 +7,7 @@ use super::output::{Colour, Table, grouped, short};
 use advect::bench::{self, BenchError, Budget, Report, Row, Setting, TRAIN_BATCH, Workload};
 use advect::device::{Device, DeviceChoice};
 use advect::flow::Solver;
-use advect::graph::{Fusion, Precision};
+use advect::graph::{Fusion, LAYERS, Precision};
 use std::path::PathBuf;
 
 mod roofline;
@@ -42,7 +42,8 @@ pub struct Bench {
     #[arg(long, default_value = "euler:10")]
     solver: Solver,
     /// How the steps are scheduled: auto, layers (a dispatch each layer), or, where network and device allow it, all steps in
-    /// one dispatch: rows (some samples in each workgroup), latency (one to four)
+    /// one dispatch: rows (some samples in each workgroup), latency (one to four); either also has a training step run an MLP forward
+    /// and backward in one dispatch
     #[arg(long, default_value = "auto")]
     fusion: Fusion,
     /// How weights are stored: f32, or f16 where a product is bound by reading them (few rows, fused steps) and for matrix units;
@@ -167,7 +168,7 @@ impl Run for Bench {
         }
         if self.train {
             report.results.push(measured("training", TRAIN_BATCH, &mut |go_on| {
-                bench::train(device, workload, TRAIN_BATCH, budget, go_on)
+                bench::train(device, &setting, TRAIN_BATCH, budget, go_on)
             })?);
         }
         let from = |before: &[bool]| 100 * (self.batch.len() + before.iter().filter(|b| **b).count()) as u64;
@@ -245,6 +246,11 @@ fn render(report: &Report, colour: Colour) -> String {
         let list: Vec<String> =
             shares.iter().map(|s| format!("{} on {}", grouped(s.chunks as i64), s.device)).collect();
         text.push_str(&format!("batch {}: {}\n", grouped(row.batch as i64), list.join(", ")));
+    }
+    for step in report.results.iter().filter_map(|row| row.step) {
+        let fused =
+            if step.way == LAYERS { "layer by layer".into() } else { format!("fused by {}", step.way) };
+        text.push_str(&format!("a training step: {} kernel calls, {fused}\n", step.calls));
     }
     if let Some(row) = &report.latency {
         let mut table = Table::new(&[

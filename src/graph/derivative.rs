@@ -8,20 +8,17 @@ impl Graph {
     /// depend on get zeros.
     pub fn vjp(&mut self, outputs: &[(Value, Value)], wrt: &[Value]) -> Result<Vec<Value>> {
         let depends = self.depends_on(wrt);
-        let mut cotangent: BTreeMap<Value, Value> = BTreeMap::new();
+        let mut cotangents: BTreeMap<Value, Vec<Value>> = BTreeMap::new();
         for &(v, d) in outputs {
-            let sum = match cotangent.get(&v) {
-                Some(&other) => self.add(other, d)?,
-                None => d,
-            };
-            cotangent.insert(v, sum);
+            cotangents.entry(v).or_default().push(d);
         }
         let mut done: BTreeMap<Value, Value> = BTreeMap::new();
         // Values are numbered in topological order, so the largest open one has all its users behind it.
-        while let Some((v, d)) = cotangent.pop_last() {
+        while let Some((v, parts)) = cotangents.pop_last() {
             if !depends.get(v.index()).copied().unwrap_or(false) {
                 continue;
             }
+            let d = self.total(&parts)?;
             done.insert(v, d);
             let node = self.node(v).clone();
             let wanted: Vec<bool> = node.inputs.iter().map(|i| depends[i.index()]).collect();
@@ -30,12 +27,9 @@ impl Graph {
             }
             let parts = node.op.vjp(self, v, d, &wanted)?;
             for ((input, part), wanted) in node.inputs.iter().zip(parts).zip(&wanted) {
-                let (Some(part), true) = (part, wanted) else { continue };
-                let sum = match cotangent.get(input) {
-                    Some(&other) => self.add(other, part)?,
-                    None => part,
-                };
-                cotangent.insert(*input, sum);
+                if let (Some(part), true) = (part, wanted) {
+                    cotangents.entry(*input).or_default().push(part);
+                }
             }
         }
         wrt.iter()
@@ -44,6 +38,35 @@ impl Graph {
                 None => self.zeros(self.shape(*v)),
             })
             .collect()
+    }
+
+    /// The sum of cotangents of one value. Those of slices that together are the whole are laid side by side: no zeros around
+    /// each of them are written, and none added.
+    fn total(&mut self, parts: &[Value]) -> Result<Value> {
+        let mut slices: Vec<(usize, Value)> = Vec::new();
+        for v in parts {
+            if let Op::Pad(pad) = &self.node(*v).op {
+                slices.push((pad.start, self.node(*v).inputs[0]));
+            }
+        }
+        slices.sort_by_key(|(start, _)| *start);
+        let mut end = 0;
+        let joined = slices.iter().all(|(start, v)| {
+            let meets = *start == end;
+            end += self.shape(*v).cols();
+            meets
+        });
+        let whole = slices.len() > 1 && joined && end == self.shape(parts[0]).cols();
+        let mut sum = match whole {
+            true => Some(self.concat(&slices.iter().map(|(_, v)| *v).collect::<Vec<_>>())?),
+            false => None,
+        };
+        for v in parts {
+            if !whole || !matches!(self.node(*v).op, Op::Pad(_)) {
+                sum = self.sum(sum, Some(*v))?;
+            }
+        }
+        sum.ok_or_else(|| super::error::shape_error("vjp", &[], "at least one cotangent"))
     }
 
     /// Gradients of a [1, 1] loss.

@@ -9,6 +9,7 @@ use crate::kernel::{BufferId, Command, View, copy};
 use std::collections::HashMap;
 
 mod fuse;
+mod joined;
 pub use fuse::{Class, Fusion};
 
 /// Where a value lies: buffer, view and how many rows it has there.
@@ -124,6 +125,9 @@ impl<'a> Lower<'a> {
             } else {
                 self.destinations.insert(*v, *d);
             }
+        }
+        if self.classes.is_none() {
+            self.join(nodes, &kept, &fusion)?;
         }
         for &node in nodes {
             if self.values.contains_key(&node) || fusion.absorbed(node) {

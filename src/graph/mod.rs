@@ -22,6 +22,7 @@ mod session_cpu;
 mod session_gpu;
 pub mod shape;
 pub mod staged;
+pub mod step;
 
 pub use cost::{Bound, PlanCost, Rates};
 pub use error::GraphError;
@@ -30,7 +31,7 @@ pub use packing::Precision;
 pub use params::ParamLayout;
 pub use plan::{Plan, Program};
 pub use profile::{Clock, Profile};
-pub use rows::{Fusion, Schedule};
+pub use rows::{Fusion, LAYERS, Schedule};
 pub use session::Session;
 pub use shape::Shape;
 
@@ -304,6 +305,9 @@ impl Graph {
 
     /// Columns `start .. start + len`.
     pub fn slice(&mut self, x: Value, start: usize, len: usize) -> Result<Value> {
+        if start == 0 && len == self.shape(x).cols() {
+            return Ok(x);
+        }
         self.push(Op::Slice(op::layout::Slice { start, len }), &[x])
     }
 

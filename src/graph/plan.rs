@@ -177,6 +177,25 @@ impl Program {
         Ok(())
     }
 
+    /// Puts other commands, each with its operations, in the place of those from number `from` on.
+    pub(crate) fn rewrite_tail(&mut self, from: usize, commands: Vec<(Command, f64)>) -> Result<()> {
+        self.commands.truncate(from);
+        self.costs.retain(|(at, _)| *at < from);
+        self.splits.retain(|at| *at < from);
+        for (command, flops) in commands {
+            if flops > 0.0 {
+                self.count_flops(flops);
+            }
+            self.push(command)?;
+        }
+        Ok(())
+    }
+
+    /// Operations counted of one command.
+    pub(crate) fn flops_at(&self, command: usize) -> f64 {
+        self.costs.iter().filter(|(at, _)| *at == command).map(|(_, f)| f).sum()
+    }
+
     /// Operations counted from command number `from` on.
     pub(crate) fn flops_from(&self, from: usize) -> f64 {
         self.costs.iter().filter(|(at, _)| *at >= from).map(|(_, f)| f).sum()

@@ -76,6 +76,38 @@ pub fn command(
     Command::new(&KERNEL, variant, &params, &[a, b, y], fold(rows * cols, 64))
 }
 
+/// A command of two operands, read back.
+#[derive(Clone, Copy, Debug)]
+pub struct Call {
+    /// What is computed.
+    pub op: BinaryOp,
+    /// alpha, beta, gamma.
+    pub coefficients: [f32; 3],
+    /// Rows and columns, one row where all is adjacent.
+    pub size: [usize; 2],
+    /// The first operand.
+    pub a: (BufferId, View),
+    /// The second.
+    pub b: (BufferId, View),
+    /// The result.
+    pub y: (BufferId, View),
+}
+
+impl Call {
+    /// What `command` computes, if it is one.
+    pub fn of(command: &Command) -> Option<Call> {
+        if !std::ptr::eq(command.kernel, &KERNEL) {
+            return None;
+        }
+        let p: &Params = params(&command.params);
+        let [a, b, y] = command.args[..] else { return None };
+        let op = [BinaryOp::Add, BinaryOp::Mul, BinaryOp::Div].into_iter().find(|op| *op as u32 == p.op)?;
+        let coefficients = [p.alpha, p.beta, p.gamma];
+        let size = [p.rows as usize, p.cols as usize];
+        Some(Call { op, coefficients, size, a: (a, p.a), b: (b, p.b), y: (y, p.y) })
+    }
+}
+
 fn cost(words: &[u32]) -> Cost {
     let p: &Params = params(words);
     let each = if p.op == BinaryOp::Add as u32 { 4 } else { 2 };

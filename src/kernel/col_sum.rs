@@ -64,6 +64,32 @@ pub fn command(
     Command::new(&KERNEL, variant, &params, &[x, y], fold(groups * tiles, 1))
 }
 
+/// A sum's command, read back.
+#[derive(Clone, Copy, Debug)]
+pub struct Call {
+    /// Factor.
+    pub scale: f32,
+    /// Groups, rows of each, columns.
+    pub size: [usize; 3],
+    /// What is summed.
+    pub x: (BufferId, View),
+    /// The sums.
+    pub y: (BufferId, View),
+}
+
+impl Call {
+    /// What `command` computes, if it is a sum of rows.
+    pub fn of(command: &Command) -> Option<Call> {
+        if !std::ptr::eq(command.kernel, &KERNEL) {
+            return None;
+        }
+        let p: &Params = params(&command.params);
+        let [x, y] = command.args[..] else { return None };
+        let size = [p.groups, p.per_group, p.cols].map(|n| n as usize);
+        Some(Call { scale: p.scale, size, x: (x, p.x), y: (y, p.y) })
+    }
+}
+
 fn cost(words: &[u32]) -> Cost {
     let p: &Params = params(words);
     let (groups, cols) = (p.groups as usize, p.cols as usize);

@@ -53,6 +53,34 @@ pub fn command(
     Command::new(&KERNEL, variant, &params, &[x, y], fold(rows * cols, 64))
 }
 
+/// A map's command, read back.
+#[derive(Clone, Copy, Debug)]
+pub struct Call {
+    /// f.
+    pub act: Activation,
+    /// Which derivative.
+    pub order: u32,
+    /// Rows and columns, one row where all is adjacent.
+    pub size: [usize; 2],
+    /// The operand.
+    pub x: (BufferId, View),
+    /// The result.
+    pub y: (BufferId, View),
+}
+
+impl Call {
+    /// What `command` computes, if it is a map.
+    pub fn of(command: &Command) -> Option<Call> {
+        if !std::ptr::eq(command.kernel, &KERNEL) {
+            return None;
+        }
+        let p: &Params = params(&command.params);
+        let [x, y] = command.args[..] else { return None };
+        let (act, size) = (Activation::from_code(p.act)?, [p.rows as usize, p.cols as usize]);
+        Some(Call { act, order: p.order, size, x: (x, p.x), y: (y, p.y) })
+    }
+}
+
 /// Scalar operations that an activation counts for when work is split over threads.
 pub(super) const COST: usize = 4;
 

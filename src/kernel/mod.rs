@@ -32,6 +32,10 @@ pub mod math;
 pub mod matmul;
 pub mod max_pool2d;
 pub mod max_pool2d_grad;
+pub mod mlp_grad;
+pub mod mlp_grad_weights;
+pub mod mlp_layers;
+pub mod mlp_pack;
 pub mod mse;
 pub mod norm;
 pub mod norm_grad;
@@ -118,6 +122,9 @@ pub static KERNELS: &[&Kernel] = &[
     &attention_jvp::KERNEL,
     &rope::KERNEL,
     &mse::KERNEL,
+    &mlp_pack::KERNEL,
+    &mlp_grad::KERNEL,
+    &mlp_grad_weights::KERNEL,
     &matmul::KERNEL,
     &matmul::MATVEC,
     &matmul::SOFT,

@@ -3,7 +3,7 @@
 use super::Result;
 use super::config::{EmaSpec, RunConfig, ScheduleSpec};
 use crate::graph::lower::lower;
-use crate::graph::{Graph, Op, ParamLayout, Plan, Program, Value};
+use crate::graph::{Fusion, Graph, Op, ParamLayout, Plan, Program, Value, step};
 use crate::kernel::adamw::{self, AdamWParams};
 use crate::kernel::draw::{self, Law};
 use crate::kernel::tick::{self, Ema, Schedule, TickParams};
@@ -119,6 +119,7 @@ pub fn training(
     layout: &ParamLayout,
     size: DataSize,
     target: Target,
+    fusion: Fusion,
 ) -> Result<Plan> {
     let mut p = Program::new(target);
     p.phase("step");
@@ -140,7 +141,9 @@ pub fn training(
         let info = layout.get(&param.name)?;
         outputs.push((*d, (grads, View::dense(info.offset, info.shape.cols()))));
     }
+    let from = p.commands.len();
     lower(&mut p, &g, (layout, f.params), &f.inputs, &outputs)?;
+    step::fuse(&mut p, from, [f.params, grads], fusion)?;
 
     let n = layout.len();
     let partial = p.temporary(sumsq::partials(n))?;

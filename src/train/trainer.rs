@@ -7,7 +7,7 @@ use super::{Result, TrainError};
 use crate::data::{Episodes, Windows, split_episodes};
 use crate::device::{CounterSnapshot, Device};
 use crate::flow::coupling::{self, Coupling};
-use crate::graph::{Plan, Profile, Session};
+use crate::graph::{Fusion, LAYERS, Plan, Profile, Session};
 use crate::kernel::state::{State, WORDS};
 use crate::kernel::{BufferId, Target};
 use crate::nn::ParamStore;
@@ -73,6 +73,17 @@ struct Validation {
 impl Trainer {
     /// Prepares a run: split, statistics of the training episodes, initial weights, plans, data on the device.
     pub fn new(device: &Device, episodes: &Episodes, config: &RunConfig) -> Result<Trainer> {
+        Trainer::with_fusion(device, episodes, config, Fusion::Auto)
+    }
+
+    /// As [`Trainer::new`], with a word on how a step is scheduled on the device: layer by layer, or the MLP forward and backward in
+    /// one dispatch (`Rows` and `Latency` mean the same here), where network and objective allow it.
+    pub fn with_fusion(
+        device: &Device,
+        episodes: &Episodes,
+        config: &RunConfig,
+        fusion: Fusion,
+    ) -> Result<Trainer> {
         config.check()?;
         let split = split_episodes(episodes.count(), config.validation_fraction, config.split_seed)?;
         let windows = Windows::new(episodes, &split.train, &config.windows())?;
@@ -131,7 +142,7 @@ impl Trainer {
         };
         let size = DataSize { rows: episodes.steps(), windows: windows.count() };
         let target = Target::of(device);
-        let plan = Arc::new(program::training(&spec, config, &layout.layout, size, target)?);
+        let plan = Arc::new(program::training(&spec, config, &layout.layout, size, target, fusion)?);
         let mut session = Session::new(device, plan.clone())?;
         let id = |name: &str| plan.buffer(name);
         let buffers = Buffers {
@@ -217,6 +228,11 @@ impl Trainer {
     /// The plan of a training step: one phase.
     pub fn plan(&self) -> &Plan {
         self.session.plan()
+    }
+
+    /// How a step runs: `layers`, or the name of the kernel's variant that runs the MLP in one dispatch.
+    pub fn way(&self) -> &'static str {
+        self.plan().schedule.as_ref().map_or(LAYERS, |s| s.taken)
     }
 
     /// Times the commands of a step one by one, over the data of the last one: for measurements. Weights and moments move as if

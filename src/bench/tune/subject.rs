@@ -64,9 +64,10 @@ impl Subject {
     /// The plan of a training step; none for a policy, whose demonstrations are not here.
     pub(super) fn training(&self, device: &Device) -> Result<Option<Plan>, BenchError> {
         let Subject::Workload(workload) = self else { return Ok(None) };
-        // What is multiplied does not depend on how many demonstrations there are.
+        // What is multiplied does not depend on how many demonstrations there are; fused, it would not be products.
         let episodes = demonstrations(4, 64, SEED)?;
-        let trainer = Trainer::new(device, &episodes, &run_config(*workload, TRAIN_BATCH, SEED))?;
+        let config = run_config(*workload, TRAIN_BATCH, SEED);
+        let trainer = Trainer::with_fusion(device, &episodes, &config, Fusion::Layers)?;
         Ok(Some(trainer.plan().clone()))
     }
 }

@@ -25,6 +25,7 @@ pub mod matmul_packed;
 pub mod matmul_split;
 pub mod max_pool2d;
 pub mod max_pool2d_grad;
+pub mod mlp;
 pub mod mse;
 pub mod norm;
 pub mod norm_grad;
@@ -78,6 +79,9 @@ pub static CASES: &[(&str, Cases)] = &[
     ("attention_jvp", attention::jvp),
     ("rope", rope::cases),
     ("mse", mse::cases),
+    ("mlp_pack", mlp::pack),
+    ("mlp_grad", mlp::grad),
+    ("mlp_grad_weights", mlp::weights),
     ("matmul", matmul::cases),
     ("matmul_packed", matmul_packed::cases),
     ("matmul_half", matmul_packed::half_cases),
