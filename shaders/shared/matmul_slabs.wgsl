@@ -1,5 +1,6 @@
-    // The body of the kernels that multiply in tiles: tile (i0, j0), depths k_first..k_end, into the accumulators.
-    // Accumulator r (RN / 4) + h of invocation (tx, ty): row i0 + RM ty + r, columns j0 + 4 tx + h (4 TN / RN) and the next three.
+// The body of the kernels that multiply in tiles, inside their entry point: tile (i0, j0) of C by depths k_first..k_end, summed in order of k.
+// Needs shared/matmul_tile.wgsl, `lane`, i0, j0, k_first (a multiple of TK) and k_end, uniform in the workgroup. Leaves the accumulators: r (RN / 4) + h of
+// invocation (tx, ty) holds row i0 + RM ty + r, columns j0 + 4 tx + h (4 TN / RN) and the next three.
 #if tile_flat
     // Every invocation stages one block of B, the first ones one of A too.
     let stages_a = lane < $(TM * TK / 16)u;
