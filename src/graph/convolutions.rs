@@ -25,16 +25,12 @@ impl Program {
         if !gone.contains(&true) {
             return;
         }
-        let (mut commands, mut starts) = (Vec::new(), Vec::new());
-        for ((command, merged), gone) in std::mem::take(&mut self.commands).into_iter().zip(merged).zip(gone)
-        {
-            starts.push(commands.len());
-            if !gone {
-                commands.push(merged.unwrap_or(command));
-            }
-        }
-        starts.push(commands.len());
-        self.replace_all(commands, &starts);
+        let old = std::mem::take(&mut self.commands).into_iter();
+        let new = old.zip(merged).zip(gone).map(|((command, merged), gone)| match gone {
+            true => vec![],
+            false => vec![merged.unwrap_or(command)],
+        });
+        self.replace_each(new.collect());
     }
 
     /// The command that alone reads, once and later, what command `at` alone writes into a temporary.

@@ -162,33 +162,11 @@ impl Program {
         Some(if last { range.start..self.commands.len() } else { range })
     }
 
-    /// Puts other commands in the place of the last ones, from number `from` on; each counts an equal share of the operations.
-    pub(crate) fn replace_tail(&mut self, from: usize, commands: Vec<Command>) -> Result<()> {
-        let flops = self.flops_from(from);
+    /// Forgets the commands from number `from` on, their operations and the cuts between them.
+    pub(crate) fn truncate(&mut self, from: usize) {
         self.commands.truncate(from);
         self.costs.retain(|(at, _)| *at < from);
         self.splits.retain(|at| *at < from);
-        let count = commands.len() as f64;
-        for command in commands {
-            self.split_here();
-            self.count_flops(flops / count);
-            self.push(command)?;
-        }
-        Ok(())
-    }
-
-    /// Puts other commands, each with its operations, in the place of those from number `from` on.
-    pub(crate) fn rewrite_tail(&mut self, from: usize, commands: Vec<(Command, f64)>) -> Result<()> {
-        self.commands.truncate(from);
-        self.costs.retain(|(at, _)| *at < from);
-        self.splits.retain(|at| *at < from);
-        for (command, flops) in commands {
-            if flops > 0.0 {
-                self.count_flops(flops);
-            }
-            self.push(command)?;
-        }
-        Ok(())
     }
 
     /// Operations counted of one command.
@@ -211,28 +189,26 @@ impl Program {
         if self.commands.iter().all(|c| matmul::scratch(c).is_none()) {
             return Ok(());
         }
-        // Where each command starts afterwards, and where all end.
-        let mut starts = Vec::with_capacity(self.commands.len() + 1);
-        let mut commands = Vec::new();
+        let mut all = Vec::with_capacity(self.commands.len());
         for command in std::mem::take(&mut self.commands) {
-            starts.push(commands.len());
             let halves = match matmul::scratch(&command) {
                 Some(elements) => matmul::halves(&command, self.temporary(elements)?),
                 None => None,
             };
-            match halves {
-                Some(halves) => commands.extend(halves),
-                None => commands.push(command),
-            }
+            all.push(halves.map_or_else(|| vec![command], Vec::from));
         }
-        starts.push(commands.len());
-        self.replace_all(commands, &starts);
+        self.replace_each(all);
         Ok(())
     }
 
-    /// Puts other commands in the place of all; `starts` says where what stood for each command begins now, and where all end.
-    pub(super) fn replace_all(&mut self, commands: Vec<Command>, starts: &[usize]) {
-        self.commands = commands;
+    /// Puts other commands, or none, in the place of each; phases, cuts and operations move along.
+    pub(super) fn replace_each(&mut self, with: Vec<Vec<Command>>) {
+        // Where what stands for each command starts, and where all end.
+        let mut starts = vec![0];
+        for commands in &with {
+            starts.push(starts[starts.len() - 1] + commands.len());
+        }
+        self.commands = with.into_iter().flatten().collect();
         for phase in &mut self.phases {
             phase.range = starts[phase.range.start]..starts[phase.range.end];
         }

@@ -113,7 +113,8 @@ pub fn fuse(
     let packed = pack.pack.buffer(program)?;
     let empty = program.empty();
     let [biases, outside] = chain.outside.map(|b| b.unwrap_or(empty));
-    let per_row = program.flops_from(range.start) / rows as f64;
+    let flops = program.flops_from(range.start);
+    let per_row = flops / rows as f64;
     let most = DISPATCH_FLOPS[usize::from(fast)] / per_row.max(1.0);
     let size = (most as usize).clamp(32, rows.max(32)).next_multiple_of(32);
     let mut commands = Vec::new();
@@ -125,7 +126,13 @@ pub fn fuse(
             false => ode_rows::command(variant, &built, part, buffers, start, result),
         });
     }
-    program.replace_tail(range.start, commands)?;
+    program.truncate(range.start);
+    let each = flops / commands.len() as f64;
+    for command in commands {
+        program.split_here();
+        program.count_flops(each);
+        program.push(command)?;
+    }
     pack.pack.lower(program, chain.params, packed)?;
     Ok(true)
 }

@@ -72,7 +72,13 @@ pub fn fuse(
     commands.push((pass, work(chain.layers.row_work())));
     commands.push((gradients, work(chain.layers.weight_work())));
     commands.extend(after);
-    program.rewrite_tail(from, commands)?;
+    program.truncate(from);
+    for (command, flops) in commands {
+        if flops > 0.0 {
+            program.count_flops(flops);
+        }
+        program.push(command)?;
+    }
     Ok(true)
 }
 
