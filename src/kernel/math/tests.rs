@@ -240,32 +240,3 @@ fn slices_are_bit_equal_to_scalars() {
         }
     }
 }
-
-/// Prints nanoseconds per element: `cargo test --release --lib math::tests::speed -- --ignored --nocapture`.
-#[test]
-#[ignore = "a measurement"]
-fn speed() {
-    let time = |n: usize, f: &mut dyn FnMut()| {
-        let rounds = 4_000_000 / n;
-        let best = (0..9).map(|_| {
-            let start = std::time::Instant::now();
-            (0..rounds).for_each(|_| f());
-            start.elapsed().as_secs_f64() * 1e9 / (rounds * n) as f64
-        });
-        best.fold(f64::INFINITY, f64::min)
-    };
-    for n in [256, 16_384, 1_000_000] {
-        let x: Vec<f32> = (0..n).map(|i| (i % 1013) as f32 * 0.01 - 5.0).collect();
-        let mut y = x.clone();
-        for &act in Activation::ALL {
-            let each = [0, 1, 2].map(|order| time(n, &mut || apply(act, order, &x, &mut y)));
-            let row = time(n, &mut || epilogue(act, &mut y, 1.0, Some(&x), 0.0, None));
-            println!("{n:8} {:12} apply {each:.3?} ns, epilogue {row:.3} ns", act.name());
-        }
-        use crate::kernel::philox::{fill_bits, fill_normal, fill_uniform};
-        let mut bits = vec![0; n];
-        println!("{n:8} bits     {:.3} ns", time(n, &mut || fill_bits(1, 2, 3, 0, &mut bits)));
-        println!("{n:8} uniforms {:.3} ns", time(n, &mut || fill_uniform(1, 2, 3, 0, &mut y)));
-        println!("{n:8} normals  {:.3} ns", time(n, &mut || fill_normal(1, 2, 3, 0, &mut y)));
-    }
-}
