@@ -115,7 +115,8 @@ impl Listing {
             lines.push(("tuning", tuning.unwrap_or_else(|| "none: advect tune measures".to_owned())));
             out += &block(colour, &adapter.report.index.to_string(), &adapter.report.name, &lines);
         }
-        out + "--device (or ADVECT_DEVICE) takes auto, cpu, gpu, an index or part of a name.\n"
+        out += "--device (or ADVECT_DEVICE) takes auto, cpu, gpu, an index or part of a name; with sample and bench also all.\n";
+        out
     }
 }
 

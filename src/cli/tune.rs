@@ -112,6 +112,9 @@ impl Tune {
             BenchError::Stopped => anyhow::Error::from(Interrupted),
             other => other.into(),
         })?;
+        if let ([], [skipped, ..]) = (&found.rows[..], &found.skipped[..]) {
+            anyhow::bail!("nothing was measured, no batch fits: {}: {}", skipped.what, skipped.reason);
+        }
         if let Some(folder) = folder {
             report.file = Some(keep(&found.tuning, gpu, folder)?);
         }
