@@ -156,9 +156,14 @@ fn lacks(variant: &Variant, limits: &DeviceLimits, target: &Target) -> Option<St
         .or_else(|| over("storage buffers", variant.bindings.len() as u32, limits.storage_buffers_per_stage))
 }
 
-/// The variants that a device cannot run, and those that it could but no case reached.
-pub(super) fn uncovered(limits: &DeviceLimits, target: &Target) -> (Vec<Skipped>, Vec<&'static str>) {
-    let reached = reached(target);
+/// The variants that a device cannot run, and those that it could but that are not among the results.
+pub(super) fn uncovered(
+    limits: &DeviceLimits,
+    target: &Target,
+    results: &[KernelReport],
+) -> (Vec<Skipped>, Vec<&'static str>) {
+    let reached: BTreeSet<&str> =
+        results.iter().flat_map(|k| &k.variants).map(|v| v.variant.as_str()).collect();
     let (mut skipped, mut never) = (Vec::new(), Vec::new());
     for variant in variant::ALL.iter().filter(|v| !reached.contains(v.name)) {
         match lacks(variant, limits, target) {
@@ -167,11 +172,6 @@ pub(super) fn uncovered(limits: &DeviceLimits, target: &Target) -> (Vec<Skipped>
         }
     }
     (skipped, never)
-}
-
-/// The variants that the cases use on a target.
-fn reached(target: &Target) -> BTreeSet<&'static str> {
-    CASES.iter().flat_map(|(_, cases)| cases(target)).map(|case| case.command.variant.name).collect()
 }
 
 #[cfg(test)]
@@ -186,8 +186,12 @@ mod tests {
             let (workgroup_bytes, invocations) = (65_536, 1024);
             let target = Target { software, workgroup_bytes, invocations, ..Target::MINIMAL_GPU };
             let with = |unit| Target { matrix: Some(unit), subgroup_ops: true, ..target.clone() };
-            let reached: BTreeSet<_> =
-                MatrixUnit::ALL.into_iter().flat_map(|unit| reached(&with(unit))).collect();
+            let mut reached = BTreeSet::new();
+            for (n, target) in MatrixUnit::ALL.map(with).iter().enumerate() {
+                // The kind of matrix units decides over one kernel's variants only, and making cases takes a while.
+                let tried = CASES.iter().filter(|(name, _)| n == 0 || *name == "matmul_coop");
+                reached.extend(tried.flat_map(|(_, cases)| cases(target)).map(|c| c.command.variant.name));
+            }
             let never: Vec<_> =
                 variant::ALL.iter().map(|v| v.name).filter(|v| !reached.contains(v)).collect();
             assert!(never.is_empty(), "no case for {never:?}");

@@ -71,7 +71,7 @@ pub fn run(
         _ => None,
     };
     let (skipped, never_exercised) = match device {
-        Device::Gpu(gpu) => kernels::uncovered(&gpu.caps().limits, &Target::from(gpu.caps())),
+        Device::Gpu(gpu) => kernels::uncovered(&gpu.caps().limits, &Target::from(gpu.caps()), &kernels),
         Device::Cpu(_) => Default::default(),
     };
     let passed = kernels.iter().all(KernelReport::passed)
@@ -118,40 +118,17 @@ fn goldens(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::device::{Cpu, DeviceChoice};
+    use crate::device::Cpu;
 
-    fn passes(device: &Device) -> Report {
-        let report = run(device, None, &mut |_| true).unwrap();
+    /// On a GPU the command does the same: `tests/cli`.
+    #[test]
+    fn twins_match_their_oracles() {
+        let report = run(&Device::Cpu(Cpu::with_threads(2).unwrap()), None, &mut |_| true).unwrap();
         let failures: Vec<String> = report.failures().collect();
         assert!(report.passed, "{}:\n{}", report.device, failures.join("\n"));
         assert!(failures.is_empty());
-        report
-    }
-
-    #[test]
-    fn twins_match_their_oracles() {
-        let report = passes(&Device::Cpu(Cpu::with_threads(2).unwrap()));
         assert_eq!(report.kernels.len(), crate::kernel::KERNELS.len() - 2, "all but the other two products");
         assert!(report.kernels.iter().all(|k| k.variants.len() == 2), "one thread and two");
-    }
-
-    /// Every variant on the adapter there is, against the oracle and against the twin. Without an adapter it says so, and
-    /// fails if ADVECT_REQUIRE_GPU=1 is set.
-    #[test]
-    fn wgsl_matches_oracles_and_twins() {
-        match Device::open(&DeviceChoice::Gpu) {
-            Ok(device) => {
-                let report = passes(&device);
-                // Only a device that was opened with matrix units has cases of matmul_coop.
-                assert_eq!(report.kernels.len(), crate::kernel::KERNELS.len() - 1);
-                assert!(report.skipped.iter().any(|s| s.variant == "matmul_coop_m16"));
-            }
-            Err(e) => {
-                let required = std::env::var_os("ADVECT_REQUIRE_GPU").is_some_and(|v| v == "1");
-                assert!(!required, "ADVECT_REQUIRE_GPU=1, but there is no GPU: {e}");
-                println!("THE SELF-TEST DID NOT RUN ON A GPU: {e}");
-            }
-        }
     }
 
     #[test]

@@ -24,13 +24,21 @@ pub(super) const SHAPES: [[usize; 4]; 10] = [
     [1, 129, 28, 4],
 ];
 
-/// Mean and reciprocal deviation of the group of channel j in sample s, in f64.
-pub(super) fn statistics(x: &[f32], view: &View, shape: &Groups, s: usize, j: usize) -> (f64, f64) {
-    let width = shape.channels / shape.groups;
-    let first = j / width * width;
-    let all: Vec<f64> = (0..shape.steps * width)
-        .map(|e| at(x, view, s * shape.steps + e / width, first + e % width))
-        .collect();
+/// Rows and columns of the elements of group `g`, counted over all samples.
+pub(super) fn members(shape: &Groups, g: usize) -> impl Iterator<Item = (usize, usize)> {
+    let (width, steps) = (shape.channels / shape.groups, shape.steps);
+    let (row, column) = (g / shape.groups * steps, g % shape.groups * width);
+    (0..steps * width).map(move |e| (row + e / width, column + e % width))
+}
+
+/// The group of an element, counted over all samples.
+pub(super) fn group_of(shape: &Groups, i: usize, j: usize) -> usize {
+    i / shape.steps * shape.groups + j / (shape.channels / shape.groups)
+}
+
+/// Mean and reciprocal deviation of a group, in f64.
+pub(super) fn statistics(x: &[f32], view: &View, shape: &Groups, g: usize) -> (f64, f64) {
+    let all: Vec<f64> = members(shape, g).map(|(i, j)| at(x, view, i, j)).collect();
     let n = all.len() as f64;
     let mean = all.iter().sum::<f64>() / n;
     let variance = all.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / n;
@@ -59,8 +67,9 @@ pub fn cases(_target: &Target) -> Vec<Case> {
                 scale: has(3).then_some((id(3), sv)),
                 shift: has(5).then_some((id(4), tv)),
             };
+            let of_groups: Vec<_> = (0..samples * groups).map(|g| statistics(&x, &xv, &shape, g)).collect();
             let (yv, want) = output(size, parts, |i, j| {
-                let (mean, rstd) = statistics(&x, &xv, &shape, i / steps, j);
+                let (mean, rstd) = of_groups[group_of(&shape, i, j)];
                 let mut y = (at(&x, &xv, i, j) - mean) * rstd;
                 if parts > 0 {
                     y *= f64::from(w[5 + j]);

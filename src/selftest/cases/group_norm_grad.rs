@@ -1,6 +1,6 @@
 //! Cases of `group_norm_grad` against the closed form in f64.
 
-use super::group_norm::{EPS, SHAPES, statistics};
+use super::group_norm::{EPS, SHAPES, group_of, members, statistics};
 use super::{OPERANDS, Operand, at, id, operand, output};
 use crate::kernel::Target;
 use crate::kernel::case::Case;
@@ -21,15 +21,20 @@ pub fn cases(_target: &Target) -> Vec<Case> {
             let (mut x, xv) = operand([Operand::Dense, Operand::Gaps][k % 2], size, 1);
             x.iter_mut().for_each(|v| *v += 0.5);
             let (d, dv) = operand(of_d, size, 2);
+            let of_groups: Vec<_> = (0..samples * groups)
+                .map(|g| {
+                    let n = (steps * width) as f64;
+                    let (mean, rstd) = statistics(&x, &xv, &shape, g);
+                    let hat = |i: usize, j: usize| (at(&x, &xv, i, j) - mean) * rstd;
+                    let d_mean = members(&shape, g).map(|(i, j)| at(&d, &dv, i, j)).sum::<f64>() / n;
+                    let slope =
+                        members(&shape, g).map(|(i, j)| at(&d, &dv, i, j) * hat(i, j)).sum::<f64>() / n;
+                    [mean, rstd, d_mean, slope]
+                })
+                .collect();
             let (yv, want) = output(size, k, |i, j| {
-                let (s, first) = (i / steps, j / width * width);
-                let (mean, rstd) = statistics(&x, &xv, &shape, s, j);
-                let n = (steps * width) as f64;
-                let hat = |i: usize, j: usize| (at(&x, &xv, i, j) - mean) * rstd;
-                let all = || (0..steps * width).map(|e| (s * steps + e / width, first + e % width));
-                let d_mean = all().map(|(i, j)| at(&d, &dv, i, j)).sum::<f64>() / n;
-                let slope = all().map(|(i, j)| at(&d, &dv, i, j) * hat(i, j)).sum::<f64>() / n;
-                rstd * (at(&d, &dv, i, j) - d_mean - hat(i, j) * slope)
+                let [mean, rstd, d_mean, slope] = of_groups[group_of(&shape, i, j)];
+                rstd * (at(&d, &dv, i, j) - d_mean - (at(&x, &xv, i, j) - mean) * rstd * slope)
             });
             let norm = want.iter().filter(|v| !v.is_nan()).map(|v| v * v).sum::<f64>().sqrt();
             if norm < 1e-2 {

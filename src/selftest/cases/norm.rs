@@ -1,13 +1,14 @@
 //! Cases of `norm`: both kinds, without and with weight and bias, rows far from zero mean.
 
 use super::{OPERANDS, Operand, ROWS, at, id, operand, output};
-use crate::kernel::Target;
 use crate::kernel::case::Case;
 use crate::kernel::norm::{NormKind, command};
+use crate::kernel::{Target, View};
 
 /// Mean and reciprocal deviation of a row, in f64.
-pub(super) fn statistics(kind: NormKind, row: &[f64]) -> (f64, f64) {
-    let n = row.len() as f64;
+pub(super) fn statistics(kind: NormKind, x: &[f32], view: &View, i: usize, cols: usize) -> (f64, f64) {
+    let row: Vec<f64> = (0..cols).map(|j| at(x, view, i, j)).collect();
+    let n = cols as f64;
     let mean = if kind == NormKind::Layer { row.iter().sum::<f64>() / n } else { 0.0 };
     let square = row.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / n;
     (mean, 1.0 / (square + f64::from(EPS)).sqrt())
@@ -36,10 +37,10 @@ pub fn cases(_target: &Target) -> Vec<Case> {
                     };
                     let (w, wv) = operand(kinds[0], [rows, cols], 2);
                     let (b, bv) = operand(kinds[1], [rows, cols], 3);
+                    let of_rows: Vec<_> = (0..rows).map(|i| statistics(norm, &x, &xv, i, cols)).collect();
                     let (yv, want) = output([rows, cols], k, |i, j| {
-                        let row: Vec<f64> = (0..cols).map(|j| at(&x, &xv, i, j)).collect();
-                        let (mean, rstd) = statistics(norm, &row);
-                        let y = (row[j] - mean) * rstd;
+                        let (mean, rstd) = of_rows[i];
+                        let y = (at(&x, &xv, i, j) - mean) * rstd;
                         let y = if affine > 0 { y * at(&w, &wv, i, j) } else { y };
                         if affine > 1 { y + at(&b, &bv, i, j) } else { y }
                     });

@@ -18,15 +18,20 @@ pub fn cases(_target: &Target) -> Vec<Case> {
                 let (mut x, xv) = operand(kind, [rows, cols], 1);
                 x.iter_mut().for_each(|v| *v += 0.5);
                 let (d, dv) = operand(OPERANDS[(k + rows) % OPERANDS.len()], [rows, cols], 2);
+                let of_rows: Vec<_> = (0..rows)
+                    .map(|i| {
+                        let n = cols as f64;
+                        let (mean, rstd) = statistics(norm, &x, &xv, i, cols);
+                        let hat = |j: usize| (at(&x, &xv, i, j) - mean) * rstd;
+                        let dot = (0..cols).map(|j| at(&d, &dv, i, j) * hat(j)).sum::<f64>() / n;
+                        let d_mean = (0..cols).map(|j| at(&d, &dv, i, j)).sum::<f64>() / n;
+                        let d_mean = if norm == NormKind::Layer { d_mean } else { 0.0 };
+                        [mean, rstd, dot, d_mean]
+                    })
+                    .collect();
                 let (yv, want) = output([rows, cols], k, |i, j| {
-                    let n = cols as f64;
-                    let row: Vec<f64> = (0..cols).map(|j| at(&x, &xv, i, j)).collect();
-                    let (mean, rstd) = statistics(norm, &row);
-                    let hat = |j: usize| (row[j] - mean) * rstd;
-                    let dot = (0..cols).map(|j| at(&d, &dv, i, j) * hat(j)).sum::<f64>() / n;
-                    let d_mean = (0..cols).map(|j| at(&d, &dv, i, j)).sum::<f64>() / n;
-                    let d_mean = if norm == NormKind::Layer { d_mean } else { 0.0 };
-                    rstd * (at(&d, &dv, i, j) - d_mean - hat(j) * dot)
+                    let [mean, rstd, dot, d_mean] = of_rows[i];
+                    rstd * (at(&d, &dv, i, j) - d_mean - (at(&x, &xv, i, j) - mean) * rstd * dot)
                 });
                 let size = want.iter().filter(|v| !v.is_nan()).map(|v| v * v).sum::<f64>().sqrt();
                 if flat || size < 1e-2 {
