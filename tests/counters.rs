@@ -3,13 +3,16 @@
 //!
 //! Tests that need an adapter say NOT RUN where there is none; with ADVECT_REQUIRE_GPU=1 they fail instead.
 
-use advect::device::{CounterSnapshot, Device, DeviceChoice};
+mod common;
+
+use advect::device::{CounterSnapshot, Device};
 use advect::flow::integrator::Start;
 use advect::flow::{Batch, Field, IntegrateOptions, Integrator};
 use advect::graph::{Graph, Result, Shape, Value};
 use advect::kernel::math::Activation;
 use advect::nn::{Builder, Conditioning, Inputs, NetworkSpec, ParamStore, TimeInput, mlp, unet1d};
 use advect::policy::{ChunkSource, GuidedOptions, PrefixSpec, Previous, SamplerOptions};
+use common::{cpu, gpu};
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::backtrace::Backtrace;
 use std::cell::Cell;
@@ -159,30 +162,6 @@ impl Policy {
     }
 }
 
-fn cpu() -> Device {
-    Device::open(&DeviceChoice::Cpu).expect("the CPU executor opens")
-}
-
-/// The adapter that `gpu` means here (ADVECT_DEVICE may name another), or None, said loudly.
-fn gpu(test: &str) -> Option<Device> {
-    let choice = match std::env::var("ADVECT_DEVICE").as_deref() {
-        Err(_) | Ok("" | "auto" | "cpu") => DeviceChoice::Gpu,
-        Ok(name) => name.parse().unwrap(),
-    };
-    match Device::open(&choice) {
-        Ok(device) => {
-            println!("{test}: on {}", device.describe());
-            Some(device)
-        }
-        Err(e) => {
-            let required = std::env::var_os("ADVECT_REQUIRE_GPU").is_some_and(|v| v == "1");
-            assert!(!required, "{test}: ADVECT_REQUIRE_GPU=1, but no adapter opens: {e}");
-            println!("NOT RUN: {test}: no adapter opens: {e}");
-            None
-        }
-    }
-}
-
 /// The largest difference of two equally long slices.
 fn apart(a: &[f32], b: &[f32]) -> f32 {
     assert_eq!(a.len(), b.len());
@@ -196,7 +175,7 @@ fn bits(values: &[f32]) -> Vec<u32> {
 #[test]
 fn an_euler_step_takes_at_most_five_dispatches() {
     let _alone = alone();
-    let Some(device) = gpu("dispatches per step") else { return };
+    let Some(device) = gpu() else { return };
     for requests in [1, 64] {
         let [few, many] = ["euler:4", "euler:10"].map(|s| Policy::new(&device, s, requests).cost());
         let per_step = (many.dispatches - few.dispatches) as f64 / 6.0;
@@ -266,7 +245,7 @@ fn a_unet_step_leaves_time_and_observation_out() {
     let _alone = alone();
     let net = Unet::new(vec![16, 32]);
     let obs: Vec<f32> = (0..2 * OBS).map(|i| (i * 37 % 101) as f32 / 50.0 - 1.0).collect();
-    for (name, device) in [("cpu", Some(cpu())), ("gpu", gpu("a U-Net's steps"))] {
+    for (name, device) in [("cpu", Some(cpu())), ("gpu", gpu())] {
         let Some(device) = device else { continue };
         let mut samples = Vec::new();
         let per_step = [true, false].map(|staging| {
@@ -305,7 +284,7 @@ fn flops_of_times(steps: usize) -> f64 {
 #[test]
 fn a_sampling_pass_is_one_submit() {
     let _alone = alone();
-    let Some(device) = gpu("submits per pass") else { return };
+    let Some(device) = gpu() else { return };
     for requests in [1, 64] {
         let cost = Policy::new(&device, "euler:10", requests).cost();
         assert_eq!(
@@ -318,7 +297,7 @@ fn a_sampling_pass_is_one_submit() {
 #[test]
 fn steady_state_creates_nothing_and_uploads_only_inputs() {
     let _alone = alone();
-    let Some(device) = gpu("steady state") else { return };
+    let Some(device) = gpu() else { return };
     for (solver, requests) in [("euler:10", 1), ("euler:10", 64), ("rk4:4", 7)] {
         let cost = Policy::new(&device, solver, requests).cost();
         let made =
@@ -401,7 +380,7 @@ fn the_cpu_allocates_nothing_in_steady_state() {
 #[test]
 fn the_same_seed_gives_the_same_bits() {
     let _alone = alone();
-    let devices = [Some(cpu()), gpu("same seed twice")];
+    let devices = [Some(cpu()), gpu()];
     for device in devices.iter().flatten() {
         for requests in [1, 7, 200] {
             let mut policy = Policy::new(device, "euler:10", requests);
@@ -423,7 +402,7 @@ fn the_same_seed_gives_the_same_bits() {
 #[test]
 fn cpu_and_gpu_agree_on_noise_and_samples() {
     let _alone = alone();
-    let Some(device) = gpu("CPU against GPU") else { return };
+    let Some(device) = gpu() else { return };
     for batch in [
         Batch { requests: 1, samples: 1 },
         Batch { requests: 3, samples: 5 },
@@ -487,7 +466,7 @@ fn toy_policy() -> advect::policy::Policy {
 #[test]
 fn a_pass_for_robots_is_one_submit_and_creates_nothing() {
     let _alone = alone();
-    let Some(device) = gpu("chunk sources") else { return };
+    let Some(device) = gpu() else { return };
     let policy = toy_policy();
     let (chunk, horizon) = (policy.spec.chunk(), policy.spec.horizon);
     let mut robots = Robots::new(chunk);

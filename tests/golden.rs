@@ -1,9 +1,10 @@
 //! Every golden case on every executor: the CPU twins, and WGSL on whatever adapter there is.
 //!
-//! ADVECT_GOLDEN_DIR names another folder of cases. Without an adapter the GPU half says that it did not run, and fails if
-//! ADVECT_REQUIRE_GPU=1 is set.
+//! ADVECT_GOLDEN_DIR names another folder of cases.
 
-use advect::device::{Cpu, Device, DeviceChoice};
+mod common;
+
+use advect::device::Device;
 use advect::selftest::golden::{Outcome, Status, files, run_folder};
 use std::path::PathBuf;
 
@@ -34,17 +35,12 @@ fn run_on(device: &Device) {
 
 #[test]
 fn cpu() {
-    run_on(&Device::Cpu(Cpu::with_threads(2).unwrap()));
+    run_on(&common::cpu());
 }
 
 #[test]
 fn gpu() {
-    match Device::open(&DeviceChoice::Gpu) {
-        Ok(device) => run_on(&device),
-        Err(e) => {
-            let required = std::env::var_os("ADVECT_REQUIRE_GPU").is_some_and(|v| v == "1");
-            assert!(!required, "ADVECT_REQUIRE_GPU=1, but there is no GPU: {e}");
-            println!("THE GPU HALF OF THE GOLDEN CASES DID NOT RUN: {e}");
-        }
+    if let Some(device) = common::gpu() {
+        run_on(&device);
     }
 }

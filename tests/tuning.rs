@@ -1,5 +1,7 @@
 //! What a device remembers between starts: compiled kernels and tuned choices, in a folder of the test's own.
 
+mod common;
+
 use advect::bench::{self, Subject, TuneOptions, Workload};
 use advect::device::{Device, DeviceChoice, Gpu, GpuOptions, Tuned, Tuning, TuningError};
 use advect::flow::integrator::Start;
@@ -9,18 +11,11 @@ use advect::kernel::{Target, View, copy, matmul};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// A GPU (a software one too) opened anew with a cache folder; none if there is none, which `ADVECT_REQUIRE_GPU` forbids.
+/// A GPU (a software one too) opened anew with a cache folder.
 fn open(folder: &Path) -> Option<Gpu> {
     let mut options = GpuOptions::default();
     options.cache = Some(folder.to_owned());
-    match Device::open_with(&DeviceChoice::Gpu, &options) {
-        Ok(device) => device.gpu().cloned(),
-        Err(error) if std::env::var_os("ADVECT_REQUIRE_GPU").is_some() => panic!("{error}"),
-        Err(error) => {
-            eprintln!("NOT RUN: {error}");
-            None
-        }
-    }
+    common::found(Device::open_with(&DeviceChoice::Gpu, &options))?.gpu().cloned()
 }
 
 fn integrator(gpu: &Gpu, batch: usize, fusion: Fusion) -> Integrator {

@@ -38,7 +38,7 @@ pub enum Coupling {
         /// iterations it takes.
         reg: f32,
         /// Updates of both potentials. Too few leave some noise rows more likely than others. With `reg` a twentieth of the
-        /// mean cost, 256 rows and 10 updates, under 1 % of the mass is astray for chunks of 32 values (tests/coupling.rs);
+        /// mean cost, 256 rows and 10 updates, under 1 % of the mass is astray for chunks of 32 values (tests/training/coupling.rs);
         /// fewer values need more.
         iterations: u32,
         /// Weight of the squared distance of the normalised observations.

@@ -1,6 +1,7 @@
 //! The best of several candidates, by a caller's score and by the policy's own likelihood.
 
-use crate::toy::{apart, bits, config, cpu, devices, keys, observations, policy};
+use crate::common::{cpu, devices};
+use crate::toy::{apart, bits, config, keys, observations, policy};
 use advect::flow::log_prob::Divergence;
 use advect::policy::{LogProbOptions, Noise, PolicyError, SamplerOptions, Weights};
 
@@ -12,7 +13,7 @@ fn the_highest_score_is_kept() {
     let chunk = policy.spec.chunk();
     let obs = observations(3);
     let names = keys(3, 2);
-    for device in devices("best of K") {
+    for device in devices() {
         let mut best = policy.best_of(&device, 3, CANDIDATES, &SamplerOptions::default()).unwrap();
         let mut chunks = vec![0.0; 3 * chunk];
         // To the left as far as possible; for the second observation to the right.

@@ -1,12 +1,13 @@
 //! A batch over several devices: the chunks of one, however it is cut.
 
-use crate::toy::{apart, config, devices, observations, policy};
+use crate::common::devices;
+use crate::toy::{apart, config, observations, policy};
 use advect::device::{Cpu, Device};
 use advect::policy::{Noise, NoiseKey, PolicyError, SamplerOptions};
 
 /// The devices there are, and another CPU executor.
 fn fleet() -> Vec<Device> {
-    let mut all = devices("a fleet");
+    let mut all = devices();
     all.push(Device::Cpu(Cpu::with_threads(1).unwrap()));
     all
 }

@@ -1,6 +1,7 @@
 //! Guided real-time chunking: what will be executed is kept, what is free stays free.
 
-use crate::toy::{apart, bits, config, cpu, devices, keys, observations, policy};
+use crate::common::{cpu, devices};
+use crate::toy::{apart, bits, config, keys, observations, policy};
 use advect::flow::Jacobian;
 use advect::policy::{ChunkSource, GuidedOptions, NoiseKey, PolicyError, Previous, SamplerOptions};
 
@@ -36,7 +37,7 @@ fn the_frozen_part_is_kept_and_the_end_is_free() {
     let left = [horizon - 2; ROBOTS];
     let told = Previous { chunk: &previous, delay: &[DELAY; ROBOTS], left: &left };
     let apart_free = distance(&free, &previous, chunk, DELAY);
-    for device in devices("guided sampling") {
+    for device in devices() {
         for jacobian in [Jacobian::Network, Jacobian::Identity] {
             let options = GuidedOptions { jacobian, ..GuidedOptions::new(4) };
             let mut source = policy.guided_sampler(&device, ROBOTS, &options).unwrap();
@@ -65,7 +66,7 @@ fn without_weights_it_is_the_plain_sampler() {
     let obs = observations(3);
     let free = plain(&policy, &obs, &keys(3, 4));
     let previous = plain(&policy, &obs, &keys(3, 5));
-    for device in devices("guidance without weights") {
+    for device in devices() {
         let mut source = policy.guided_sampler(&device, 3, &GuidedOptions::new(4)).unwrap();
         let mut chunks = vec![0.0; 3 * chunk];
         source.sample(&obs, &keys(3, 4), None, &mut chunks).unwrap();

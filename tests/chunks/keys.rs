@@ -1,6 +1,7 @@
 //! A robot's noise is named by its key, whoever shares the batch.
 
-use crate::toy::{apart, bits, config, devices, observations, policy};
+use crate::common::devices;
+use crate::toy::{apart, bits, config, observations, policy};
 use advect::flow::field::FnField;
 use advect::flow::integrator::Start;
 use advect::flow::{Batch, IntegrateOptions, Integrator};
@@ -17,7 +18,7 @@ fn keys(requests: usize, mine: usize) -> Vec<NoiseKey> {
 
 #[test]
 fn noise_is_bit_equal_in_any_company() {
-    for device in devices("noise by key") {
+    for device in devices() {
         // A flow that stands still ends in its noise.
         let still = FnField::new(7, |g, state, _| g.affine(state, 0.0, 0.0));
         for samples in [1, 3] {
@@ -52,7 +53,7 @@ fn noise_is_bit_equal_in_any_company() {
 #[test]
 fn one_key_is_the_seed_and_request_of_a_batch_of_one() {
     let policy = policy(&config(), 0);
-    for device in devices("one key") {
+    for device in devices() {
         let mut sampler = policy.sampler(&device, 1, 5, &SamplerOptions::default()).unwrap();
         let obs = observations(1);
         let [mut a, mut b] = [(); 2].map(|()| vec![0.0; 5 * policy.spec.chunk()]);
@@ -66,7 +67,7 @@ fn one_key_is_the_seed_and_request_of_a_batch_of_one() {
 fn actions_do_not_depend_on_the_company() {
     let policy = policy(&config(), 50);
     let chunk = policy.spec.chunk();
-    for device in devices("actions by key") {
+    for device in devices() {
         let mut alone = Vec::new();
         for (robots, place) in [(1, 0), (3, 1), (64, 40), (130, 129)] {
             let mut source: Box<dyn ChunkSource> =
@@ -89,7 +90,7 @@ fn actions_do_not_depend_on_the_company() {
 #[test]
 fn wrong_numbers_of_keys_and_samples_are_errors() {
     let policy = policy(&config(), 0);
-    let device = crate::toy::cpu();
+    let device = crate::common::cpu();
     let obs = observations(2);
     let mut sampler = policy.sampler(&device, 2, 3, &SamplerOptions::default()).unwrap();
     let mut out = vec![0.0; 6 * policy.spec.chunk()];

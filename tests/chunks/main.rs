@@ -1,7 +1,10 @@
-//! Chunks for robots: noise by keys, sources that continue a chunk, the best of several candidates. On the CPU and through
-//! WGSL on whatever adapter there is; where there is none the tests say NOT RUN, and fail with ADVECT_REQUIRE_GPU=1.
+//! Chunks for robots: noise by keys, sources that continue a chunk, the best of several candidates, control. On the CPU and
+//! through WGSL on whatever adapter there is; where there is none the tests say NOT RUN, and fail with ADVECT_REQUIRE_GPU=1.
 
 mod best_of;
+#[path = "../common/mod.rs"]
+mod common;
+mod control;
 mod fleet;
 mod guided;
 mod keys;

@@ -1,6 +1,7 @@
 //! Training-time real-time chunking: a policy that learnt to continue what is already decided.
 
-use crate::toy::{apart, config, cpu, devices, episodes, keys, observations, policy};
+use crate::common::{cpu, devices};
+use crate::toy::{apart, config, episodes, keys, observations, policy};
 use advect::kernel::math::Activation;
 use advect::nn::mlp::Mlp;
 use advect::nn::transformer::Transformer;
@@ -36,7 +37,7 @@ fn every_robot_continues_its_own_prefix() {
         }
     }
     let delay: Vec<usize> = (0..robots).map(|r| (r / 2) % (MAX + 1)).collect();
-    for device in devices("sampling after a prefix") {
+    for device in devices() {
         let mut source = policy.prefix_sampler(&device, robots, &SamplerOptions::default()).unwrap();
         let told = Previous { chunk: &previous, delay: &delay, left: &vec![6; robots] };
         let mut chunks = vec![0.0; robots * chunk];
@@ -76,7 +77,7 @@ fn without_a_previous_chunk(policy: &Policy) {
     let mut plain = vec![0.0; 5 * policy.spec.chunk()];
     let mut sampler = policy.sampler(&cpu(), 5, 1, &SamplerOptions::default()).unwrap();
     ChunkSource::sample(&mut sampler, &obs, &keys(5, 3), None, &mut plain).unwrap();
-    for device in devices("a prefix of nothing") {
+    for device in devices() {
         for (solver, within) in [("euler:10", 1e-5), ("dopri5:1e-4", 1e-2)] {
             let options = SamplerOptions { solver: solver.parse().unwrap(), ..SamplerOptions::default() };
             let mut want = plain.clone();
@@ -134,7 +135,7 @@ fn training_with_a_prefix_is_the_same_on_every_device() {
     ] {
         let config = RunConfig { network, ..with_prefix() };
         let mut losses = Vec::new();
-        for device in devices("training with a prefix") {
+        for device in devices() {
             let mut trainer = Trainer::new(&device, &episodes(), &config).unwrap();
             let first = trainer.advance(1).unwrap().loss;
             trainer.advance(4).unwrap();

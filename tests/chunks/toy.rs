@@ -1,7 +1,7 @@
-//! A small policy of a point that walks to one of two sides, and the devices to run it on.
+//! A small policy of a point that walks to one of two sides.
 
+use crate::common::cpu;
 use advect::data::{EpisodeArrays, Episodes};
-use advect::device::{Device, DeviceChoice};
 use advect::kernel::math::Activation;
 use advect::nn::residual::Residual;
 use advect::nn::{Conditioning, NetworkSpec, TimeInput};
@@ -73,24 +73,6 @@ pub fn observations(robots: usize) -> Vec<f32> {
 /// A key for each robot.
 pub fn keys(robots: usize, seed: u64) -> Vec<NoiseKey> {
     (0..robots as u64).map(|robot| NoiseKey { seed, request: robot }).collect()
-}
-
-pub fn cpu() -> Device {
-    Device::open(&DeviceChoice::Cpu).expect("the CPU executor opens")
-}
-
-/// The CPU, and the adapter that `gpu` means here, if there is one.
-pub fn devices(test: &str) -> Vec<Device> {
-    let mut devices = vec![cpu()];
-    match Device::open(&DeviceChoice::Gpu) {
-        Ok(device) => devices.push(device),
-        Err(e) => {
-            let required = std::env::var_os("ADVECT_REQUIRE_GPU").is_some_and(|v| v == "1");
-            assert!(!required, "{test}: ADVECT_REQUIRE_GPU=1, but no adapter opens: {e}");
-            println!("NOT RUN on WGSL: {test}: no adapter opens: {e}");
-        }
-    }
-    devices
 }
 
 pub fn bits(values: &[f32]) -> Vec<u32> {

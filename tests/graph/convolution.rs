@@ -2,7 +2,7 @@
 
 use super::engine::{agree, distance, leaves};
 use super::oracle::{evaluate, index};
-use advect::device::{Device, DeviceChoice};
+use crate::common::devices;
 use advect::graph::lower::lower;
 use advect::graph::op::conv::Conv1d;
 use advect::graph::{Graph, ParamLayout, Plan, Program, Session, Shape, Value};
@@ -43,18 +43,6 @@ fn count(plan: &Plan, kernel: &str) -> usize {
     plan.commands.iter().filter(|c| c.kernel.name == kernel).count()
 }
 
-/// What a plan for real GPUs computes, on whatever GPU there is.
-fn gpu() -> Option<Device> {
-    match Device::open(&DeviceChoice::Gpu) {
-        Ok(device) => Some(device),
-        Err(error) if std::env::var_os("ADVECT_REQUIRE_GPU").is_some() => panic!("no GPU: {error}"),
-        Err(error) => {
-            eprintln!("NOT RUN: convolutions on a GPU: {error}");
-            None
-        }
-    }
-}
-
 #[test]
 fn a_gpu_reads_windows_where_they_lie() {
     let mut g = Graph::new();
@@ -70,7 +58,7 @@ fn a_gpu_reads_windows_where_they_lie() {
     let leaves = leaves(&g, 7);
     agree("apart", &g, &leaves, &[y], 2e-6);
     let want = &evaluate(&g, &leaves)[index(y)];
-    for device in [Some(super::engine::cpu()), gpu()].into_iter().flatten() {
+    for device in devices() {
         let mut session = Session::new(&device, plan(&Target::MINIMAL_GPU, &g, &[y])).unwrap();
         let f32s = |name: &str| leaves[name].iter().map(|v| *v as f32).collect::<Vec<f32>>();
         let [x, params, out] = ["x", "params", "out 0"].map(|name| session.plan().buffer(name).unwrap());

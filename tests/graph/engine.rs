@@ -1,7 +1,8 @@
 //! Graphs run by the engine: lowered into a program, resident in a session.
 
 use super::oracle::{Leaves, evaluate, index};
-use advect::device::{Cpu, Device};
+pub use crate::common::cpu;
+use advect::device::Device;
 use advect::graph::lower::lower;
 use advect::graph::{Graph, Op, ParamLayout, Plan, Program, Session, Shape, Value};
 use advect::kernel::{Target, View, philox};
@@ -10,10 +11,6 @@ use advect::kernel::{Target, View, philox};
 pub fn cases(n: u32) -> proptest::prelude::ProptestConfig {
     let default = proptest::prelude::ProptestConfig::default();
     proptest::prelude::ProptestConfig { cases: default.cases.max(n), failure_persistence: None, ..default }
-}
-
-pub fn cpu() -> Device {
-    Device::Cpu(Cpu::with_threads(2).unwrap())
 }
 
 /// A graph's inputs by name.

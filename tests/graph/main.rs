@@ -1,5 +1,7 @@
 //! Tests of the graph floor: derivatives, fusion, memory, stages.
 
+#[path = "../common/mod.rs"]
+mod common;
 mod convolution;
 mod engine;
 mod fusion;

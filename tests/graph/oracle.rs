@@ -129,7 +129,7 @@ fn node_value(op: &Op, shape: Shape, x: &[(&[f64], Shape)], leaves: &Leaves) -> 
                 _ => 0.0,
             }
         }),
-        Op::ManifoldExp(_) => panic!("no graph test steps on a manifold: tests/manifold.rs does"),
+        Op::ManifoldExp(_) => panic!("no graph test steps on a manifold: tests/flow/manifold.rs does"),
         Op::Concat(_) => each(&|i, j| {
             let mut j = j;
             let mut n = 0;

@@ -1,7 +1,9 @@
-//! LeRobot directories: one that the lerobot package wrote (`make_dataset.py`), a real one of a robot, damaged ones.
+//! LeRobot directories: one that the lerobot package wrote (`make_dataset.py`), a real one of a robot, damaged ones. And LeRobot
+//! checkpoints.
 
 mod convert;
 mod damage;
+mod import;
 mod read;
 
 use advect::data::{DataSpec, Episodes, read_npz_f32};

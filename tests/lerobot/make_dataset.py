@@ -1,4 +1,4 @@
-"""Writes the fixture of tests/lerobot.rs: a LeRobotDataset v3.0 as lerobot 0.4.4 itself writes it, and the values it must be
+"""Writes the fixture of tests/lerobot: a LeRobotDataset v3.0 as lerobot 0.4.4 itself writes it, and the values it must be
 read as.
 
     python tests/lerobot/make_dataset.py        # rewrites tests/lerobot/v3 and tests/lerobot/expected.npz

@@ -2,6 +2,9 @@
 
 mod abuse;
 mod command;
+#[path = "../common/mod.rs"]
+mod common;
 mod limits;
 mod protocol;
+mod soak;
 mod toy;

@@ -81,7 +81,7 @@ fn replies_are_the_samplers() {
 
 #[test]
 fn a_gpu_serves_the_same_chunks() {
-    let Some(device) = gpu("a_gpu_serves_the_same_chunks") else { return };
+    let Some(device) = gpu() else { return };
     let config = ServeConfig {
         port: 0,
         max_batch: 4,

@@ -3,9 +3,10 @@
 // Each test program uses its own part of these.
 #![allow(dead_code)]
 
+pub use crate::common::{cpu, gpu};
 use advect::data::{EpisodeArrays, ObsInput};
 use advect::serve::{ClientOptions, Observation, PolicyClient, STATE, ServeConfig, Server};
-use advect::{Cpu, Device, DeviceChoice, Episodes, Policy, RunConfig, Trainer};
+use advect::{Episodes, Policy, RunConfig, Trainer};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
@@ -24,30 +25,6 @@ history = 2
 pad_after = 0
 network = { kind = \"residual\", width = 16, blocks = 1, activation = \"silu\", time = { kind = \"raw\" }, conditioning = \"concat\" }
 ";
-
-pub fn cpu() -> Device {
-    Device::Cpu(Cpu::with_threads(2).expect("threads"))
-}
-
-/// The adapter that `gpu` means here (ADVECT_DEVICE may name another), or None, said loudly.
-pub fn gpu(test: &str) -> Option<Device> {
-    let choice = match std::env::var("ADVECT_DEVICE").as_deref() {
-        Err(_) | Ok("" | "auto" | "cpu") => DeviceChoice::Gpu,
-        Ok(name) => name.parse().expect("a device"),
-    };
-    match Device::open(&choice) {
-        Ok(device) => {
-            println!("{test}: on {}", device.describe());
-            Some(device)
-        }
-        Err(e) => {
-            let required = std::env::var_os("ADVECT_REQUIRE_GPU").is_some_and(|v| v == "1");
-            assert!(!required, "{test}: ADVECT_REQUIRE_GPU=1, but no adapter opens: {e}");
-            println!("NOT RUN: {test}: no adapter opens: {e}");
-            None
-        }
-    }
-}
 
 /// Observations [2, 3], actions [4, 2].
 pub fn policy() -> Policy {

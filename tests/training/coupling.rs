@@ -1,8 +1,9 @@
 //! Couplings in training: pairs come closer, no noise is lost, the same seed is the same run, stopped or not, on the CPU and
 //! through WGSL.
 
+use crate::common::{cpu, devices};
 use advect::data::{EpisodeArrays, Episodes};
-use advect::device::{Device, DeviceChoice};
+use advect::device::Device;
 use advect::flow::Coupling;
 use advect::flow::coupling::sinkhorn::Problem;
 use advect::flow::coupling::{BatchShape, PAIRS, Rows, exact};
@@ -18,19 +19,6 @@ use advect::train::{RunConfig, Trainer};
 
 const EXACT: Coupling = Coupling::ExactOt { condition_weight: 0.5 };
 const SINKHORN: Coupling = Coupling::Sinkhorn { reg: 1.0, iterations: 20, condition_weight: 0.5 };
-
-/// The CPU, and whatever adapter there is. A machine without one says so; `ADVECT_REQUIRE_GPU` makes that a failure.
-fn devices() -> Vec<Device> {
-    let mut devices = vec![Device::open(&DeviceChoice::Cpu).expect("a CPU")];
-    match Device::open(&DeviceChoice::Gpu) {
-        Ok(gpu) => devices.push(gpu),
-        Err(e) => {
-            assert!(std::env::var_os("ADVECT_REQUIRE_GPU").is_none(), "no adapter: {e}");
-            println!("NOT RUN on WGSL: this machine has no adapter ({e})");
-        }
-    }
-    devices
-}
 
 fn normals(count: usize, stream: u32) -> Vec<f32> {
     let mut out = vec![0.0; count];
@@ -278,7 +266,7 @@ fn scatter() -> Episodes {
 /// network, 2 to one that says nothing.
 #[test]
 fn closer_pairs_have_a_lower_loss() {
-    let device = Device::open(&DeviceChoice::Cpu).unwrap();
+    let device = cpu();
     let run = |coupling| {
         let config = RunConfig { steps: 600, history: 1, horizon: 1, pad_after: 0, ..config(coupling) };
         let mut trainer = Trainer::new(&device, &scatter(), &config).unwrap();
@@ -300,7 +288,7 @@ fn closer_pairs_have_a_lower_loss() {
 
 #[test]
 fn what_cannot_be_coupled_is_refused() {
-    let device = Device::open(&DeviceChoice::Cpu).unwrap();
+    let device = cpu();
     let refused =
         |config: RunConfig| Trainer::new(&device, &toy(), &config).err().expect("refused").to_string();
     let cloning = Objective::named("behaviour_cloning").unwrap();

@@ -307,6 +307,15 @@ fn tuning_is_kept_shown_and_used() {
 }
 
 #[test]
+fn tuning_nothing_is_a_failure() {
+    if has_adapter() {
+        let batch = 1 << 24;
+        let args = ["tune", "--device", "gpu", "--dry-run", "--json", "--batch", &batch.to_string()];
+        fails(&args, 1, &["nothing was measured", &format!("mlp256, batch {batch}"), "elements"]);
+    }
+}
+
+#[test]
 fn bench_compares_with_the_floor() {
     let folder = tempfile::tempdir().unwrap();
     let [svg, html] = ["r.svg", "r.html"].map(|name| folder.path().join(name));
@@ -362,6 +371,27 @@ fn selftest_on_the_cpu_passes() {
     assert_eq!(report["passed"], true);
     assert!(report["kernels"].as_array().unwrap().len() > 20);
     assert!(!report["golden"]["passed"].as_array().unwrap().is_empty());
+}
+
+/// Every variant on the adapter there is, against the oracle and against the twin.
+#[test]
+fn selftest_on_the_adapter_passes() {
+    if !has_adapter() {
+        return;
+    }
+    // Where there are no golden cases: those run on the adapter in a test of their own.
+    let folder = tempfile::tempdir().unwrap();
+    let args = ["selftest", "--device", "gpu"];
+    let tested = ran(&args, command(&args).current_dir(folder.path()).output().unwrap());
+    println!("{}", tested.out);
+    assert_eq!(tested.code, 0, "{}{}", tested.out, tested.err);
+    assert!(tested.out.contains("PASSED: "), "{}", tested.out);
+    for kernel in advect::kernel::KERNELS {
+        let tried = tested.out.lines().any(|line| line.split_whitespace().next() == Some(kernel.name));
+        // Only some GPUs have matrix units.
+        let excused = kernel.name == "matmul_coop" && tested.out.contains("not run: matmul_coop_m16 ");
+        assert!(tried || excused, "{}: {}", kernel.name, tested.out);
+    }
 }
 
 #[test]

@@ -1,5 +1,5 @@
 //! LeRobot diffusion checkpoints: what they compute after the import, and what is wrong with broken ones. The fixture is
-//! written by `make.py` with the real lerobot.
+//! written by `make_checkpoints.py` with the real lerobot.
 
 use advect::device::{Cpu, Device};
 use advect::graph::lower::lower;
@@ -14,7 +14,7 @@ use safetensors::tensor::{Dtype, TensorView, serialize};
 use std::path::{Path, PathBuf};
 
 fn fixture(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/import").join(name)
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/lerobot/checkpoints").join(name)
 }
 
 fn tensor(bytes: &[u8], name: &str) -> Vec<f32> {

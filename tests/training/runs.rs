@@ -1,8 +1,9 @@
 //! Training as a whole: the same seed is the same run, stopped or not, on the CPU and through WGSL; the loss falls; steady
 //! state creates nothing; a checkpoint is a whole policy.
 
+use crate::common::{cpu, devices, gpu};
 use advect::data::{EpisodeArrays, Episodes};
-use advect::device::{Device, DeviceChoice};
+use advect::device::Device;
 use advect::kernel::math::Activation;
 use advect::nn::mlp::Mlp;
 use advect::nn::residual::Residual;
@@ -63,22 +64,6 @@ fn config() -> RunConfig {
     };
     config.optimizer.warmup = 4;
     config
-}
-
-/// The CPU, and whatever adapter there is. A machine without one says so; `ADVECT_REQUIRE_GPU` makes that a failure.
-fn devices() -> Vec<Device> {
-    let mut devices = vec![Device::open(&DeviceChoice::Cpu).expect("a CPU")];
-    match gpu() {
-        Some(gpu) => devices.push(gpu),
-        None => println!("SKIPPED on WGSL: this machine has no adapter"),
-    }
-    devices
-}
-
-fn gpu() -> Option<Device> {
-    let gpu = Device::open(&DeviceChoice::Gpu);
-    assert!(gpu.is_ok() || std::env::var_os("ADVECT_REQUIRE_GPU").is_none(), "no adapter: {:?}", gpu.err());
-    gpu.ok()
 }
 
 fn trained(device: &Device, config: &RunConfig) -> (Policy, Vec<MetricsLine>) {
@@ -167,7 +152,7 @@ fn a_transformer_learns() {
         });
         let mut config = RunConfig { steps: 300, log_every: 20, network, history: 2, ..config() };
         config.optimizer.lr = 3e-3;
-        let (policy, lines) = trained(&Device::open(&DeviceChoice::Cpu).expect("a CPU"), &config);
+        let (policy, lines) = trained(&cpu(), &config);
         let (first, last) = (lines[0].loss, lines[lines.len() - 1].loss);
         println!("{observation:?}: loss {first} to {last}");
         assert!(last < 0.4 * first, "{observation:?}: loss {first} to {last}");
@@ -245,7 +230,7 @@ fn a_resumed_run_equals_one_never_stopped() {
 
 #[test]
 fn only_the_same_run_is_resumed() {
-    let device = Device::open(&DeviceChoice::Cpu).expect("a CPU");
+    let device = cpu();
     let folder = tempfile::tempdir().expect("a folder");
     session(&device, folder.path(), 3, false);
     let (episodes, path) = (toy(), folder.path().join("policy.safetensors"));
@@ -269,7 +254,7 @@ fn only_the_same_run_is_resumed() {
 fn the_loss_falls() {
     let mut config = RunConfig { steps: 400, log_every: 50, ..config() };
     config.optimizer.lr = 3e-3;
-    let (policy, lines) = trained(&Device::open(&DeviceChoice::Cpu).expect("a CPU"), &config);
+    let (policy, lines) = trained(&cpu(), &config);
     let (first, last) = (lines[0].loss, lines[lines.len() - 1]);
     println!("loss {first:.3} -> {:.3}, validation {:.3}", last.loss, last.val_loss.unwrap_or(f64::NAN));
     assert!(last.loss < 0.5 * first, "{first} {last:?}");
@@ -300,7 +285,7 @@ fn steady_state_creates_nothing_and_submits_once() {
 
 #[test]
 fn a_checkpoint_is_the_whole_policy() {
-    let device = Device::open(&DeviceChoice::Cpu).expect("a CPU");
+    let device = cpu();
     let network = NetworkSpec::Mlp(Mlp {
         hidden: vec![32, 24],
         activation: Activation::Silu,
@@ -390,7 +375,7 @@ fn two_ways() -> Episodes {
 /// The field's control: a regression averages the two ways, a flow takes either.
 #[test]
 fn behaviour_cloning_takes_the_mean_and_a_flow_takes_either_way() {
-    let device = Device::open(&DeviceChoice::Cpu).unwrap();
+    let device = cpu();
     let samples = 64;
     let sampled = |objective: Objective, solver: &str, seed: u64| {
         let config = RunConfig {
@@ -441,7 +426,7 @@ fn behaviour_cloning_takes_the_mean_and_a_flow_takes_either_way() {
 /// and a policy of other settings is refused.
 #[test]
 fn reflow_straightens() {
-    let device = Device::open(&DeviceChoice::Cpu).unwrap();
+    let device = cpu();
     let dir = tempfile::tempdir().unwrap();
     let base = RunConfig { relative_to: Vec::new(), batch_size: 128, ..config().in_steps(1500) };
     let trained = |config: &RunConfig| {

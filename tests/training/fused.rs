@@ -1,7 +1,8 @@
 //! Fused training steps: the same weights as layer by layer, the same bits every time, and no silence about what is not fused.
 
+use crate::common::devices;
 use advect::data::{EpisodeArrays, Episodes};
-use advect::device::{Cpu, Device, DeviceChoice};
+use advect::device::Device;
 use advect::graph::{Fusion, LAYERS};
 use advect::kernel::math::Activation;
 use advect::nn::mlp::Mlp;
@@ -47,17 +48,6 @@ fn config(network: NetworkSpec, batch_size: usize) -> RunConfig {
     };
     config.optimizer.warmup = 2;
     config
-}
-
-/// The CPU, and a GPU where there is one.
-fn devices() -> Vec<Device> {
-    let mut devices = vec![Device::Cpu(Cpu::with_threads(2).unwrap())];
-    match Device::open(&DeviceChoice::Gpu) {
-        Ok(gpu) => devices.push(gpu),
-        Err(error) if std::env::var_os("ADVECT_REQUIRE_GPU").is_some() => panic!("{error}"),
-        Err(error) => eprintln!("NOT RUN on a GPU: {error}"),
-    }
-    devices
 }
 
 fn trainer(device: &Device, config: &RunConfig, fusion: Fusion) -> Trainer {

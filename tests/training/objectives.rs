@@ -1,10 +1,9 @@
 //! Every objective end to end: it trains on a toy of two ways, is sampled, and survives its checkpoint; a GPU does the same as the CPU.
-//!
-//! Tests that need an adapter say NOT RUN where there is none; with ADVECT_REQUIRE_GPU=1 they fail instead.
 
+use crate::common::{cpu, devices, gpu};
 use advect::control::{ControlSpec, Controller, Hold, Mode, StreamController};
 use advect::data::{EpisodeArrays, Episodes};
-use advect::device::{Device, DeviceChoice};
+use advect::device::Device;
 use advect::flow::Integrator;
 use advect::flow::manifold::{Manifold, Placement};
 use advect::kernel::math::Activation;
@@ -100,7 +99,7 @@ fn sample(policy: &Policy, device: &Device, solver: &str, samples: usize) -> Vec
 /// What a generative objective is for: both ways, nothing between them. A regression takes one answer for all noise.
 #[test]
 fn generative_objectives_take_both_ways_and_regressions_one() {
-    let device = Device::open(&DeviceChoice::Cpu).unwrap();
+    let device = cpu();
     let samples = 128;
     for (name, solvers) in [
         ("flow_matching", &["euler:10", "sde:50"][..]),
@@ -153,7 +152,7 @@ fn generative_objectives_take_both_ways_and_regressions_one() {
 /// A streaming policy starts where the robot is and follows the demonstrated trajectory, one action a step.
 #[test]
 fn streaming_follows_the_trajectory() {
-    let device = Device::open(&DeviceChoice::Cpu).unwrap();
+    let device = cpu();
     let (episodes, length) = (10, 8);
     let obs = (0..episodes * length).flat_map(|i| [0.0, (i % length) as f32]).collect();
     let action = (0..episodes * length).map(|i| (i % length + 1) as f32 / length as f32).collect();
@@ -177,20 +176,12 @@ fn streaming_follows_the_trajectory() {
 /// come does what one that waits for whole chunks does, asking the network once for each.
 #[test]
 fn streams_emit_the_chunks_of_the_sampler() {
-    let cpu = Device::open(&DeviceChoice::Cpu).unwrap();
+    let cpu = cpu();
     let config = RunConfig { relative_to: vec![DimRef::Index(1)], ..config("streaming", 200) };
     let mut trainer = Trainer::new(&cpu, &two_ways(), &config).unwrap();
     trainer.advance(200).unwrap();
     let policy = trainer.policy().unwrap();
-    let mut devices = vec![cpu];
-    match Device::open(&DeviceChoice::Gpu) {
-        Ok(gpu) => devices.push(gpu),
-        Err(e) => {
-            assert!(std::env::var_os("ADVECT_REQUIRE_GPU").is_none(), "no adapter: {e}");
-            println!("NOT RUN: streams on a GPU: no adapter opens: {e}");
-        }
-    }
-    for device in &devices {
+    for device in &devices() {
         let keys = [3, 4].map(|request| NoiseKey { seed: 9, request });
         let obs = [0.1f32, 0.5, 0.2, 1.5, -0.3, 2.0, 0.4, 3.0];
         let mut sampler = policy.sampler(device, 2, 1, &SamplerOptions::default()).unwrap();
@@ -245,16 +236,15 @@ fn streams_emit_the_chunks_of_the_sampler() {
         }
         assert_eq!(streaming.counts().fresh, whole.counts().fresh);
     }
-    let other =
-        Trainer::new(&devices[0], &two_ways(), &self::config("flow_matching", 5)).unwrap().policy().unwrap();
-    let said = other.stream(&devices[0], 1, Weights::Ema).err().expect("refused").to_string();
+    let other = Trainer::new(&cpu, &two_ways(), &self::config("flow_matching", 5)).unwrap().policy().unwrap();
+    let said = other.stream(&cpu, 1, Weights::Ema).err().expect("refused").to_string();
     assert!(said.contains("flow_matching") && said.contains("streaming"), "{said}");
 }
 
 /// A checkpoint says everything that sampling needs.
 #[test]
 fn checkpoints_are_whole() {
-    let device = Device::open(&DeviceChoice::Cpu).unwrap();
+    let device = cpu();
     let dir = tempfile::tempdir().unwrap();
     for name in Objective::NAMES {
         let mut trainer = Trainer::new(&device, &toy(name), &config(name, 20)).unwrap();
@@ -272,7 +262,7 @@ fn checkpoints_are_whole() {
 /// The command line asks for ten Euler steps by default; a trajectory has as many states as the objective really takes.
 #[test]
 fn trajectories_have_the_objectives_own_steps() {
-    let device = Device::open(&DeviceChoice::Cpu).unwrap();
+    let device = cpu();
     let dir = tempfile::tempdir().unwrap();
     let at = |name: &str| dir.path().join(name).to_str().expect("UTF-8").to_owned();
     let mut file = std::fs::File::create(at("obs.npy")).unwrap();
@@ -308,7 +298,7 @@ fn trajectories_have_the_objectives_own_steps() {
 /// Batches that an objective cannot divide, and settings that its samplers would turn into nonsense, are errors before training.
 #[test]
 fn settings_that_do_not_fit_are_named() {
-    let device = Device::open(&DeviceChoice::Cpu).unwrap();
+    let device = cpu();
     let error =
         |config: RunConfig| Trainer::new(&device, &two_ways(), &config).err().expect("refused").to_string();
     let odd = error(RunConfig { batch_size: 126, ..config("shortcut", 10) });
@@ -322,16 +312,8 @@ fn settings_that_do_not_fit_are_named() {
 /// The same steps through WGSL: losses and samples agree with the CPU's.
 #[test]
 fn a_gpu_does_the_same() {
-    let gpu = match Device::open(&DeviceChoice::Gpu) {
-        Ok(device) => device,
-        Err(e) => {
-            let required = std::env::var_os("ADVECT_REQUIRE_GPU").is_some_and(|v| v == "1");
-            assert!(!required, "ADVECT_REQUIRE_GPU=1, but no adapter opens: {e}");
-            println!("NOT RUN: objectives on a GPU: no adapter opens: {e}");
-            return;
-        }
-    };
-    let cpu = Device::open(&DeviceChoice::Cpu).unwrap();
+    let Some(gpu) = gpu() else { return };
+    let cpu = cpu();
     for name in Objective::NAMES {
         let run = |device: &Device| {
             let config = RunConfig { batch_size: 16, ..config(name, 12) };

@@ -1,15 +1,12 @@
 //! A minute of everything at once: robots that ask, robots that come and go, and clients that do everything wrong. No robot may
 //! see an error, and memory may not grow.
 
-#[path = "serve/toy.rs"]
-mod toy;
-
+use crate::toy::{OBS, connect, eventually, observation, serve, socket, state, websocket};
 use advect::serve::{STATE, ndarray, wire};
 use rmpv::Value;
 use std::io::Write;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
-use toy::{connect, eventually, observation, serve, socket, state, websocket};
 use tungstenite::Message;
 
 const ROBOTS: usize = 20;
@@ -25,7 +22,7 @@ fn resident() -> Option<u64> {
 }
 
 #[test]
-#[ignore = "takes a minute: cargo test --release --test serve_soak -- --ignored"]
+#[ignore = "takes a minute: cargo test --release --test serve -- --ignored"]
 fn a_minute_of_everything() {
     let server = serve(|config| {
         config.max_batch = 16;
@@ -63,7 +60,7 @@ fn a_minute_of_everything() {
             });
         }
         let done = &done;
-        let request = wire::encode(&Value::Map(vec![(STATE.into(), ndarray(&[toy::OBS], &observation(0)))]));
+        let request = wire::encode(&Value::Map(vec![(STATE.into(), ndarray(&[OBS], &observation(0)))]));
         scope.spawn(move || {
             for n in 0u32.. {
                 if done.load(Relaxed) {
@@ -83,7 +80,7 @@ fn a_minute_of_everything() {
                 std::thread::sleep(Duration::from_millis(20));
             }
         });
-        let flood = wire::encode(&Value::Map(vec![(STATE.into(), ndarray(&[toy::OBS], &observation(1)))]));
+        let flood = wire::encode(&Value::Map(vec![(STATE.into(), ndarray(&[OBS], &observation(1)))]));
         scope.spawn(move || {
             // Half-open and slow ones: they hold sockets until the server drops them.
             while !done.load(Relaxed) {

@@ -1,7 +1,8 @@
 //! What a training step is made of: its commands by kernel, that none of them transposes, and one submit for many steps.
 
+use crate::common::{cpu, gpu};
 use advect::bench::{Workload, demonstrations, run_config};
-use advect::device::{Cpu, Device, DeviceChoice};
+use advect::device::Device;
 use advect::graph::Fusion;
 use advect::nn::NetworkSpec;
 use advect::train::{RunConfig, Trainer};
@@ -23,10 +24,6 @@ fn configs() -> [(&'static str, RunConfig); 3] {
 
 fn trainer(device: &Device, config: &RunConfig, fusion: Fusion) -> Trainer {
     Trainer::with_fusion(device, &demonstrations(2, 32, 1).unwrap(), config, fusion).unwrap()
-}
-
-fn cpu() -> Device {
-    Device::Cpu(Cpu::with_threads(1).unwrap())
 }
 
 /// Calls by kernel; all products are `matmul`, whatever their variant.
@@ -80,11 +77,7 @@ fn a_step_is_made_of_what_it_needs() {
 
 #[test]
 fn many_steps_are_one_submit() {
-    let gpu = match Device::open(&DeviceChoice::Gpu) {
-        Ok(gpu) => gpu,
-        Err(error) if std::env::var_os("ADVECT_REQUIRE_GPU").is_some() => panic!("{error}"),
-        Err(error) => return eprintln!("NOT RUN on a GPU: {error}"),
-    };
+    let Some(gpu) = gpu() else { return };
     for (name, config) in configs() {
         let mut trainer = trainer(&gpu, &config, Fusion::Auto);
         trainer.advance(3).unwrap();

@@ -1,15 +1,13 @@
 //! A whole training run against PyTorch: `tests/torch/training.py` made the same steps from the same weights and the same draws in
 //! float64, so loss, gradients, clipping, schedule, AdamW, weight decay and moving average are all held to it at once.
-//!
-//! It runs on the CPU and through WGSL. A machine without an adapter says so; `ADVECT_REQUIRE_GPU` makes that a failure.
 
+use crate::common::devices;
 use advect::data::{EpisodeArrays, Episodes};
-use advect::device::{Device, DeviceChoice};
 use advect::graph::{Fusion, LAYERS};
 use advect::{RunConfig, Trainer};
 use safetensors::SafeTensors;
 
-const FILE: &[u8] = include_bytes!("torch/training.safetensors");
+const FILE: &[u8] = include_bytes!("../torch/training.safetensors");
 
 fn tensor(file: &SafeTensors<'_>, name: &str) -> Vec<f32> {
     let data = file.tensor(name).unwrap_or_else(|e| panic!("{name}: {e}")).data();
@@ -29,15 +27,7 @@ fn the_same_draws_lead_to_the_same_weights() {
     let episodes = Episodes::from_arrays(arrays).unwrap();
     let losses = tensor(&file, "losses");
 
-    let mut devices = vec![Device::open(&DeviceChoice::Cpu).unwrap()];
-    match Device::open(&DeviceChoice::Gpu) {
-        Ok(gpu) => devices.push(gpu),
-        Err(e) => {
-            assert!(std::env::var_os("ADVECT_REQUIRE_GPU").is_none(), "no adapter: {e}");
-            println!("NOT RUN on WGSL: this machine has no adapter ({e})");
-        }
-    }
-    for (device, fusion) in devices.iter().flat_map(|d| [Fusion::Layers, Fusion::Rows].map(|f| (d, f))) {
+    for (device, fusion) in devices().iter().flat_map(|d| [Fusion::Layers, Fusion::Rows].map(|f| (d, f))) {
         let mut trainer = Trainer::with_fusion(device, &episodes, &config, fusion).unwrap();
         assert_eq!(
             trainer.way() == LAYERS,

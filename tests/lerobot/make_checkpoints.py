@@ -7,7 +7,7 @@ what they compute.
 Each has reference.safetensors: raw observations, normalised ones, a noisy chunk, its steps, the U-Net's output, and a
 normalised chunk with its value in physical units.
 
-usage: make.py OUT_DIR
+usage: make_checkpoints.py OUT_DIR
 needs: lerobot==0.4.4
 """
 import json

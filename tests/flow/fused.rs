@@ -1,6 +1,7 @@
 //! Fused sampling: the same chunks as layer by layer, by one dispatch in one submit, and the same bits every time.
 
-use advect::device::{Cpu, Device, DeviceChoice};
+use crate::common::devices;
+use advect::device::Device;
 use advect::flow::integrator::Start;
 use advect::flow::{Batch, Field, IntegrateOptions, Integrator, Solver};
 use advect::graph::{Fusion, Graph, Precision, Shape, Value};
@@ -64,17 +65,6 @@ impl Small {
         self.network().velocity(&mut builder, &inputs).unwrap();
         ParamStore::init(&builder.params, 3)
     }
-}
-
-/// The CPU, and a GPU where there is one.
-fn devices() -> Vec<Device> {
-    let mut devices = vec![Device::Cpu(Cpu::with_threads(2).unwrap())];
-    match Device::open(&DeviceChoice::Gpu) {
-        Ok(gpu) => devices.push(gpu),
-        Err(error) if std::env::var_os("ADVECT_REQUIRE_GPU").is_some() => panic!("{error}"),
-        Err(error) => eprintln!("NOT RUN on a GPU: {error}"),
-    }
-    devices
 }
 
 fn integrator(device: &Device, field: &Small, solver: Solver, batch: Batch, fusion: Fusion) -> Integrator {

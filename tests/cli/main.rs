@@ -1,0 +1,6 @@
+//! The command as a person or a script meets it.
+
+mod bad_input;
+mod commands;
+mod compare;
+mod demo;
