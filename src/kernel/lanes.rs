@@ -28,17 +28,20 @@ pub(super) trait Lanes: Copy {
     fn store_columns(v: [Self; 4], to: &mut [f32], ld: usize);
 }
 
-/// Asks for the cache line `ahead` elements after the first of `from`, which will be read soon; it need not exist.
+/// Asks for the cache lines of `len` elements from `at` on, which need not exist; nothing where there is no stable way to ask.
 #[inline(always)]
-pub(super) fn prefetch(from: &[f32], ahead: usize) {
-    #[cfg(target_arch = "x86_64")]
-    // SAFETY: part of the x86-64 baseline; a prefetch reads nothing and never faults, whatever the address.
-    unsafe {
-        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-        _mm_prefetch::<_MM_HINT_T0>(from.as_ptr().wrapping_add(ahead).cast());
+pub(super) fn prefetch(at: *const f32, len: usize) {
+    for line in (0..len).step_by(16) {
+        let line = at.wrapping_add(line);
+        // SAFETY: a hint: it never faults, whatever the address.
+        #[cfg(target_arch = "x86_64")]
+        unsafe {
+            use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+            _mm_prefetch::<_MM_HINT_T0>(line.cast());
+        }
+        #[cfg(not(target_arch = "x86_64"))]
+        let _ = line;
     }
-    #[cfg(not(target_arch = "x86_64"))]
-    let _ = (from, ahead);
 }
 
 /// Four lanes in an array, for processors without a type of their own.

@@ -59,9 +59,7 @@ impl<'a> Head<'a> {
     fn delta(&self, i: usize) -> f32 {
         let o = self.o.row(i, self.dim);
         // The next head's, as in `pack`.
-        for c in (0..self.dim).step_by(16) {
-            lanes::prefetch(&o[c..], self.dim);
-        }
+        lanes::prefetch(o.as_ptr().wrapping_add(self.dim), self.dim);
         dot(self.d.row(i, self.dim), o) - self.d_lse.at(i)
     }
 }

@@ -139,7 +139,7 @@ fn copy<V: Lanes>(row: &[f32], to: &mut [f32; WIDTH]) {
     let mut c = 0;
     while c + V::N <= row.len() {
         V::load(&row[c..]).store(&mut to[c..]);
-        prefetch(&row[c..], row.len());
+        prefetch(row.as_ptr().wrapping_add(c + row.len()), V::N);
         c += V::N;
     }
     for c in c..row.len() {
