@@ -4,7 +4,7 @@
 //! function that they end up in (such as `matmul::dot::rows_nt`), which alone decides which type is used. For the
 //! same reason nothing here hides an intrinsic in a closure: closures do not inherit the features.
 
-#![allow(clippy::needless_range_loop)]
+#![allow(clippy::needless_range_loop)] // counted loops, which the compiler unrolls
 
 use half::f16;
 

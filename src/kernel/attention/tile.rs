@@ -142,9 +142,7 @@ fn copy<V: Lanes>(row: &[f32], to: &mut [f32; WIDTH]) {
         prefetch(row.as_ptr().wrapping_add(c + row.len()), V::N);
         c += V::N;
     }
-    for c in c..row.len() {
-        to[c] = row[c];
-    }
+    to[c..row.len()].copy_from_slice(&row[c..]);
 }
 
 /// As [`pack`], transposed: a row of `to` for each column.
