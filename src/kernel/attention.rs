@@ -114,11 +114,6 @@ impl Params {
         (first, if self.has(CAUSAL) { all.min(i + 1) } else { all })
     }
 
-    /// The first query of a batch entry that sees key `j`.
-    pub(super) fn first_query(&self, j: usize) -> usize {
-        if self.has(CAUSAL) { j } else { 0 }
-    }
-
     /// Columns `h dim ..` of row `i` of an operand.
     pub(super) fn head<'a>(&self, data: &'a [f32], at: [u32; 2], i: usize, h: usize) -> &'a [f32] {
         let start = at[0] as usize + i * at[1] as usize + h * self.dim as usize;
