@@ -25,7 +25,7 @@ const FEW: usize = 4;
 const DEPTH: usize = 16;
 /// Rows of sums that are taken at once.
 const GROUP: usize = 4;
-/// Rows that are not split over threads.
+/// Rows that are not split over threads; or all of a batch entry, if it has fewer.
 const GRAIN: usize = 8;
 /// Multiply-adds by vectors in the time of one scalar operation, by which hand-offs to threads are weighed.
 const SPEED: usize = 10;
@@ -66,7 +66,8 @@ pub(in crate::kernel) fn blocks(
     f: impl Fn(&mut Tiles, usize, usize, &mut [f32]) + Sync,
 ) {
     let stride = if rows == 1 { out.len() } else { stride };
-    cx.rows(out, GRAIN * stride, rows.div_ceil(GRAIN), cost / SPEED, |first, chunk| {
+    let grain = GRAIN.min(tokens).max(1);
+    cx.rows(out, grain * stride, rows.div_ceil(grain), cost / SPEED, |first, chunk| {
         let own = || Own { columns: [[0.0; OWN]; WIDTH], rows: [[0.0; WIDTH]; FEW] };
         let mut tiles = Tiles {
             own: [own(), own()],
@@ -74,7 +75,7 @@ pub(in crate::kernel) fn blocks(
             pairs: [[[0.0; OWN]; OTHERS]; 2],
             sums: [[0.0; WIDTH]; OWN],
         };
-        let first = first * GRAIN;
+        let first = first * grain;
         let end = rows.min(first + chunk.len().div_ceil(stride.max(1)));
         let mut row = first;
         while row < end {
