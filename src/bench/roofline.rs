@@ -7,7 +7,7 @@ pub use peaks::{Peaks, peaks};
 pub use plot::plot;
 
 use super::sample::{SEED, Sampling, one_each};
-use super::train::{STEPS, trainer};
+use super::train::{steps_of_a_look, trainer};
 use super::{BenchError, Budget, Setting, Workload};
 use crate::device::Device;
 use crate::flow::Integrator;
@@ -140,10 +140,11 @@ pub fn roofline_train(
     go_on: &mut dyn FnMut(f64) -> bool,
 ) -> Result<RooflineRow, BenchError> {
     let mut trainer = trainer(device, workload, batch, Fusion::Auto)?;
-    let times = budget.measure(|| Ok(trainer.advance(STEPS).map(drop)?), &mut |done| go_on(0.8 * done))?;
+    let steps = steps_of_a_look(&mut trainer)?;
+    let times = budget.measure(|| Ok(trainer.advance(steps).map(drop)?), &mut |done| go_on(0.8 * done))?;
     let profile = trainer.profile(REPLAYS)?;
     let measured = Measured {
-        p50_ms: times.of_each(STEPS as f64).percentile(0.5),
+        p50_ms: times.of_each(steps as f64).percentile(0.5),
         profile,
         plan: trainer.plan(),
         passes: 1.0,

@@ -8,11 +8,14 @@ use crate::kernel::philox;
 use crate::nn::EncoderSpec;
 use crate::policy::Scope;
 use crate::train::{EmaSpec, OptimizerSpec, RunConfig, TrainError, Trainer};
+use std::time::Instant;
 
 /// Windows per step of the row that `advect bench --train` adds.
 pub const TRAIN_BATCH: usize = 256;
-/// Steps between two looks at the device, as a run has them between two lines of metrics; times are of one step.
-pub(super) const STEPS: u64 = 10;
+/// Most steps between two looks at the device, as a run has them between two lines of metrics; times are of one step.
+const STEPS: f64 = 10.0;
+/// About how long a look takes at most, where a step is shorter, seconds: a look costs a hundredth of a millisecond.
+const LOOK: f64 = 0.1;
 /// Demonstrations in all: 65,536 steps of random numbers, as the PyTorch peer has.
 const EPISODES: usize = 256;
 /// Steps in each.
@@ -66,6 +69,14 @@ pub(super) fn trainer(
     Ok(Trainer::with_fusion(device, &episodes, &run_config(workload, batch, 1), fusion)?)
 }
 
+/// How many steps to take between two looks, from the second step's time; the first allocates.
+pub(super) fn steps_of_a_look(trainer: &mut Trainer) -> Result<u64, TrainError> {
+    trainer.advance(1)?;
+    let begun = Instant::now();
+    trainer.advance(1)?;
+    Ok((LOOK / begun.elapsed().as_secs_f64()).clamp(1.0, STEPS) as u64)
+}
+
 /// Measures training steps: batch indices, times and noise, forward, backward, clipping, AdamW and the moving average.
 /// Of the setting, workload and fusion count. `go_on` hears how far it is (0 to 1) and may stop it.
 pub fn train(
@@ -77,13 +88,14 @@ pub fn train(
 ) -> Result<Row, BenchError> {
     let Setting { workload, fusion, .. } = *setting;
     let mut trainer = trainer(device, workload, batch, fusion)?;
-    let times = budget.measure(|| Ok(trainer.advance(STEPS).map(drop)?), go_on)?;
+    let steps = steps_of_a_look(&mut trainer)?;
+    let times = budget.measure(|| Ok(trainer.advance(steps).map(drop)?), go_on)?;
     let before = trainer.counters();
-    trainer.advance(STEPS)?;
+    trainer.advance(steps)?;
     let mut counts = trainer.counters().since(&before);
-    counts.dispatches = counts.dispatches.div_ceil(STEPS);
-    counts.submits = counts.submits.div_ceil(STEPS);
-    let times = times.of_each(STEPS as f64);
+    counts.dispatches = counts.dispatches.div_ceil(steps);
+    counts.submits = counts.submits.div_ceil(steps);
+    let times = times.of_each(steps as f64);
     let operations = workload.training_operations(batch)?;
     let step = Some(TrainStep { calls: trainer.dispatches(), way: trainer.way() });
     Ok(Row { step, ..row("train", batch, &times, Some(batch as f64), Some(operations), &counts) })

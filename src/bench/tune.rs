@@ -1,8 +1,9 @@
-//! Which variants of products, and which way of running a sampler's steps, a device runs fastest: what `advect tune` measures.
+//! Which variants of products, and which way of running a sampler's steps or a training step, a device runs fastest: what `advect tune`
+//! measures.
 //!
 //! The plans of the subjects, planned by guesses, say which questions there are. Products come first, each alone by the GPU's clock;
-//! then whole sampling runs by the host's clock, with the products already tuned: layer by layer against every variant that does all
-//! steps in one dispatch.
+//! then whole sampling runs and training steps by the host's clock, with the products already tuned: layer by layer against every
+//! variant that does all layers in one dispatch.
 
 mod products;
 mod race;
@@ -13,7 +14,7 @@ pub use subject::Subject;
 use super::BenchError;
 use crate::device::{Device, DeviceError, Gpu, Tuned, Tuning};
 use crate::flow::{FlowError, Solver};
-use crate::graph::{Fusion, GraphError, Precision, Schedule};
+use crate::graph::{Fusion, GraphError, Plan, Precision, Schedule};
 use crate::kernel::Target;
 use crate::policy::PolicyError;
 use products::Products;
@@ -31,7 +32,7 @@ pub struct TuneOptions {
     pub solver: Solver,
     /// How weights are stored.
     pub precision: Precision,
-    /// Whether the products of a training step are measured too.
+    /// Whether training steps are measured too: their products, and the ways of running them.
     pub train: bool,
     /// About how long each question is measured, seconds.
     pub seconds: f64,
@@ -81,10 +82,11 @@ pub struct TuneResult {
     pub skipped: Vec<SkippedBatch>,
 }
 
-/// A sampler whose steps can run in several ways.
+/// A sampler's steps, or a training step, that can run in several ways.
 struct Steps<'a> {
     subject: &'a Subject,
-    batch: usize,
+    /// The chunks that are sampled; none: training.
+    batch: Option<usize>,
     schedule: Schedule,
 }
 
@@ -146,9 +148,11 @@ fn ask<'a>(
             }
         }
         if options.train
-            && let Some(plan) = subject.training(&device)?
+            && let Some(layered) = subject.training(&device, Fusion::Layers)?
+            && let Some(guessed) = subject.training(&device, Fusion::Auto)?
         {
-            questions.products.collect(&plan, &target);
+            questions.products.collect(layered.plan(), &target);
+            questions.note(subject, None, guessed.plan());
         }
     }
     Ok(questions)
@@ -182,22 +186,30 @@ impl<'a> Questions<'a> {
     ) -> Result<(), BenchError> {
         let compile = |fusion| subject.compile(device, options, fusion, batch);
         self.products.collect(compile(Fusion::Layers)?.plan(), target);
-        if let Some(schedule) = compile(Fusion::Auto)?.plan().schedule.clone()
+        self.note(subject, Some(batch), compile(Fusion::Auto)?.plan());
+        Ok(())
+    }
+
+    /// Notes the question of a plan's ways, if there are several and it is new.
+    fn note(&mut self, subject: &'a Subject, batch: Option<usize>, plan: &Plan) {
+        if let Some(schedule) = plan.schedule.clone()
             && schedule.ways.len() > 1
             && self.steps.iter().all(|known| known.schedule.question != schedule.question)
         {
             self.steps.push(Steps { subject, batch, schedule });
         }
-        Ok(())
     }
 }
 
 impl Steps<'_> {
     fn label(&self) -> String {
-        format!("{}, batch {}", self.subject.name(), self.batch)
+        match self.batch {
+            Some(batch) => format!("{}, batch {batch}", self.subject.name()),
+            None => format!("{}, training step", self.subject.name()),
+        }
     }
 
-    /// The times of a sampling run by each way.
+    /// The times of a run by each way.
     fn measure(
         &self,
         gpu: &Gpu,
@@ -205,17 +217,20 @@ impl Steps<'_> {
         options: &TuneOptions,
         go_on: &mut dyn FnMut(f64) -> bool,
     ) -> Result<Vec<Timing>, BenchError> {
-        let mut samplers = Vec::with_capacity(self.schedule.ways.len());
+        let mut compiled = Vec::with_capacity(self.schedule.ways.len());
         for way in &self.schedule.ways {
             let mut tuning = products.clone();
             let (guess, best) = (String::new(), (*way).to_owned());
             tuning.insert(self.schedule.question.clone(), Tuned { guess, best, guess_ms: 0.0, best_ms: 0.0 });
             let device = Device::Gpu(gpu.with_tuning(Some(Arc::new(tuning))));
-            samplers.push(self.subject.compile(&device, options, Fusion::Auto, self.batch)?);
+            compiled.extend(match self.batch {
+                Some(batch) => Some(self.subject.compile(&device, options, Fusion::Auto, batch)?),
+                None => self.subject.training(&device, Fusion::Auto)?,
+            });
         }
         let time = |way: usize| {
             let begun = Instant::now();
-            samplers[way].run()?;
+            compiled[way].run()?;
             Ok(begun.elapsed().as_secs_f64())
         };
         race(self.schedule.ways.len(), options.seconds, time, go_on)

@@ -14,8 +14,8 @@ use std::path::{Path, PathBuf};
 
 /// Measure which kernels and schedules are fastest on this GPU, and keep the answers for every later run
 ///
-/// Every variant of each product in the given networks' plans is timed alone, then every way of running a sampler's steps: layer by
-/// layer, or all in one dispatch. A guess gives way to what is faster by more than 5 %. The answers hold for shapes within a
+/// Every variant of each product in the given networks' plans is timed alone, then every way of running a sampler's steps, or a training
+/// step: layer by layer, or all layers in one dispatch. A guess gives way to what is faster by more than 5 %. The answers hold for shapes within a
 /// factor of two, and for this driver and this version's shaders.
 #[derive(clap::Args)]
 #[command(after_help = "\
@@ -43,7 +43,7 @@ pub struct Tune {
     /// How weights are stored, as for `advect bench`: f32 or f16
     #[arg(long, default_value = "f32")]
     precision: Precision,
-    /// Measure the products of a training step of the workloads too
+    /// Measure a training step of the workloads too: its products, and the ways of running it
     #[arg(long)]
     train: bool,
     /// About how long to measure each question, seconds (at least five rounds of all its answers)

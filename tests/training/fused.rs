@@ -2,13 +2,14 @@
 
 use crate::common::devices;
 use advect::data::{EpisodeArrays, Episodes};
-use advect::device::Device;
+use advect::device::{Device, Tuned, Tuning};
 use advect::graph::{Fusion, LAYERS};
 use advect::kernel::math::Activation;
 use advect::nn::mlp::Mlp;
 use advect::nn::{Conditioning, EncoderSpec, NetworkSpec, TimeInput};
 use advect::policy::{Objective, PrefixSpec};
 use advect::train::{RunConfig, Trainer};
+use std::sync::Arc;
 
 const OBS: usize = 3;
 
@@ -140,6 +141,28 @@ fn an_encoder_gets_its_gradient_from_a_fused_step() {
         let info = start.layout.get("encoder.layers.0.weight").unwrap();
         let part = info.offset..info.offset + info.shape.len();
         assert!(distance(&a.2[part.clone()], &start.values[part]) > 1e-3, "the encoder learns");
+    }
+}
+
+#[test]
+fn a_step_takes_the_tuned_way() {
+    for device in devices() {
+        let Some(gpu) = device.gpu() else { continue };
+        let config = config(mlp(&[16, 16], Activation::Silu), 8);
+        let guessed = trainer(&device, &config, Fusion::Auto);
+        let schedule = guessed.plan().schedule.clone().expect("an MLP's step can run in several ways");
+        assert!(schedule.ways.len() > 2 && guessed.way() == schedule.ways[0], "{schedule:?}");
+        for way in &schedule.ways {
+            let (guess, best) = (schedule.ways[0].to_owned(), (*way).to_owned());
+            let mut tuning = Tuning::default();
+            tuning.insert(schedule.question.clone(), Tuned { guess, guess_ms: 2.0, best, best_ms: 1.0 });
+            let tuned = Device::Gpu(gpu.with_tuning(Some(Arc::new(tuning))));
+            let mut tuned = trainer(&tuned, &config, Fusion::Auto);
+            assert_eq!(tuned.way(), *way);
+            let loss = trained(&mut tuned, 1).0;
+            let want = trained(&mut trainer(&device, &config, Fusion::Layers), 1).0;
+            assert!((loss - want).abs() < 1e-5 * want, "{way}: {loss}, {want}");
+        }
     }
 }
 

@@ -21,11 +21,15 @@ pub enum Subject {
     },
 }
 
-/// A subject compiled for a device and a batch, each chunk with an observation of its own.
+/// A subject compiled for a device: sampling a batch, each chunk with an observation of its own, or training.
 pub(super) enum Compiled {
     Workload(Box<Sampling>),
     Policy { sampler: Box<Sampler>, observations: Vec<f32>, chunks: Vec<f32>, request: u64 },
+    Training(Box<Trainer>),
 }
+
+/// Training steps of a run: enough that waiting for the device, which a real run does seldom, is a small part.
+const STEPS: u64 = 5;
 
 impl Subject {
     /// Its name.
@@ -61,14 +65,14 @@ impl Subject {
         }
     }
 
-    /// The plan of a training step; none for a policy, whose demonstrations are not here.
-    pub(super) fn training(&self, device: &Device) -> Result<Option<Plan>, BenchError> {
+    /// A training step; none for a policy, whose demonstrations are not here.
+    pub(super) fn training(&self, device: &Device, fusion: Fusion) -> Result<Option<Compiled>, BenchError> {
         let Subject::Workload(workload) = self else { return Ok(None) };
-        // What is multiplied does not depend on how many demonstrations there are; fused, it would not be products.
+        // What a step computes does not depend on how many demonstrations there are.
         let episodes = demonstrations(4, 64, SEED)?;
         let config = run_config(*workload, TRAIN_BATCH, SEED);
-        let trainer = Trainer::with_fusion(device, &episodes, &config, Fusion::Layers)?;
-        Ok(Some(trainer.plan().clone()))
+        let trainer = Trainer::with_fusion(device, &episodes, &config, fusion)?;
+        Ok(Some(Compiled::Training(Box::new(trainer))))
     }
 }
 
@@ -77,10 +81,11 @@ impl Compiled {
         match self {
             Compiled::Workload(sampling) => sampling.integrator.plan(),
             Compiled::Policy { sampler, .. } => sampler.integrator().plan(),
+            Compiled::Training(trainer) => trainer.plan(),
         }
     }
 
-    /// Samples a batch: from observations on the host to chunks on the host.
+    /// Samples a batch, from observations on the host to chunks on the host; or trains some steps.
     pub(super) fn run(&mut self) -> Result<(), BenchError> {
         match self {
             Compiled::Workload(sampling) => sampling.run(),
@@ -89,6 +94,7 @@ impl Compiled {
                 let noise = Noise::Seed { seed: SEED, request: *request };
                 Ok(sampler.sample(observations, noise, chunks)?)
             }
+            Compiled::Training(trainer) => Ok(trainer.advance(STEPS).map(drop)?),
         }
     }
 }

@@ -10,14 +10,16 @@ use std::marker::PhantomData;
 use std::ops::Range;
 
 /// Rows up to which a product with a weight matrix [n, k] takes dot products instead of packing.
-const DOT_ROWS: usize = 256;
-/// Depth below which the sums over a vector's lanes cost more than packing, from `AXPY_ROWS` rows on.
-const DOT_DEPTH: usize = 64;
+const DOT_ROWS: usize = 96;
+/// Depth below which the sums over a vector's lanes cost more than packing, from `AXPY_ROWS` rows on; and below which elements that fill no
+/// vector do.
+const DOT_DEPTH: [usize; 2] = [64, 512];
 /// Rows up to which a product with [k, n] runs without packing.
 const AXPY_ROWS: usize = 8;
-/// Elements of C finished at a time (half a typical L2), but at least `BLOCK_ROWS` rows, since each block packs B anew.
+/// Elements of C finished at a time (half a typical L2), but at least `BLOCK_ROWS` rows, since each block packs B anew: at 256
+/// rows turning and packing a weight matrix [n, k] takes a fifth of the time.
 const BLOCK: usize = 96 * 1024;
-const BLOCK_ROWS: usize = 256;
+const BLOCK_ROWS: usize = 1024;
 /// Multiply-adds below which a hand-off to another thread (about 5 us) does not pay.
 const SERIAL: usize = 400_000;
 
@@ -153,7 +155,10 @@ impl Job<'_> {
             return;
         }
         let few = match self.form {
-            Form::NT => rows.len() <= if self.k < DOT_DEPTH { AXPY_ROWS } else { DOT_ROWS },
+            Form::NT => {
+                let shallow = self.k < DOT_DEPTH[usize::from(!self.k.is_multiple_of(16))];
+                rows.len() <= if shallow { AXPY_ROWS } else { DOT_ROWS }
+            }
             Form::NN => rows.len() <= AXPY_ROWS,
             Form::TN => false,
         };

@@ -6,8 +6,8 @@ use super::Params;
 use super::cpu::Panel;
 use super::dot::Operand;
 use super::epilogue::Finish;
-use super::lanes::{self, Lanes};
 use crate::kernel::call::params;
+use crate::kernel::lanes::{self, Lanes};
 use crate::kernel::pack_weights::PANEL;
 use crate::kernel::{Arg, TwinCx};
 use multiversion::multiversion;
@@ -17,6 +17,9 @@ use multiversion::target::match_target;
 const ROWS: usize = 96;
 /// Depth that is summed at a time: so much of `ROWS` rows of A stays in the second-level cache, a panel's part with it.
 const DEPTH: usize = 1024;
+/// Elements of B that are asked for ahead of their use (8 KiB): weights of a batch of one come from far, a few rows do not hide how far, and
+/// the processor's own prefetching ends at each page.
+const AHEAD: usize = 2048;
 /// Multiply-adds below which a hand-off to another thread (about 5 us) does not pay.
 const SERIAL: usize = 400_000;
 
@@ -87,21 +90,25 @@ fn panels<V: Lanes, const R: usize, const W: usize>(
             let mut from = 0;
             while from < PANEL && q * PANEL + from < cols {
                 let part = Part { first, depth, j: q * PANEL + from, cols };
-                let mut i = 0;
+                let panel = &panel[from..];
+                // The first tile of a panel brings it in.
+                let mut i = match rows {
+                    _ if rows >= R => tile::<V, R, W, true>(a, panel, 0, part, c),
+                    4.. => tile::<V, 4, W, true>(a, panel, 0, part, c),
+                    2.. => tile::<V, 2, W, true>(a, panel, 0, part, c),
+                    _ => tile::<V, 1, W, true>(a, panel, 0, part, c),
+                };
                 while i + R <= rows {
-                    tile::<V, R, W>(a, &panel[from..], i, part, c);
-                    i += R;
+                    i += tile::<V, R, W, false>(a, panel, i, part, c);
                 }
                 while i + 4 <= rows {
-                    tile::<V, 4, W>(a, &panel[from..], i, part, c);
-                    i += 4;
+                    i += tile::<V, 4, W, false>(a, panel, i, part, c);
                 }
                 while i + 2 <= rows {
-                    tile::<V, 2, W>(a, &panel[from..], i, part, c);
-                    i += 2;
+                    i += tile::<V, 2, W, false>(a, panel, i, part, c);
                 }
                 if i < rows {
-                    tile::<V, 1, W>(a, &panel[from..], i, part, c);
+                    tile::<V, 1, W, false>(a, panel, i, part, c);
                 }
                 from += W * V::N;
             }
@@ -120,21 +127,24 @@ struct Part {
 }
 
 /// R rows by W vectors of a panel that begins at its first column and depth of this tile; added to what C holds already, but for
-/// the first part.
+/// the first part. If the panel is `FAR`, asks for what follows in it. Returns R.
 #[inline(always)]
-fn tile<V: Lanes, const R: usize, const W: usize>(
+fn tile<V: Lanes, const R: usize, const W: usize, const FAR: bool>(
     a: Operand<'_>,
     panel: &[f32],
     i: usize,
     Part { first, depth, j, cols }: Part,
     c: Panel<'_>,
-) {
+) -> usize {
     let a: [&[f32]; R] = std::array::from_fn(|r| a.row(i + r, first, depth));
     let width = (cols - j).min(W * V::N);
     let zero = V::splat(0.0);
     let mut acc = [[zero; W]; R];
     for d in 0..depth {
         let row = &panel[d * PANEL..d * PANEL + W * V::N];
+        if FAR {
+            lanes::prefetch(row.as_ptr().wrapping_add(AHEAD), W * V::N);
+        }
         let mut y = [zero; W];
         for w in 0..W {
             y[w] = V::load(&row[w * V::N..(w + 1) * V::N]);
@@ -164,4 +174,5 @@ fn tile<V: Lanes, const R: usize, const W: usize>(
             out.copy_from_slice(&edge[..width]);
         }
     }
+    R
 }

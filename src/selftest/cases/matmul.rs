@@ -62,6 +62,13 @@ pub fn cases(target: &Target) -> Vec<Case> {
         let (label, epilogue) = epilogues(shape).swap_remove(7);
         out.extend(each_variant(form, (shape, 0, 0), epilogue, &label, target));
     }
+    if !target.gpu {
+        // Several blocks of rows for each of two threads.
+        for form in [Form::NN, Form::NT, Form::TN] {
+            let (label, epilogue) = epilogues([3300, 130, 24]).swap_remove(7);
+            out.extend(each_variant(form, ([3300, 130, 24], 2, 1), epilogue, &label, target));
+        }
+    }
     out
 }
 
