@@ -5,7 +5,7 @@ use super::{Buffer, BufferCopy, Command, DeviceError, Gpu, Submission};
 use bytemuck::Pod;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// How long a blocking [`Gpu::read`] waits.
 const READ_TIMEOUT: Duration = Duration::from_secs(60);
@@ -137,10 +137,12 @@ impl Readback {
         if !self.gpu.spin(timeout, || self.has_arrived())? {
             self.gpu.wait(after, timeout)?;
         }
-        // wgpu fires the map callback in the poll that finds the submission done; one more poll covers another thread
-        // having been the one that found it.
-        if self.state.load(Ordering::Acquire) == PENDING {
-            self.gpu.wait_all(timeout)?;
+        // wgpu fires the map callback in the poll that finds the submission done. If that is another thread's, our own wait may end
+        // before its callback.
+        let begun = Instant::now();
+        while !self.has_arrived() && begun.elapsed() < timeout {
+            std::thread::yield_now();
+            self.gpu.poll()?;
         }
         match self.state.load(Ordering::Acquire) {
             MAPPED => {}
