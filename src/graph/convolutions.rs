@@ -22,19 +22,7 @@ impl Program {
                 (gone[at], merged[user]) = (true, Some(command));
             }
         }
-        if !gone.contains(&true) {
-            return;
-        }
-        let (mut commands, mut starts) = (Vec::new(), Vec::new());
-        for ((command, merged), gone) in std::mem::take(&mut self.commands).into_iter().zip(merged).zip(gone)
-        {
-            starts.push(commands.len());
-            if !gone {
-                commands.push(merged.unwrap_or(command));
-            }
-        }
-        starts.push(commands.len());
-        self.replace_all(commands, &starts);
+        self.replace_merged(merged, &gone);
     }
 
     /// The command that alone reads, once and later, what command `at` alone writes into a temporary.
