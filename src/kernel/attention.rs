@@ -2,12 +2,15 @@
 
 use super::call::{fold, params};
 use super::cost::{Cost, Span};
-use super::math::{exp_neg, log};
-use super::rowwise::{dot, largest, whole_rows};
 use super::{Arg, BufferId, Command, Kernel, Target, TwinCx, Variant, View, variant};
 use crate::device::Access;
 use bytemuck::{Pod, Zeroable};
-use multiversion::multiversion;
+use forward::Block;
+use tile::Rows;
+
+mod forward;
+pub(super) mod gradient;
+pub(super) mod tile;
 
 /// Heads, tokens and mask of an attention. Batch sizes and the width of a head follow from the operands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -109,11 +112,6 @@ impl Params {
         let first = b / self.k_batch_div as usize * self.k_tokens as usize;
         let all = self.k_tokens as usize;
         (first, if self.has(CAUSAL) { all.min(i + 1) } else { all })
-    }
-
-    /// The first query of a batch entry that sees key `j`.
-    pub(super) fn first_query(&self, j: usize) -> usize {
-        if self.has(CAUSAL) { j } else { 0 }
     }
 
     /// Columns `h dim ..` of row `i` of an operand.
@@ -236,11 +234,6 @@ pub fn commands(
     })
 }
 
-/// Keys of a tile.
-const TILE: usize = 64;
-/// Below every score: what the largest of none is.
-const LEAST: f32 = -1.0e30;
-
 fn cost(words: &[u32]) -> Cost {
     let p: &Params = params(words);
     let rows = (p.batch * p.q_tokens) as usize;
@@ -251,64 +244,23 @@ fn twin(words: &[u32], args: &mut [Arg<'_>], cx: &TwinCx<'_>) {
     let p: &Params = params(words);
     let [q, k, v, out] = args else { unreachable!("attention has four bindings") };
     let (q, k, v, out) = (q.read(), k.read(), v.read(), &mut out.write()[p.out[0] as usize..]);
-    let (rows, width, dim) = ((p.batch * p.q_tokens) as usize, p.width(), p.dim as usize);
-    whole_rows(cx, out, p.out[1] as usize, [rows, width + p.heads as usize], p.cost(2), |row, out| {
-        let (first, keys) = p.keys(row);
-        let (o, lse) = out.split_at_mut(width);
-        for (h, (o, lse)) in o.chunks_exact_mut(dim).zip(lse).enumerate() {
-            let rows = |data, at: [u32; 2]| KeyRows::new(data, at, first, h * dim);
-            *lse = line(p.head(q, p.q, row, h), p.scale, rows(k, p.k), rows(v, p.v), keys, o);
+    let (rows, tokens, stride) = ((p.batch * p.q_tokens) as usize, p.q_tokens as usize, p.out[1] as usize);
+    tile::blocks(cx, out, stride, [rows, tokens], p.cost(2), |tiles, row, count, out| {
+        let (first, keys) = p.keys(row + count - 1);
+        for h in 0..p.heads as usize {
+            let column = h * p.dim as usize;
+            let block = Block {
+                q: Rows::new(q, p.q, row, column),
+                k: Rows::new(k, p.k, first, column),
+                v: Rows::new(v, p.v, first, column),
+                own: row % tokens..row % tokens + count,
+                tokens,
+                keys,
+                causal: p.has(CAUSAL),
+                dim: p.dim as usize,
+                scale: p.scale,
+            };
+            forward::run(&block, tiles, &mut out[column..], p.width() - column + h, stride);
         }
     });
-}
-
-/// The columns of a head in consecutive rows of keys or values.
-#[derive(Clone, Copy)]
-pub(super) struct KeyRows<'a> {
-    data: &'a [f32],
-    ld: usize,
-}
-
-impl<'a> KeyRows<'a> {
-    pub(super) fn new(data: &'a [f32], at: [u32; 2], first: usize, column: usize) -> KeyRows<'a> {
-        let ld = at[1] as usize;
-        KeyRows { data: &data[at[0] as usize + first * ld + column..], ld }
-    }
-
-    #[inline(always)]
-    pub(super) fn row(&self, j: usize, dim: usize) -> &'a [f32] {
-        &self.data[j * self.ld..j * self.ld + dim]
-    }
-}
-
-/// One query of one head over `keys` keys: its result in `o`, and its log-sum-exp.
-#[multiversion(targets("x86_64+avx2+fma"))]
-fn line(q: &[f32], scale: f32, k: KeyRows<'_>, v: KeyRows<'_>, keys: usize, o: &mut [f32]) -> f32 {
-    let (mut top, mut total) = (LEAST, 0.0f32);
-    let mut weights = [0.0f32; TILE];
-    o.fill(0.0);
-    for j0 in (0..keys).step_by(TILE) {
-        let n = TILE.min(keys - j0);
-        for (t, w) in weights[..n].iter_mut().enumerate() {
-            *w = scale * dot(q, k.row(j0 + t, q.len()));
-        }
-        let larger = top.max(largest(&weights[..n]));
-        let shrink = exp_neg(larger - top);
-        top = larger;
-        for w in &mut weights[..n] {
-            *w = exp_neg(top - *w);
-        }
-        total = total * shrink + weights[..n].iter().sum::<f32>();
-        if j0 > 0 {
-            o.iter_mut().for_each(|o| *o *= shrink);
-        }
-        for (t, w) in weights[..n].iter().enumerate() {
-            for (o, v) in o.iter_mut().zip(v.row(j0 + t, q.len())) {
-                *o += w * v;
-            }
-        }
-    }
-    let share = 1.0 / total;
-    o.iter_mut().for_each(|o| *o *= share);
-    top + log(total)
 }

@@ -1,13 +1,11 @@
 //! `attention_grad_q`: the gradient of attention by its queries.
 
-use super::attention::{KeyRows, Params, Place, Sizes, choose, grid, place, variants_agree};
+use super::attention::gradient::{self, Head};
+use super::attention::{Params, Place, Sizes, choose, grid, place, tile, variants_agree};
 use super::call::params;
 use super::cost::{Cost, Span};
-use super::math::exp;
-use super::rowwise::{dot, whole_rows};
 use super::{Arg, Command, Kernel, Target, TwinCx, Variant, variant};
 use crate::device::Access;
-use multiversion::multiversion;
 
 const VARIANTS: [&Variant; 2] = [&variant::attention_grad_q::TILE, &variant::attention_grad_q::ROW];
 
@@ -67,36 +65,13 @@ fn twin(words: &[u32], args: &mut [Arg<'_>], cx: &TwinCx<'_>) {
     let [q, k, v, y, d, out] = args else { unreachable!("attention_grad_q has six bindings") };
     let (q, k, v, y, d) = (q.read(), k.read(), v.read(), y.read(), d.read());
     let out = &mut out.write()[p.out[0] as usize..];
-    let (rows, width, dim) = ((p.batch * p.q_tokens) as usize, p.width(), p.dim as usize);
-    whole_rows(cx, out, p.out[1] as usize, [rows, width], p.cost(3), |row, out| {
-        let (first, keys) = p.keys(row);
-        for (h, out) in out.chunks_exact_mut(dim).enumerate() {
-            let rows = |data, at: [u32; 2]| KeyRows::new(data, at, first, h * dim);
-            let cotangent = p.head(d, p.d, row, h);
-            let delta = dot(cotangent, p.head(y, p.y, row, h)) - p.last(d, p.d, row, h);
-            let (q, lse) = (p.head(q, p.q, row, h), p.last(y, p.y, row, h));
-            line(q, cotangent, [p.scale, lse, delta], rows(k, p.k), rows(v, p.v), keys, out);
+    let (rows, tokens, stride) = ((p.batch * p.q_tokens) as usize, p.q_tokens as usize, p.out[1] as usize);
+    tile::blocks(cx, out, stride, [rows, tokens], p.cost(3), |tiles, row, count, out| {
+        (0..count).for_each(|i| out[i * stride..i * stride + p.width()].fill(0.0));
+        let own = row % tokens..row % tokens + count;
+        for h in 0..p.heads as usize {
+            let head = Head::new(p, [q, k, v, y, d], row / tokens, h);
+            gradient::queries(&head, own.clone(), tiles, &mut out[h * p.dim as usize..], stride);
         }
     });
-}
-
-#[multiversion(targets("x86_64+avx2+fma"))]
-fn line(
-    q: &[f32],
-    d: &[f32],
-    [scale, lse, delta]: [f32; 3],
-    k: KeyRows<'_>,
-    v: KeyRows<'_>,
-    keys: usize,
-    out: &mut [f32],
-) {
-    out.fill(0.0);
-    for j in 0..keys {
-        let k = k.row(j, q.len());
-        let weight = exp(scale * dot(q, k) - lse);
-        let slope = scale * weight * (dot(d, v.row(j, q.len())) - delta);
-        for (out, k) in out.iter_mut().zip(k) {
-            *out += slope * k;
-        }
-    }
 }

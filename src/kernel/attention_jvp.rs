@@ -1,8 +1,7 @@
 //! `attention_jvp`: the tangent of attention's result, in one pass over the keys.
 
-use super::attention::{
-    HAS_TK, HAS_TQ, HAS_TV, KeyRows, Params, Place, Sizes, choose, grid, place, variants_agree,
-};
+use super::attention::tile::Rows;
+use super::attention::{HAS_TK, HAS_TQ, HAS_TV, Params, Place, Sizes, choose, grid, place, variants_agree};
 use super::call::params;
 use super::cost::{Cost, Span};
 use super::math::exp;
@@ -79,7 +78,7 @@ fn twin(words: &[u32], args: &mut [Arg<'_>], cx: &TwinCx<'_>) {
         let (first, keys) = p.keys(row);
         let (to, tlse) = out.split_at_mut(width);
         for (h, (to, tlse)) in to.chunks_exact_mut(dim).zip(tlse).enumerate() {
-            let rows = |data, at: [u32; 2]| KeyRows::new(data, at, first, h * dim);
+            let rows = |data, at: [u32; 2]| Rows::new(data, at, first, h * dim);
             let query = Query {
                 q: p.head(q, p.q, row, h),
                 tq: p.has(HAS_TQ).then(|| p.head(tq, p.tq, row, h)),
@@ -107,13 +106,7 @@ struct Query<'a> {
 
 /// The sum over the keys of p (ds v + tv) into `out`; the tangent of the log-sum-exp, sum p ds.
 #[multiversion(targets("x86_64+avx2+fma"))]
-fn line(
-    x: &Query<'_>,
-    k: KeyRows<'_>,
-    v: KeyRows<'_>,
-    [tk, tv]: [Option<KeyRows<'_>>; 2],
-    out: &mut [f32],
-) -> f32 {
+fn line(x: &Query<'_>, k: Rows<'_>, v: Rows<'_>, [tk, tv]: [Option<Rows<'_>>; 2], out: &mut [f32]) -> f32 {
     out.fill(0.0);
     let (dim, mut total) = (x.q.len(), 0.0f32);
     for j in 0..x.keys {

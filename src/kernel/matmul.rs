@@ -14,7 +14,6 @@ mod dot;
 mod epilogue;
 mod half;
 mod join;
-mod lanes;
 mod panels;
 mod split;
 

@@ -24,6 +24,7 @@ pub mod fold2d;
 pub mod geodesic;
 pub mod group_norm;
 pub mod group_norm_grad;
+mod lanes;
 pub mod manifold;
 pub mod manifold_dot;
 pub mod manifold_exp;

@@ -7,7 +7,7 @@
 #![allow(clippy::needless_range_loop)]
 
 use super::cpu::Panel;
-use super::lanes::{self, Lanes};
+use crate::kernel::lanes::{self, Lanes};
 use multiversion::multiversion;
 use multiversion::target::match_target;
 

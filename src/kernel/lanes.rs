@@ -1,8 +1,10 @@
-//! A vector register of f32, as the direct kernels need it: AVX-512, AVX2, NEON, and plain arrays.
+//! A vector register of f32, as the twins of products and of attention need it: AVX-512, AVX2, NEON, and plain arrays.
 //!
 //! The functions are `inline(always)` without target features of their own: they take those of the multiversioned
-//! function that they end up in (`dot::rows_nt`, `dot::rows_nn`), which alone decides which type is used. For the
+//! function that they end up in (such as `matmul::dot::rows_nt`), which alone decides which type is used. For the
 //! same reason nothing here hides an intrinsic in a closure: closures do not inherit the features.
+
+#![allow(clippy::needless_range_loop)] // counted loops, which the compiler unrolls
 
 use half::f16;
 
@@ -22,6 +24,8 @@ pub(super) trait Lanes: Copy {
     fn fma(self, a: Self, b: Self) -> Self;
     /// The sums over the lanes of four vectors.
     fn sums(v: [Self; 4]) -> [f32; 4];
+    /// Stores lane l of the four vectors to the four elements of `to` from `l * ld` on.
+    fn store_columns(v: [Self; 4], to: &mut [f32], ld: usize);
 }
 
 /// Asks for the cache lines of `len` elements from `at` on, which need not exist; nothing where there is no stable way to ask.
@@ -71,6 +75,12 @@ impl Lanes for Plain {
     fn sums(v: [Self; 4]) -> [f32; 4] {
         v.map(|Plain(x)| (x[0] + x[1]) + (x[2] + x[3]))
     }
+    #[inline(always)]
+    fn store_columns([a, b, c, d]: [Self; 4], to: &mut [f32], ld: usize) {
+        for l in 0..4 {
+            to[l * ld..l * ld + 4].copy_from_slice(&[a.0[l], b.0[l], c.0[l], d.0[l]]);
+        }
+    }
 }
 
 #[cfg(target_arch = "x86_64")]
@@ -114,6 +124,28 @@ mod x86 {
         fn sums(v: [Self; 4]) -> [f32; 4] {
             Avx2::sums([v[0].folded(), v[1].folded(), v[2].folded(), v[3].folded()])
         }
+        #[inline(always)]
+        fn store_columns([a, b, c, d]: [Self; 4], to: &mut [f32], ld: usize) {
+            unsafe {
+                let [ab, cd] = [_mm512_unpacklo_ps(a.0, b.0), _mm512_unpacklo_ps(c.0, d.0)];
+                let [x, y] = [_mm512_shuffle_ps::<0x44>(ab, cd), _mm512_shuffle_ps::<0xee>(ab, cd)];
+                let [ab, cd] = [_mm512_unpackhi_ps(a.0, b.0), _mm512_unpackhi_ps(c.0, d.0)];
+                let [z, w] = [_mm512_shuffle_ps::<0x44>(ab, cd), _mm512_shuffle_ps::<0xee>(ab, cd)];
+                let columns = [x, y, z, w];
+                for l in 0..4 {
+                    let v = columns[l];
+                    store4(_mm512_extractf32x4_ps::<0>(v), &mut to[l * ld..]);
+                    store4(_mm512_extractf32x4_ps::<1>(v), &mut to[(4 + l) * ld..]);
+                    store4(_mm512_extractf32x4_ps::<2>(v), &mut to[(8 + l) * ld..]);
+                    store4(_mm512_extractf32x4_ps::<3>(v), &mut to[(12 + l) * ld..]);
+                }
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn store4(x: __m128, to: &mut [f32]) {
+        unsafe { _mm_storeu_ps(to[..4].as_mut_ptr(), x) }
     }
 
     impl Avx512 {
@@ -164,6 +196,21 @@ mod x86 {
                 out
             }
         }
+        #[inline(always)]
+        fn store_columns([a, b, c, d]: [Self; 4], to: &mut [f32], ld: usize) {
+            unsafe {
+                let [ab, cd] = [_mm256_unpacklo_ps(a.0, b.0), _mm256_unpacklo_ps(c.0, d.0)];
+                let [x, y] = [_mm256_shuffle_ps::<0x44>(ab, cd), _mm256_shuffle_ps::<0xee>(ab, cd)];
+                let [ab, cd] = [_mm256_unpackhi_ps(a.0, b.0), _mm256_unpackhi_ps(c.0, d.0)];
+                let [z, w] = [_mm256_shuffle_ps::<0x44>(ab, cd), _mm256_shuffle_ps::<0xee>(ab, cd)];
+                let columns = [x, y, z, w];
+                for l in 0..4 {
+                    let v = columns[l];
+                    store4(_mm256_castps256_ps128(v), &mut to[l * ld..]);
+                    store4(_mm256_extractf128_ps::<1>(v), &mut to[(4 + l) * ld..]);
+                }
+            }
+        }
     }
 }
 
@@ -207,6 +254,18 @@ mod arm {
         #[inline(always)]
         fn sums(v: [Self; 4]) -> [f32; 4] {
             unsafe { [vaddvq_f32(v[0].0), vaddvq_f32(v[1].0), vaddvq_f32(v[2].0), vaddvq_f32(v[3].0)] }
+        }
+        #[inline(always)]
+        fn store_columns([a, b, c, d]: [Self; 4], to: &mut [f32], ld: usize) {
+            unsafe {
+                let [ac, bd] = [vzip1q_f32(a.0, c.0), vzip1q_f32(b.0, d.0)];
+                let [x, y] = [vzip1q_f32(ac, bd), vzip2q_f32(ac, bd)];
+                let [ac, bd] = [vzip2q_f32(a.0, c.0), vzip2q_f32(b.0, d.0)];
+                let columns = [x, y, vzip1q_f32(ac, bd), vzip2q_f32(ac, bd)];
+                for l in 0..4 {
+                    vst1q_f32(to[l * ld..l * ld + 4].as_mut_ptr(), columns[l]);
+                }
+            }
         }
     }
 }
