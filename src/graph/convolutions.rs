@@ -22,15 +22,7 @@ impl Program {
                 (gone[at], merged[user]) = (true, Some(command));
             }
         }
-        if !gone.contains(&true) {
-            return;
-        }
-        let old = std::mem::take(&mut self.commands).into_iter();
-        let new = old.zip(merged).zip(gone).map(|((command, merged), gone)| match gone {
-            true => vec![],
-            false => vec![merged.unwrap_or(command)],
-        });
-        self.replace_each(new.collect());
+        self.replace_merged(merged, &gone);
     }
 
     /// The command that alone reads, once and later, what command `at` alone writes into a temporary.

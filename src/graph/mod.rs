@@ -15,6 +15,7 @@ pub mod packing;
 pub mod params;
 pub mod plan;
 pub mod profile;
+mod residuals;
 pub mod rewrite;
 pub mod rows;
 pub mod session;

@@ -201,6 +201,19 @@ impl Program {
         Ok(())
     }
 
+    /// Drops the commands that are `gone`, and puts what they were merged with in the place of others.
+    pub(super) fn replace_merged(&mut self, merged: Vec<Option<Command>>, gone: &[bool]) {
+        if !gone.contains(&true) {
+            return;
+        }
+        let old = std::mem::take(&mut self.commands).into_iter();
+        let new = old.zip(merged).zip(gone).map(|((command, merged), gone)| match gone {
+            true => vec![],
+            false => vec![merged.unwrap_or(command)],
+        });
+        self.replace_each(new.collect());
+    }
+
     /// Puts other commands, or none, in the place of each; phases, cuts and operations move along.
     pub(super) fn replace_each(&mut self, with: Vec<Vec<Command>>) {
         // Where what stands for each command starts, and where all end.
@@ -227,6 +240,7 @@ impl Program {
         if let Some(last) = self.phases.last_mut() {
             last.range.end = at;
         }
+        self.merge_residuals();
         self.merge_convolutions();
         self.split_products()?;
         let assignment = memory::assign(&self.buffers, &self.commands, &self.phases);

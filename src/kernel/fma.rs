@@ -55,6 +55,51 @@ pub fn command(
     Command::new(&KERNEL, variant, &params, &[x, s, b, y], fold(rows * cols, 64))
 }
 
+/// A command, read back.
+#[derive(Clone, Copy, Debug)]
+pub struct Call {
+    /// Rows and columns; one row where every view allows it.
+    pub size: [usize; 2],
+    /// What is scaled.
+    pub x: (BufferId, View),
+    /// The scale.
+    pub s: (BufferId, View),
+    /// What is added.
+    pub b: (BufferId, View),
+    /// The result.
+    pub y: (BufferId, View),
+}
+
+impl Call {
+    /// What `command` computes, if it is of this kernel.
+    pub fn of(command: &Command) -> Option<Call> {
+        if !std::ptr::eq(command.kernel, &KERNEL) {
+            return None;
+        }
+        let p: &Params = params(&command.params);
+        let [x, s, b, y] = command.args[..] else { return None };
+        let size = [p.rows as usize, p.cols as usize];
+        Some(Call { size, x: (x, p.x), s: (s, p.s), b: (b, p.b), y: (y, p.y) })
+    }
+
+    /// The call over rows of `cols` columns, if it was over a single row of them all: what [`collapse`] did, undone.
+    pub fn spread(self, cols: usize) -> Option<Call> {
+        let [rows, all] = self.size;
+        if all == cols {
+            return Some(self);
+        }
+        if rows != 1 || cols == 0 || !all.is_multiple_of(cols) {
+            return None;
+        }
+        let over = |(buffer, view): (BufferId, View)| {
+            let row_stride = cols as u32 * view.col_stride;
+            (buffer, View { row_stride, ..view })
+        };
+        let Call { x, s, b, y, .. } = self;
+        Some(Call { size: [all / cols, cols], x: over(x), s: over(s), b: over(b), y: over(y) })
+    }
+}
+
 fn cost(words: &[u32]) -> Cost {
     let p: &Params = params(words);
     Cost::elementwise(2, [p.rows as usize, p.cols as usize], &[&p.x, &p.s, &p.b], &p.y)

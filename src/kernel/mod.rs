@@ -18,6 +18,7 @@ pub mod cost;
 pub mod denormalize;
 pub mod draw;
 pub mod fma;
+pub mod fma_norm;
 pub mod fold1d;
 pub mod fold2d;
 pub mod geodesic;
@@ -109,6 +110,7 @@ pub static KERNELS: &[&Kernel] = &[
     &map::KERNEL,
     &map_mul::KERNEL,
     &fma::KERNEL,
+    &fma_norm::KERNEL,
     &copy::KERNEL,
     &col_sum::KERNEL,
     &row_sum::KERNEL,

@@ -86,11 +86,15 @@ fn cost(words: &[u32]) -> Cost {
     let p: &Params = params(words);
     let shape = [p.rows as usize, p.cols as usize];
     let there = [1, 2].map(|flag| p.flags & flag != 0);
-    let statistics = if p.kind == NormKind::Layer as u32 { 6 } else { 3 };
-    let each = statistics + there.iter().filter(|t| **t).count();
+    let each = operations(p.kind) + there.iter().filter(|t| **t).count();
     let cost = Cost::new(each * shape[0] * shape[1]).reads(0, Span::view(&p.x, shape));
     let cost = cost.reads_if(there[0], 1, Span::view(&p.w, shape));
     cost.reads_if(there[1], 2, Span::view(&p.b, shape)).writes(3, Span::view(&p.y, shape))
+}
+
+/// Operations of an element, but for the affine part.
+pub(super) fn operations(kind: u32) -> usize {
+    if kind == NormKind::Layer as u32 { 6 } else { 3 }
 }
 
 /// A norm's command, read back.
@@ -148,8 +152,9 @@ fn twin(words: &[u32], args: &mut [Arg<'_>], cx: &TwinCx<'_>) {
     });
 }
 
+/// The norm of one row.
 #[multiversion(targets("x86_64+avx2+fma"))]
-fn line(kind: u32, eps: f32, x: &[f32], w: Option<&[f32]>, b: Option<&[f32]>, y: &mut [f32]) {
+pub(super) fn line(kind: u32, eps: f32, x: &[f32], w: Option<&[f32]>, b: Option<&[f32]>, y: &mut [f32]) {
     let (mean, rstd) = statistics(kind, eps, x);
     match (w, b) {
         (None, _) => y.iter_mut().zip(x).for_each(|(y, x)| *y = (x - mean) * rstd),

@@ -12,6 +12,7 @@ pub mod copy;
 pub mod denormalize;
 pub mod draw;
 pub mod fma;
+pub mod fma_norm;
 pub mod fold1d;
 pub mod fold2d;
 pub mod geodesic;
@@ -65,6 +66,7 @@ pub static CASES: &[(&str, Cases)] = &[
     ("map", map::cases),
     ("map_mul", map_mul::cases),
     ("fma", fma::cases),
+    ("fma_norm", fma_norm::cases),
     ("copy", copy::cases),
     ("col_sum", col_sum::cases),
     ("row_sum", row_sum::cases),
