@@ -1,16 +1,16 @@
 //! Gated sums whose rows are normed next: both become one command, which reads the sum's operands once and keeps the sum too.
 
 use super::plan::Program;
-use crate::kernel::{Command, fma_norm};
+use crate::kernel::{Command, fma, fma_norm};
 
 impl Program {
     /// Merges every `fma` with the norm of its result, where no command between them minds.
     pub(super) fn merge_residuals(&mut self) {
         let mut merged: Vec<Option<Command>> = vec![None; self.commands.len()];
         let mut gone = vec![false; self.commands.len()];
-        for at in 0..self.commands.len() {
-            for user in at + 1..self.commands.len() {
-                let (sum, after) = (&self.commands[at], &self.commands[user]);
+        let sums = self.commands.iter().enumerate().filter(|(_, c)| std::ptr::eq(c.kernel, &fma::KERNEL));
+        for (at, sum) in sums {
+            for (user, after) in self.commands.iter().enumerate().skip(at + 1) {
                 if self.together([at, user])
                     && merged[user].is_none()
                     && let Some(command) = fma_norm::merged(sum, after)
@@ -33,7 +33,7 @@ impl Program {
 mod tests {
     use super::*;
     use crate::kernel::norm::{self, NormKind};
-    use crate::kernel::{Target, View, copy, fma};
+    use crate::kernel::{Target, View, copy};
 
     /// A sum and its norm, with a command for `between` them of the sum's buffer and its operand's, or in another phase.
     fn kernels(between: &str) -> Vec<&'static str> {
