@@ -29,10 +29,10 @@ fn case([rows, cols]: [usize; 2], k: usize, kind: NormKind, affine: usize) -> Op
     let (b, bv) = operand(OPERANDS[(k + 5) % 6], shape, 5);
     let sum = |i: usize, j: usize| at(&x, &xv, i, j) * at(&s, &sv, i, j) + at(&r, &rv, i, j);
     let (uv, want_u) = output(shape, k, sum);
+    let of_rows: Vec<_> = (0..rows).map(|i| statistics(kind, cols, |j| sum(i, j))).collect();
     let (yv, want_y) = output(shape, k + 1, |i, j| {
-        let row: Vec<f64> = (0..cols).map(|j| sum(i, j)).collect();
-        let (mean, rstd) = statistics(kind, &row);
-        let y = (row[j] - mean) * rstd;
+        let (mean, rstd) = of_rows[i];
+        let y = (sum(i, j) - mean) * rstd;
         let y = if affine > 0 { y * at(&w, &wv, i, j) } else { y };
         if affine > 1 { y + at(&b, &bv, i, j) } else { y }
     });

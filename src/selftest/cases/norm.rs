@@ -1,13 +1,13 @@
 //! Cases of `norm`: both kinds, without and with weight and bias, rows far from zero mean.
 
 use super::{OPERANDS, Operand, ROWS, at, id, operand, output};
+use crate::kernel::Target;
 use crate::kernel::case::Case;
 use crate::kernel::norm::{NormKind, command};
-use crate::kernel::{Target, View};
 
-/// Mean and reciprocal deviation of a row, in f64.
-pub(super) fn statistics(kind: NormKind, x: &[f32], view: &View, i: usize, cols: usize) -> (f64, f64) {
-    let row: Vec<f64> = (0..cols).map(|j| at(x, view, i, j)).collect();
+/// Mean and reciprocal deviation of a row of `cols` elements, in f64.
+pub(super) fn statistics(kind: NormKind, cols: usize, row: impl Fn(usize) -> f64) -> (f64, f64) {
+    let row: Vec<f64> = (0..cols).map(row).collect();
     let n = cols as f64;
     let mean = if kind == NormKind::Layer { row.iter().sum::<f64>() / n } else { 0.0 };
     let square = row.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / n;
@@ -37,7 +37,8 @@ pub fn cases(_target: &Target) -> Vec<Case> {
                     };
                     let (w, wv) = operand(kinds[0], [rows, cols], 2);
                     let (b, bv) = operand(kinds[1], [rows, cols], 3);
-                    let of_rows: Vec<_> = (0..rows).map(|i| statistics(norm, &x, &xv, i, cols)).collect();
+                    let of_rows: Vec<_> =
+                        (0..rows).map(|i| statistics(norm, cols, |j| at(&x, &xv, i, j))).collect();
                     let (yv, want) = output([rows, cols], k, |i, j| {
                         let (mean, rstd) = of_rows[i];
                         let y = (at(&x, &xv, i, j) - mean) * rstd;

@@ -21,7 +21,7 @@ pub fn cases(_target: &Target) -> Vec<Case> {
                 let of_rows: Vec<_> = (0..rows)
                     .map(|i| {
                         let n = cols as f64;
-                        let (mean, rstd) = statistics(norm, &x, &xv, i, cols);
+                        let (mean, rstd) = statistics(norm, cols, |j| at(&x, &xv, i, j));
                         let hat = |j: usize| (at(&x, &xv, i, j) - mean) * rstd;
                         let dot = (0..cols).map(|j| at(&d, &dv, i, j) * hat(j)).sum::<f64>() / n;
                         let d_mean = (0..cols).map(|j| at(&d, &dv, i, j)).sum::<f64>() / n;
