@@ -82,7 +82,7 @@ impl Call {
         Some(Call { size, x: (x, p.x), s: (s, p.s), b: (b, p.b), y: (y, p.y) })
     }
 
-    /// The call over rows of `cols` columns, if it was over a single row of them all: what [`collapse`] did, undone.
+    /// The call over rows of `cols` columns, if it was over a single row of them all: merging full rows into one, undone.
     pub fn spread(self, cols: usize) -> Option<Call> {
         let [rows, all] = self.size;
         if all == cols {
