@@ -1,6 +1,6 @@
 //! The CPU executor's threads.
 
-use super::DeviceError;
+use super::{DeviceError, Team};
 use serde::Serialize;
 use std::sync::Arc;
 
@@ -51,6 +51,12 @@ impl Cpu {
     /// Runs `work` inside the pool: rayon's parallel iterators in it use this pool's threads.
     pub fn install<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
         self.pool.install(work)
+    }
+
+    /// Runs `work` inside the pool, leading a team of its threads, which stay awake until it ends.
+    pub fn lead<T: Send>(&self, work: impl FnOnce(&Team) -> T + Send) -> T {
+        let threads = self.threads();
+        self.pool.install(|| Team::lead(threads, work))
     }
 
     /// What `advect devices` shows of it.

@@ -18,6 +18,7 @@ mod pipeline_cache;
 mod pipelines;
 mod readback;
 mod recording;
+mod team;
 mod timer;
 mod tuning;
 
@@ -36,6 +37,7 @@ pub use gpu::{Gpu, GpuOptions, Submission, enumerate};
 pub use pipelines::{Access, BindGroupCache, Binding, Bound, Pipeline};
 pub use readback::Readback;
 pub use recording::{BufferCopy, Command, Dispatch, Indirect};
+pub use team::Team;
 pub use timer::Timer;
 pub use tuning::{Tuned, Tuning, TuningError};
 

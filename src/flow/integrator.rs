@@ -104,9 +104,10 @@ pub const NOISE_STREAM: u32 = 1;
 
 /// Rows of a block on the CPU: activations of a 256-wide network stay in a core's second-level cache.
 const BLOCK: usize = 64;
-/// Operations of one product from which a lone block's kernels are split over the threads: it streams megabytes of weights
-/// from memory, which one core cannot do at the rate of all. Handing over to another thread costs some 5 us each time.
-const SPLIT: f64 = 8e6;
+/// Operations of one product from which a lone block's kernels are split over the threads: its weights are megabytes that one core cannot
+/// read, or keep in its caches, as fast as all of them. For smaller networks waking the other threads costs more than they do.
+const SPLIT: f64 = 4e5;
+
 /// A compiled integration.
 pub struct Integrator {
     solver: Solver,

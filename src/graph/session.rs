@@ -5,7 +5,7 @@ use super::session_cpu::CpuSession;
 use super::session_gpu::GpuSession;
 use super::{GraphError, Plan, Result};
 use crate::device::{CounterSnapshot, Cpu, Device};
-use crate::kernel::BufferId;
+use crate::kernel::{BufferId, TwinCx};
 use std::sync::Arc;
 
 /// A plan resident on a device.
@@ -162,10 +162,9 @@ impl Session {
     pub fn repeat(&mut self, phases: &[usize], times: usize) -> Result<()> {
         match &mut self.inner {
             Inner::Cpu(s, cpu) => {
-                let threads = cpu.threads();
-                cpu.install(|| {
+                cpu.lead(|team| {
                     for _ in 0..times {
-                        phases.iter().for_each(|p| s.run(*p, threads));
+                        phases.iter().for_each(|p| s.run(*p, &team.into()));
                     }
                 });
                 Ok(())
@@ -225,8 +224,8 @@ impl Session {
     pub fn profile(&mut self, phases: &[usize], replays: usize) -> Result<Profile> {
         match &mut self.inner {
             Inner::Cpu(s, cpu) => Ok(match self.threads {
-                0 | 1 => s.profile(phases, replays, 1),
-                threads => cpu.install(|| s.profile(phases, replays, threads)),
+                0 | 1 => s.profile(phases, replays, &TwinCx::SERIAL),
+                _ => cpu.lead(|team| s.profile(phases, replays, &team.into())),
             }),
             Inner::Gpu(s) => s.profile(phases, replays),
         }
@@ -252,7 +251,7 @@ impl Session {
 /// Replays phases on this thread, or with each kernel split over the pool's.
 fn alone(session: &mut CpuSession, cpu: &Cpu, phases: &[usize], threads: usize) {
     if threads <= 1 || phases.is_empty() {
-        return phases.iter().for_each(|p| session.run(*p, 1));
+        return phases.iter().for_each(|p| session.run(*p, &TwinCx::SERIAL));
     }
-    cpu.install(|| phases.iter().for_each(|p| session.run(*p, threads)));
+    cpu.lead(|team| phases.iter().for_each(|p| session.run(*p, &team.into())));
 }

@@ -148,15 +148,15 @@ impl CpuSession {
         }
     }
 
-    /// Runs phase number `phase` on up to `threads` threads of the current pool.
-    pub(super) fn run(&mut self, phase: usize, threads: usize) {
+    /// Runs phase number `phase`.
+    pub(super) fn run(&mut self, phase: usize, cx: &TwinCx<'_>) {
         for index in self.plan.phases[phase].range.clone() {
-            self.command(index, threads);
+            self.command(index, cx);
         }
     }
 
-    fn command(&self, index: usize, threads: usize) {
-        let (command, cx) = (&self.plan.commands[index], TwinCx { threads, ..TwinCx::SERIAL });
+    fn command(&self, index: usize, cx: &TwinCx<'_>) {
+        let command = &self.plan.commands[index];
         let mut guards: [Option<Guard<'_>>; MAX_ARGS] = Default::default();
         for ((guard, id), access) in guards.iter_mut().zip(&command.args).zip(command.kernel.access) {
             *guard = Some(match &self.slots[id.0 as usize] {
@@ -173,17 +173,17 @@ impl CpuSession {
                 Guard::Write(m) => Arg::Write(m.as_mut_slice()),
             };
         }
-        (command.kernel.twin)(&command.params, &mut args[..command.args.len()], &cx);
+        (command.kernel.twin)(&command.params, &mut args[..command.args.len()], cx);
     }
 
     /// Replays phases `replays` times after one that warms up, with a look at the clock between the commands.
-    pub(super) fn profile(&mut self, phases: &[usize], replays: usize, threads: usize) -> Profile {
+    pub(super) fn profile(&mut self, phases: &[usize], replays: usize, cx: &TwinCx<'_>) -> Profile {
         let order: Vec<usize> = phases.iter().flat_map(|p| self.plan.phases[*p].range.clone()).collect();
         let mut seconds = vec![Vec::with_capacity(replays); order.len()];
         for replay in 0..=replays.max(1) {
             for (index, seconds) in order.iter().zip(&mut seconds) {
                 let begun = Instant::now();
-                self.command(*index, threads);
+                self.command(*index, cx);
                 if replay > 0 {
                     seconds.push(begun.elapsed().as_secs_f64());
                 }

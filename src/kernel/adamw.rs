@@ -102,7 +102,7 @@ fn twin(words: &[u32], args: &mut [Arg<'_>], cx: &TwinCx<'_>) {
         .zip(m.write()[..n].chunks_mut(per))
         .zip(v.write()[..n].chunks_mut(per))
         .zip(ema.write()[..n].chunks_mut(per));
-    for_each(tasks, |_, ((((p, g), m), v), ema)| update(params, &state, p, g, m, v, ema));
+    for_each(cx, tasks, |_, ((((p, g), m), v), ema)| update(params, &state, p, g, m, v, ema));
 }
 
 #[multiversion::multiversion(targets("x86_64+avx512f+avx512vl", "x86_64+avx2+fma"))]

@@ -1,7 +1,7 @@
 //! One call of a kernel, as plain data, and what a CPU twin receives.
 
-use super::{Kernel, Variant};
-use crate::device::Access;
+use super::{Kernel, Variant, parallel};
+use crate::device::{Access, Team};
 
 /// A buffer of a plan (virtual until memory is assigned, then a slot).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -106,18 +106,40 @@ impl Arg<'_> {
     }
 }
 
-/// Where a twin runs: alone on this thread, or free to use the pool that it was installed in.
+/// Scalar operations of a twin that are worth a hand-off to an awake member of a team: under a microsecond of work.
+const WORTH: usize = 4_000;
+
+/// Where a twin runs: alone on this thread, or leading a team.
 #[derive(Clone, Copy, Debug)]
 pub struct TwinCx<'a> {
-    /// Threads that a twin may use (1: run on this one).
-    pub threads: usize,
-    /// Ties the context to the executor that lends it.
-    pub marker: std::marker::PhantomData<&'a ()>,
+    team: Option<&'a Team>,
+}
+
+impl<'a> From<&'a Team> for TwinCx<'a> {
+    fn from(team: &'a Team) -> Self {
+        TwinCx { team: Some(team) }
+    }
 }
 
 impl TwinCx<'_> {
     /// A context for a single thread.
-    pub const SERIAL: TwinCx<'static> = TwinCx { threads: 1, marker: std::marker::PhantomData };
+    pub const SERIAL: TwinCx<'static> = TwinCx { team: None };
+
+    /// Threads for work of `cost` scalar operations in all: 1 where it is not worth a hand-off.
+    pub fn threads(&self, cost: usize) -> usize {
+        match self.team {
+            Some(team) if cost >= WORTH => team.size(),
+            _ => 1,
+        }
+    }
+
+    /// Calls `f(part)` for every part, on the team where there is one.
+    pub fn for_each(&self, parts: usize, f: impl Fn(usize) + Sync) {
+        match self.team {
+            Some(team) => team.for_each(parts, f),
+            None => (0..parts).for_each(f),
+        }
+    }
 
     /// Calls `f(first_row, chunk)` over `rows` rows that lie `stride` elements apart in `out` (`chunk` starts at the first
     /// element of `first_row`), split over the threads when the work (`cost` scalar operations in all) is worth the
@@ -130,15 +152,14 @@ impl TwinCx<'_> {
         cost: usize,
         f: impl Fn(usize, &mut [f32]) + Sync,
     ) {
-        use rayon::prelude::*;
         let end = out.len().min(rows * stride);
         let out = &mut out[..end];
-        // A hand-off costs about 5 us: not worth it for less work than that.
-        if self.threads <= 1 || cost < 40_000 || rows < 2 {
+        let threads = self.threads(cost);
+        if threads <= 1 || rows < 2 {
             return f(0, out);
         }
-        let per_thread = rows.div_ceil(self.threads);
-        out.par_chunks_mut(per_thread * stride).enumerate().for_each(|(c, chunk)| f(c * per_thread, chunk));
+        let each = rows.div_ceil(threads);
+        parallel::for_each(self, out.chunks_mut(each * stride), |part, chunk| f(part * each, chunk));
     }
 }
 

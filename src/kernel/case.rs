@@ -1,8 +1,8 @@
 //! Test cases of kernels: a command, its inputs and what an f64 oracle expects. The self-test and the test suite run
 //! them on the twin and on WGSL with poisoned outputs and canaries.
 
-use super::{Arg, Command, TwinCx};
-use crate::device::Access;
+use super::{Arg, Command};
+use crate::device::{Access, Team};
 
 /// What an output holds before the kernel runs: a quiet NaN with a payload.
 pub const POISON: u32 = 0x7fc0_dead;
@@ -103,11 +103,9 @@ impl Case {
                     None => Arg::Read(slots[id.0 as usize].map(Vec::as_slice).unwrap_or(&[])),
                 })
                 .collect();
-            (self.command.kernel.twin)(
-                &self.command.params,
-                &mut args,
-                &TwinCx { threads, ..TwinCx::SERIAL },
-            );
+            Team::lead(threads, |team| {
+                (self.command.kernel.twin)(&self.command.params, &mut args, &team.into())
+            });
         }
         taken
     }

@@ -115,7 +115,7 @@ fn twin(words: &[u32], args: &mut [Arg<'_>], cx: &TwinCx<'_>) {
     let [u_stride, y_stride] = [p.u, p.y].map(|v| (v.row_stride as usize).max(cols).max(1));
     let each = rows_per_task(cx, rows, 4 * rows * (cols + 8));
     let parts = u.chunks_mut(each * u_stride).zip(y.chunks_mut(each * y_stride)).take(rows.div_ceil(each));
-    for_each(parts, |part, (u, y)| {
+    for_each(cx, parts, |part, (u, y)| {
         let of = part * each..rows.min((part + 1) * each);
         for ((i, u), y) in of.zip(u.chunks_mut(u_stride)).zip(y.chunks_mut(y_stride)) {
             let (u, y) = (&mut u[..cols], &mut y[..cols]);

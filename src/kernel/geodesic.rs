@@ -79,7 +79,7 @@ fn twin(words: &[u32], args: &mut [Arg<'_>], cx: &TwinCx<'_>) {
     let tasks = xt.write()[..rows * chunk]
         .chunks_mut(per * chunk)
         .zip(ut.write()[..rows * chunk].chunks_mut(per * chunk));
-    for_each(tasks, |task, (xt, ut): (&mut [f32], &mut [f32])| {
+    for_each(cx, tasks, |task, (xt, ut): (&mut [f32], &mut [f32])| {
         let first = task * per * chunk;
         for (n, (xt, ut)) in xt.chunks_mut(dim).zip(ut.chunks_mut(dim)).enumerate() {
             let at = first + n * dim;

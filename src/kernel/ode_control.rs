@@ -209,7 +209,7 @@ fn twin(words: &[u32], args: &mut [Arg<'_>], cx: &TwinCx<'_>) {
         .chunks_mut(per * cols)
         .zip(first.chunks_mut(per * cols))
         .zip(ctl.write()[..rows * RECORD].chunks_mut(per * RECORD));
-    for_each(tasks, |task, ((x, first), ctl): ((&mut [f32], &mut [f32]), &mut [f32])| {
+    for_each(cx, tasks, |task, ((x, first), ctl): ((&mut [f32], &mut [f32]), &mut [f32])| {
         let samples = x.chunks_mut(cols).zip(first.chunks_mut(cols)).zip(ctl.as_chunks_mut::<RECORD>().0);
         for (r, ((x, first), record)) in samples.enumerate() {
             if record[5].to_bits() != Flag::Active as u32 {

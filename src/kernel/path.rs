@@ -110,7 +110,7 @@ fn twin(words: &[u32], args: &mut [Arg<'_>], cx: &TwinCx<'_>) {
     let tasks = xt.write()[..rows * cols]
         .chunks_mut(per * cols)
         .zip(ut.write()[..rows * cols].chunks_mut(per * cols));
-    for_each(tasks, |task, (xt, ut): (&mut [f32], &mut [f32])| {
+    for_each(cx, tasks, |task, (xt, ut): (&mut [f32], &mut [f32])| {
         for (r, (xt, ut)) in xt.chunks_mut(cols).zip(ut.chunks_mut(cols)).enumerate() {
             let i = task * per + r;
             let f = factors(p.kind, p.sigma, t[i]);

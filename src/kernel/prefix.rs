@@ -88,7 +88,7 @@ fn twin(words: &[u32], args: &mut [Arg<'_>], cx: &TwinCx<'_>) {
         .zip(ut.write()[..rows * chunk].chunks_mut(per * chunk))
         .zip(times.write()[..rows * horizon].chunks_mut(per * horizon))
         .zip(mask.write()[..rows * chunk].chunks_mut(per * chunk));
-    for_each(tasks, |task, (((xt, ut), times), mask)| {
+    for_each(cx, tasks, |task, (((xt, ut), times), mask)| {
         for r in 0..times.len() / horizon {
             let row = task * per + r;
             let decided = (delay[row] as usize).min(horizon);

@@ -193,7 +193,7 @@ fn twin(words: &[u32], args: &mut [Arg<'_>], cx: &TwinCx<'_>) {
         (left_obs, left_action) = (rest_obs, rest_action);
         (rows, y_obs, y_action)
     });
-    for_each(tasks, |task, (rows, y_obs, y_action): (usize, &mut [f32], &mut [f32])| {
+    for_each(cx, tasks, |task, (rows, y_obs, y_action): (usize, &mut [f32], &mut [f32])| {
         for r in 0..rows {
             let y_obs = &mut y_obs[r * wide..(r + 1) * wide];
             let y_action = &mut y_action[r * tall..(r + 1) * tall];

@@ -20,8 +20,8 @@ const AXPY_ROWS: usize = 8;
 /// rows turning and packing a weight matrix [n, k] takes a fifth of the time.
 const BLOCK: usize = 96 * 1024;
 const BLOCK_ROWS: usize = 1024;
-/// Multiply-adds below which a hand-off to another thread (about 5 us) does not pay.
-const SERIAL: usize = 400_000;
+/// Multiply-adds of a product in the time of one operation of a twin that passes over its elements.
+const PER_OPERATION: usize = 10;
 
 /// C during a call: a window whose rows lie `ld` elements apart, shared by threads that write disjoint parts.
 #[derive(Clone, Copy)]
@@ -98,6 +98,11 @@ pub(super) fn form(code: u32) -> Form {
     }
 }
 
+/// What a product [m, n, k] costs, for [`TwinCx::threads`].
+pub(super) fn cost([m, n, k]: [usize; 3]) -> usize {
+    m * n * k / PER_OPERATION
+}
+
 /// How many parts rows and columns are split into: nearly square parts, each with something to do.
 fn split(threads: usize, m: usize, n: usize) -> [usize; 2] {
     let mut best = [1, 1];
@@ -136,13 +141,8 @@ struct Job<'a> {
 impl Job<'_> {
     /// Computes C, split over threads where that pays.
     fn run(&self, [m, n]: [usize; 2], c: Panel<'_>, cx: &TwinCx<'_>) {
-        use rayon::prelude::*;
-        let threads = if m * n * self.k < SERIAL { 1 } else { cx.threads };
-        let [parts_m, parts_n] = split(threads, m, n);
-        if parts_m * parts_n == 1 {
-            return self.part(0..m, 0..n, c);
-        }
-        (0..parts_m * parts_n).into_par_iter().with_max_len(1).for_each(|part| {
+        let [parts_m, parts_n] = split(cx.threads(cost([m, n, self.k])), m, n);
+        cx.for_each(parts_m * parts_n, |part| {
             let rows = share(m, parts_m, part / parts_n, 4);
             let cols = share(n, parts_n, part % parts_n, 16);
             self.part(rows, cols, c);

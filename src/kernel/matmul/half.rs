@@ -3,7 +3,7 @@
 #![allow(clippy::needless_range_loop)] // as in `dot`
 
 use super::Params;
-use super::cpu::Panel;
+use super::cpu::{Panel, cost};
 use super::dot::Operand;
 use super::epilogue::Finish;
 use crate::kernel::call::params;
@@ -13,8 +13,6 @@ use half::f16;
 use multiversion::multiversion;
 use multiversion::target::match_target;
 
-/// Multiply-adds below which a hand-off to another thread (about 5 us) does not pay.
-const SERIAL: usize = 400_000;
 /// Columns finished at a time.
 const COLUMNS: usize = 128;
 
@@ -42,7 +40,6 @@ pub(super) fn product(
     c: &mut [f32],
     cx: &TwinCx<'_>,
 ) {
-    use rayon::prelude::*;
     let [m, n, k] = [p.m, p.n, p.k].map(|d| d as usize);
     if m == 0 || n == 0 {
         return;
@@ -57,11 +54,12 @@ pub(super) fn product(
         multiply(a, Halves { data: &b.data[j * b.ld..], ..b }, [m, cols, k], c);
         (0..m).for_each(|i| finish.row(i, j, c.segment(i, 0, cols)));
     };
-    match cx.threads > 1 && m * n * k >= SERIAL {
-        // Blocks are disjoint columns of C.
-        true => (0..n.div_ceil(COLUMNS)).into_par_iter().for_each(|q| block(q * COLUMNS)),
-        false => (0..n).step_by(COLUMNS).for_each(block),
-    }
+    // Blocks are disjoint columns of C.
+    let parts = cx.threads(cost([m, n, k])).min(n.div_ceil(COLUMNS));
+    let each = n.div_ceil(COLUMNS).div_ceil(parts) * COLUMNS;
+    cx.for_each(parts, |part| {
+        (part * each..n.min((part + 1) * each)).step_by(COLUMNS).for_each(block);
+    });
 }
 
 /// C[i, j] = sum_d A[i, d] B[j, d] for [rows, cols, k].

@@ -3,7 +3,7 @@
 #![allow(clippy::needless_range_loop)] // as in `dot`
 
 use super::Params;
-use super::cpu::Panel;
+use super::cpu::{Panel, cost};
 use super::dot::Operand;
 use super::epilogue::Finish;
 use crate::kernel::call::params;
@@ -20,12 +20,9 @@ const DEPTH: usize = 1024;
 /// Elements of B that are asked for ahead of their use (8 KiB): weights of a batch of one come from far, a few rows do not hide how far, and
 /// the processor's own prefetching ends at each page.
 const AHEAD: usize = 2048;
-/// Multiply-adds below which a hand-off to another thread (about 5 us) does not pay.
-const SERIAL: usize = 400_000;
 
 /// The twin of `matmul_packed`.
 pub(super) fn twin(words: &[u32], args: &mut [Arg<'_>], cx: &TwinCx<'_>) {
-    use rayon::prelude::*;
     let p: &Params = params(words);
     let [a, b, bias, residual, c] = args else { unreachable!("a matrix product has five bindings") };
     let [m, n, k] = [p.m, p.n, p.k].map(|d| d as usize);
@@ -47,14 +44,10 @@ pub(super) fn twin(words: &[u32], args: &mut [Arg<'_>], cx: &TwinCx<'_>) {
         (0..height).for_each(|i| finish.row(at + i, j, out.segment(i, 0, cols)));
     };
     let blocks = m.div_ceil(ROWS);
-    if cx.threads <= 1 || m * n * k < SERIAL {
-        (0..blocks).for_each(|q| block(q * ROWS, 0, n));
-        return;
-    }
     // Few rows are shared out by columns, whole panels each. The parts of C are disjoint.
-    let parts = cx.threads.div_ceil(blocks).min(n.div_ceil(PANEL));
+    let parts = cx.threads(cost([m, n, k])).div_ceil(blocks).min(n.div_ceil(PANEL));
     let width = n.div_ceil(PANEL).div_ceil(parts) * PANEL;
-    (0..blocks * parts).into_par_iter().with_max_len(1).for_each(|part| {
+    cx.for_each(blocks * parts, |part| {
         let j = part % parts * width;
         if j < n {
             block(part / parts * ROWS, j, width.min(n - j));
