@@ -1,7 +1,7 @@
 //! A team of threads that work on one kernel after another and stay awake in between.
 //!
 //! A plan replays hundreds of short kernels. Waking a sleeping thread for each costs about as much as the kernel (5 us and more);
-//! telling one that is awake costs a few hundred nanoseconds. So the members of a team spin from the first kernel of a replay to
+//! telling one that is awake costs a microsecond. So the members of a team spin from the first kernel of a replay to
 //! its last, and sleep in rayon's pool between replays. Nothing here allocates.
 //!
 //! Members join when the pool has a thread for them, at any time or never: the leader hands parts only to those that have come and
@@ -11,8 +11,9 @@ use std::cell::UnsafeCell;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64};
 
-/// Looks at a word of another thread before the processor is offered to others between two looks.
-const SPINS: u32 = 4_000;
+/// Looks at a word of another thread (some 10 us) before the processor is offered to others between two looks: where threads outnumber
+/// processors, the one that is waited for needs it.
+const SPINS: u32 = 200;
 
 /// A leader, and the seats of the members that may join it.
 pub struct Team {
@@ -39,9 +40,12 @@ struct Seat {
     left: AtomicU32,
 }
 
+/// What a member does with each part.
+type Work<'a> = dyn Fn(usize) + Sync + 'a;
+
 #[derive(Clone, Copy)]
 struct Job {
-    work: *const (dyn Fn(usize) + Sync),
+    work: *const Work<'static>,
     parts: usize,
     shares: usize,
 }
@@ -57,7 +61,7 @@ impl Team {
 
     /// Runs `work` on this thread, leading a team of up to `threads` threads of the current rayon pool.
     pub fn lead<T: Send>(threads: usize, work: impl FnOnce(&Team) -> T + Send) -> T {
-        let nothing: &'static (dyn Fn(usize) + Sync) = &|_| {};
+        let nothing: &Work<'static> = &|_| {};
         let seat = || Seat { taken: false.into(), called: 0.into(), left: 0.into() };
         let team = Team {
             size: threads.clamp(1, Team::MOST),
@@ -90,9 +94,9 @@ impl Team {
             return (0..parts).for_each(f);
         }
         let shares = parts.min(Team::MOST);
-        let f: &(dyn Fn(usize) + Sync) = &f;
+        let f: &Work<'_> = &f;
         // SAFETY: only the lifetime changes. Members use it until they have left the job, which `Called` waits for.
-        let work = unsafe { std::mem::transmute::<*const (dyn Fn(usize) + Sync), _>(f) };
+        let work = unsafe { std::mem::transmute::<&Work<'_>, &'static Work<'static>>(f) };
         let job = Job { work, parts, shares };
         // SAFETY: no member reads it now, see `Sync`.
         unsafe { *self.job.get() = job };
@@ -292,7 +296,10 @@ mod tests {
                 let count = AtomicUsize::new(0);
                 let back = pool.install(|| {
                     Team::lead(2, |team| {
-                        (0..300).for_each(|_| team.for_each(7, |_| drop(count.fetch_add(1, Relaxed))));
+                        let one = |_| {
+                            count.fetch_add(1, Relaxed);
+                        };
+                        (0..300).for_each(|_| team.for_each(7, one));
                         n
                     })
                 });

@@ -106,7 +106,7 @@ impl Arg<'_> {
     }
 }
 
-/// Scalar operations of a twin that are worth a hand-off to an awake member of a team: under a microsecond of work.
+/// Scalar operations of a twin that are worth a hand-off to an awake member of a team: about a microsecond of work.
 const WORTH: usize = 4_000;
 
 /// Where a twin runs: alone on this thread, or leading a team.
