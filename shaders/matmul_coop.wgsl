@@ -1,8 +1,9 @@
-//! variants unit=m16,m16wide,m8
+//! variants unit=m16,m16wide,m8,m8narrow
 //! where TM=64 TN=64 TK=32
 //! where m16: S=16 W=32
 //! where m16wide: S=16 W=64
 //! where m8: S=8 W=32
+//! where m8narrow: S=8 W=8 TM=32 TN=32
 // matmul_coop: C = epilogue(A B^T) by the matrix units: inputs rounded to half precision, sums in single precision.
 // A is [m, k] in single precision, offset, leading dimension and k multiples of 4. B is [n, k] in half precision as pack_weights lays it out:
 // rows of b_ld halves (a multiple of 8, zeros from k on) from half b_offset. C is [m, n]; row-major with leading dimension and offset.

@@ -114,7 +114,7 @@ fn options(precision: Precision) -> GpuOptions {
 fn units(device: &Device, precision: Precision) -> &'static str {
     match device.gpu().filter(|_| precision == Precision::F16).map(|gpu| MatrixUnit::of(gpu.caps())) {
         None => "",
-        Some(Some(MatrixUnit::M8)) => " (matrix units: 8x8x8)",
+        Some(Some(MatrixUnit::M8 | MatrixUnit::M8Narrow)) => " (matrix units: 8x8x8)",
         Some(Some(_)) => " (matrix units: 16x16x16)",
         Some(None) => " (matrix units: none that can be used)",
     }

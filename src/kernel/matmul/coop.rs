@@ -20,11 +20,14 @@ pub enum MatrixUnit {
     M16Wide,
     /// 8 x 8 x 8, subgroups of 32 (Metal).
     M8,
+    /// 8 x 8 x 8, subgroups of 8 (Mesa's software adapter, llvmpipe).
+    M8Narrow,
 }
 
 impl MatrixUnit {
     /// Every unit.
-    pub const ALL: [MatrixUnit; 3] = [MatrixUnit::M16, MatrixUnit::M16Wide, MatrixUnit::M8];
+    pub const ALL: [MatrixUnit; 4] =
+        [MatrixUnit::M16, MatrixUnit::M16Wide, MatrixUnit::M8, MatrixUnit::M8Narrow];
 
     /// The unit that a device lists and our kernel can use: halves in, single precision out, and one size of subgroups, for the kernel
     /// must know which invocations are one. None on devices that were opened without.
@@ -39,6 +42,7 @@ impl MatrixUnit {
             32 if lists(16) => Some(MatrixUnit::M16),
             64 if lists(16) => Some(MatrixUnit::M16Wide),
             32 if lists(8) => Some(MatrixUnit::M8),
+            8 if lists(8) => Some(MatrixUnit::M8Narrow),
             _ => None,
         }
     }
@@ -48,7 +52,7 @@ impl MatrixUnit {
     }
 }
 
-static VARIANTS: &[&Variant] = &[&matmul_coop::M16, &matmul_coop::M16WIDE, &matmul_coop::M8];
+static VARIANTS: &[&Variant] = &[&matmul_coop::M16, &matmul_coop::M16WIDE, &matmul_coop::M8, &matmul_coop::M8NARROW];
 
 /// The kernel.
 pub static COOP: Kernel = Kernel {
@@ -132,6 +136,7 @@ mod tests {
         assert_eq!(of([32, 32], &[(16, F16, F16), (16, F16, F32)]), Some(MatrixUnit::M16));
         assert_eq!(of([64, 64], &[(16, F16, F32)]), Some(MatrixUnit::M16Wide));
         assert_eq!(of([32, 32], &[(8, F32, F32), (8, F16, F32)]), Some(MatrixUnit::M8));
+        assert_eq!(of([8, 8], &[(8, F16, F16), (8, F16, F32)]), Some(MatrixUnit::M8Narrow));
         // Sums in half precision, several sizes of subgroups, none at all.
         assert_eq!(of([32, 32], &[(16, F16, F16)]), None);
         assert_eq!(of([32, 64], &[(16, F16, F32)]), None);
