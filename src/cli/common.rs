@@ -112,8 +112,10 @@ fn options(precision: Precision) -> GpuOptions {
 
 /// Whether products in half precision are done by matrix units.
 fn units(device: &Device, precision: Precision) -> &'static str {
-    match device.gpu().filter(|_| precision == Precision::F16).map(|gpu| MatrixUnit::of(gpu.caps())) {
+    let gpu = device.gpu().filter(|_| precision == Precision::F16);
+    match gpu.map(|gpu| MatrixUnit::of(gpu.caps())) {
         None => "",
+        Some(Some(_)) if gpu.is_some_and(|gpu| gpu.caps().software) => " (matrix units: imitated, not used)",
         Some(Some(MatrixUnit::M8 | MatrixUnit::M8Narrow)) => " (matrix units: 8x8x8)",
         Some(Some(_)) => " (matrix units: 16x16x16)",
         Some(None) => " (matrix units: none that can be used)",

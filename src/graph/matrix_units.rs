@@ -86,7 +86,7 @@ fn measure(gpu: &Gpu) -> Result<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::device::DeviceChoice;
+    use crate::device::{DeviceChoice, GpuOptions};
     use crate::graph::GraphError;
     use crate::graph::packing::{self, Precision};
     use crate::kernel::matmul::MatrixUnit;
@@ -115,8 +115,55 @@ mod tests {
     fn half_precision_takes_the_units_of_the_target_for_more_than_a_few_rows() {
         let with = Target { matrix: Some(MatrixUnit::M16), ..Target::MINIMAL_GPU };
         assert_eq!(kernels(&layer(with.clone(), 33)), ["matmul_coop", "pack_weights"]);
-        assert_eq!(kernels(&layer(with, 16)), ["matmul_half", "pack_weights"]);
+        assert_eq!(kernels(&layer(with.clone(), 16)), ["matmul_half", "pack_weights"]);
+        let software = Target { software: true, ..with };
+        assert!(!kernels(&layer(software, 33)).contains(&"matmul_coop"));
         assert_eq!(kernels(&layer(Target::MINIMAL_GPU, 33)), ["matmul"]);
+    }
+
+    /// The GPU of this machine; none is said, and is a failure where one is required.
+    fn gpu(options: &GpuOptions) -> Option<Device> {
+        match Device::open_with(&DeviceChoice::Gpu, options) {
+            Ok(device) => Some(device),
+            Err(error) => {
+                assert!(std::env::var_os("ADVECT_REQUIRE_GPU").is_none_or(|v| v != "1"), "{error}");
+                println!("NOT RUN: {error}");
+                None
+            }
+        }
+    }
+
+    #[test]
+    fn a_layer_by_units_is_that_of_the_cpu() {
+        let options = GpuOptions { cooperative_matrix_if_any: true, ..GpuOptions::default() };
+        let Some(device) = gpu(&options) else { return };
+        // Software's units too.
+        let target = Target { software: false, ..Target::of(&device) };
+        if target.matrix.is_none() {
+            return println!("NOT RUN: {} has no matrix units that can be used", device.describe());
+        }
+        let plan = Arc::new(layer(target, 70));
+        assert_eq!(kernels(&plan), ["matmul_coop", "pack_weights"]);
+        let [a, weights, out] = ["a", "weights", "out"].map(|name| plan.buffer(name).unwrap());
+        let results: Vec<Vec<f32>> = [device, Device::Cpu(Cpu::with_threads(1).unwrap())]
+            .iter()
+            .map(|device| {
+                let mut session = Session::new(device, plan.clone()).unwrap();
+                for (stream, (buffer, len)) in [(a, 70 * 64), (weights, 40 * 64)].into_iter().enumerate() {
+                    let mut values = vec![0.0; len];
+                    philox::fill_normal(7, stream as u32, 0, 0, &mut values);
+                    session.write(buffer, &values).unwrap();
+                }
+                let phases: Vec<usize> = (0..plan.phases.len()).rev().collect();
+                session.run(&phases).unwrap();
+                let mut got = vec![f32::NAN; 70 * 40];
+                session.read(out, &mut got).unwrap();
+                got
+            })
+            .collect();
+        let worst = results[0].iter().zip(&results[1]).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+        // Sums of 64 products of normals, rounded in orders of their own.
+        assert!(worst < 1e-4, "{worst}");
     }
 
     #[test]
@@ -124,13 +171,7 @@ mod tests {
         let plan = Arc::new(layer(Target { matrix: Some(MatrixUnit::M16), ..Target::MINIMAL_GPU }, 33));
         // The CPU has the twin.
         assert!(Session::new(&Device::Cpu(Cpu::with_threads(1).unwrap()), plan.clone()).is_ok());
-        let device = match Device::open(&DeviceChoice::Gpu) {
-            Ok(device) => device,
-            Err(error) => {
-                assert!(std::env::var_os("ADVECT_REQUIRE_GPU").is_none_or(|v| v != "1"), "{error}");
-                return println!("NOT RUN: {error}");
-            }
-        };
+        let Some(device) = gpu(&GpuOptions::default()) else { return };
         // Opened without asking for them, no device has any.
         let found = Session::new(&device, plan).err();
         let missing = matches!(&found, Some(GraphError::Device(DeviceError::Missing { .. })));

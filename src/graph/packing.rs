@@ -144,6 +144,8 @@ pub fn pack_products(
 ) -> Result<()> {
     let mut pack = Pack::default();
     let mut found: Vec<(usize, Call, usize, Way)> = Vec::new();
+    // Units that software imitates are slower than products without (docs/perf-log.md).
+    let units = program.target.matrix.filter(|_| !program.target.software);
     for range in phases.iter().filter_map(|p| program.phase_range(p)) {
         for at in range {
             let Some(call) = Call::of(&program.commands[at]) else { continue };
@@ -153,7 +155,7 @@ pub fn pack_products(
                 continue;
             }
             let few = if program.target.gpu { m <= MOST_HALF_ROWS } else { m < LEAST_ROWS };
-            let way = match (few, precision, program.target.matrix) {
+            let way = match (few, precision, units) {
                 (true, Precision::F16, _) => Way::Half,
                 (false, Precision::F16, Some(unit)) if matmul::coop_fits(&call) => Way::Units(unit),
                 (false, ..) if !program.target.gpu => Way::Panels,

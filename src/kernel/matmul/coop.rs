@@ -52,7 +52,8 @@ impl MatrixUnit {
     }
 }
 
-static VARIANTS: &[&Variant] = &[&matmul_coop::M16, &matmul_coop::M16WIDE, &matmul_coop::M8, &matmul_coop::M8NARROW];
+static VARIANTS: &[&Variant] =
+    &[&matmul_coop::M16, &matmul_coop::M16WIDE, &matmul_coop::M8, &matmul_coop::M8NARROW];
 
 /// The kernel.
 pub static COOP: Kernel = Kernel {
