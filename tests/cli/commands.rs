@@ -435,8 +435,7 @@ fn an_interrupt_exits_with_130() {
         .spawn()
         .expect("the command starts");
     std::thread::sleep(std::time::Duration::from_secs(2));
-    let kill = Command::new("kill").args(["-INT", &child.id().to_string()]).status().expect("kill is there");
-    assert!(kill.success());
+    crate::signal::signal(&child, "INT");
     error_of(&ran(&args, child.wait_with_output().unwrap()), 130, &["interrupted"]);
 }
 

@@ -4,3 +4,6 @@ mod bad_input;
 mod commands;
 mod compare;
 mod demo;
+#[cfg(unix)]
+#[path = "../common/signal.rs"]
+mod signal;

@@ -48,9 +48,7 @@ fn the_command_serves_until_it_is_told_to_stop() {
     assert_eq!(client.metadata_of("solver"), Some(&"euler:2".into()));
     client.infer(&[state(&observation(0))], None).expect("a reply");
     if cfg!(unix) {
-        let id = serving.child.id().to_string();
-        let told = Command::new("kill").args(["-TERM", &id]).status().expect("kill runs");
-        assert!(told.success());
+        crate::signal::signal(&serving.child, "TERM");
         let status = serving.child.wait().expect("it ends");
         let (mut out, mut err) = (String::new(), String::new());
         serving.out.read_to_string(&mut out).expect("read");

@@ -6,5 +6,8 @@ mod command;
 mod common;
 mod limits;
 mod protocol;
+#[cfg(unix)]
+#[path = "../common/signal.rs"]
+mod signal;
 mod soak;
 mod toy;
