@@ -6,7 +6,6 @@ mod command;
 mod common;
 mod limits;
 mod protocol;
-#[cfg(unix)]
 #[path = "../common/signal.rs"]
 mod signal;
 mod soak;
