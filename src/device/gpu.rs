@@ -106,6 +106,30 @@ fn adapters() -> Vec<wgpu::Adapter> {
     pollster::block_on(instance.enumerate_adapters(wgpu::Backends::all()))
 }
 
+/// A device of the adapter, or the driver's reason. wgpu 30 panics where a driver lists cooperative matrices and then refuses them.
+fn request(adapter: &wgpu::Adapter, features: Features) -> Result<(wgpu::Device, wgpu::Queue), String> {
+    let experimental_features = match features.contains(Features::EXPERIMENTAL_COOPERATIVE_MATRIX) {
+        // SAFETY: the token acknowledges that experimental features may hold bugs. The caller asked for them by name, and our own
+        // kernels are the only shaders that use them.
+        true => unsafe { wgpu::ExperimentalFeatures::enabled() },
+        false => wgpu::ExperimentalFeatures::disabled(),
+    };
+    let request = || {
+        pollster::block_on(adapter.request_device(&wgpu::DeviceDescriptor {
+            label: Some("advect"),
+            required_features: features,
+            required_limits: adapter.limits(),
+            experimental_features,
+            memory_hints: wgpu::MemoryHints::Performance,
+            trace: wgpu::Trace::Off,
+        }))
+    };
+    match catch_unwind(AssertUnwindSafe(request)) {
+        Ok(opened) => opened.map_err(|e| e.to_string()),
+        Err(panic) => Err(panic.downcast::<String>().map_or_else(|_| "wgpu panicked".into(), |text| *text)),
+    }
+}
+
 impl Gpu {
     /// Opens the adapter at `index` of [`enumerate`] with all the limits it has.
     pub fn open(index: usize, options: &GpuOptions) -> Result<Self, DeviceError> {
@@ -118,28 +142,22 @@ impl Gpu {
         if !report.compute {
             return Err(DeviceError::Missing { feature: "compute shaders", device: report.name });
         }
-        let mut features = adapter.features() & WANTED;
-        let mut experimental = wgpu::ExperimentalFeatures::disabled();
+        let features = adapter.features() & WANTED;
+        let units = Features::EXPERIMENTAL_COOPERATIVE_MATRIX;
         let any = !report.cooperative_matrix.is_empty();
-        if options.cooperative_matrix || (options.cooperative_matrix_if_any && any) {
-            if report.cooperative_matrix.is_empty() {
-                return Err(DeviceError::Missing { feature: "cooperative matrices", device: report.name });
-            }
-            features |= Features::EXPERIMENTAL_COOPERATIVE_MATRIX;
-            // SAFETY: the token acknowledges that experimental features may hold bugs. The caller asked for them by
-            // name, and our own kernels are the only shaders that use them.
-            experimental = unsafe { wgpu::ExperimentalFeatures::enabled() };
+        if options.cooperative_matrix && !any {
+            return Err(DeviceError::Missing { feature: "cooperative matrices", device: report.name });
         }
-        let request = adapter.request_device(&wgpu::DeviceDescriptor {
-            label: Some("advect"),
-            required_features: features,
-            required_limits: adapter.limits(),
-            experimental_features: experimental,
-            memory_hints: wgpu::MemoryHints::Performance,
-            trace: wgpu::Trace::Off,
-        });
-        let (device, queue) = pollster::block_on(request)
-            .map_err(|e| DeviceError::Open { device: report.name.clone(), message: e.to_string() })?;
+        let with = any && (options.cooperative_matrix || options.cooperative_matrix_if_any);
+        let (opened, features) = match request(adapter, if with { features | units } else { features }) {
+            Err(message) if with && !options.cooperative_matrix => {
+                tracing::warn!("'{}' opens without its cooperative matrices alone: {message}", report.name);
+                (request(adapter, features), features)
+            }
+            opened => (opened, if with { features | units } else { features }),
+        };
+        let (device, queue) =
+            opened.map_err(|message| DeviceError::Open { device: report.name.clone(), message })?;
         let health = Arc::new(Health::default());
         let on_lost = health.clone();
         device.set_device_lost_callback(move |reason, message| {
