@@ -1,7 +1,7 @@
 // adamw: one update by PyTorch's AdamW, fused with the clip factor and the exponential moving average; one thread per weight.
 // g <- clip g; m <- m + (1 - b1)(g - m); v <- b2 v + (1 - b2) g^2;
 // p <- p (1 - lr wd) - (lr / bias1) m / (sqrt(v) / sqrt(bias2) + eps); ema <- ema + (1 - decay)(p - ema).
-// p, g, m, v, ema: [n] dense. state: lr, clip, bias corrections and decay as tick left them; clip = 0 skips the update.
+// p, g, m, v, ema: [n] dense from element offset. state: lr, clip, bias corrections and decay as tick left them; clip = 0 skips the update.
 // Called by the training step after tick.
 #include "shared/linear_id.wgsl"
 #include "shared/state.wgsl"
@@ -13,8 +13,8 @@ struct Params {
     rest2: f32,
     eps: f32,
     weight_decay: f32,
-    pad0: u32,
-    pad1: u32,
+    offset: u32,
+    pad: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
@@ -27,11 +27,12 @@ struct Params {
 
 @compute @workgroup_size(256)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
-    let i = linear_group(group, groups) * 256u + lane;
+    let e = linear_group(group, groups) * 256u + lane;
     let clip = bitcast<f32>(state[STATE_CLIP]);
-    if i >= params.n || clip == 0.0 {
+    if e >= params.n || clip == 0.0 {
         return;
     }
+    let i = params.offset + e;
     let lr = bitcast<f32>(state[STATE_LR]);
     let gradient = clip * g[i];
     let first = m[i] + (gradient - m[i]) * params.rest1;

@@ -1,11 +1,15 @@
-// sumsq: partial[g] = sum of x[i]^2 over the g-th run of `chunk` elements of x[offset .. offset + n], one workgroup per run.
+// sumsq: partial[at + g] = sum of x[i]^2 over the g-th run of `chunk` elements of x[offset .. offset + n], one workgroup per run.
 // The order of the sum is fixed: lane l adds l, l + 256, ..., then the lanes fold in halves. chunk is a multiple of 256.
 // Called by the training step; tick adds the partial sums (at most 256).
 struct Params {
     n: u32,
     offset: u32,
     chunk: u32,
-    pad: u32,
+    at: u32,
+    groups: u32,
+    pad0: u32,
+    pad1: u32,
+    pad2: u32,
 }
 
 @group(0) @binding(0) var<uniform> p: Params;
@@ -38,6 +42,6 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
         }
     }
     if lane == 0u {
-        partial[group.x] = sums[0];
+        partial[p.at + group.x] = sums[0];
     }
 }

@@ -60,7 +60,7 @@ pub(super) fn check_multiple(
 
 impl Gpu {
     /// A buffer that kernels read and write and that can be copied from and to; `bytes` is rounded up to 16. It starts
-    /// zeroed (wgpu clears it at first use).
+    /// zeroed (wgpu clears it at first use). It may be larger than one binding: kernels then see parts ([`Bound::part`](super::Bound::part)).
     pub fn create_storage(&self, label: &str, bytes: u64) -> Result<Buffer, DeviceError> {
         self.create_bound(label, bytes, BufferUsages::STORAGE | BufferUsages::COPY_SRC)
     }
@@ -78,11 +78,6 @@ impl Gpu {
     }
 
     fn create_bound(&self, label: &str, bytes: u64, usage: BufferUsages) -> Result<Buffer, DeviceError> {
-        let have = self.caps().limits.max_storage_binding_bytes;
-        if bytes > have {
-            let what = format!("buffer '{label}' in bytes (max_storage_buffer_binding_size)");
-            return Err(DeviceError::Limit { what, need: bytes, have });
-        }
         self.create(label, bytes, usage | BufferUsages::COPY_DST)
     }
 

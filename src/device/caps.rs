@@ -45,6 +45,13 @@ pub struct DeviceLimits {
     pub storage_offset_alignment: u32,
 }
 
+impl DeviceLimits {
+    /// 32-bit elements that one storage binding takes.
+    pub fn binding_elements(&self) -> usize {
+        usize::try_from(self.max_storage_binding_bytes / 4).unwrap_or(usize::MAX)
+    }
+}
+
 impl From<&wgpu::Limits> for DeviceLimits {
     fn from(l: &wgpu::Limits) -> Self {
         Self {

@@ -4,7 +4,7 @@ use super::buffers::StagingPool;
 use super::choice;
 use super::health::Health;
 use super::pipelines::PipelineStore;
-use super::{AdapterReport, Caps, CounterSnapshot, Counters, DeviceError, Tuning, cache};
+use super::{AdapterReport, Caps, CounterSnapshot, Counters, DeviceError, DeviceLimits, Tuning, cache};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
@@ -34,6 +34,9 @@ pub struct GpuOptions {
     pub cache: Option<PathBuf>,
     /// Take no tuned choices from `cache`.
     pub untuned: bool,
+    /// Let a kernel see at most so many bytes through one binding, if the adapter would let it see more: plans are then those of a
+    /// smaller device. For tests; a multiple of 256, and at least 64 KiB.
+    pub binding_bytes: Option<u64>,
     /// How long a wait for results polls before it sleeps. A thread that the driver wakes comes tens of microseconds late, which is
     /// as long as a chunk at batch 1 takes; the longer a pass, the less that matters. Zero: never poll. A software adapter never
     /// does: it needs the processor for the work itself.
@@ -47,6 +50,7 @@ impl Default for GpuOptions {
             cooperative_matrix_if_any: false,
             cache: None,
             untuned: false,
+            binding_bytes: None,
             spin: Duration::from_millis(1),
         }
     }
@@ -107,7 +111,11 @@ fn adapters() -> Vec<wgpu::Adapter> {
 }
 
 /// A device of the adapter, or the driver's reason. wgpu 30 panics where a driver lists cooperative matrices and then refuses them.
-fn request(adapter: &wgpu::Adapter, features: Features) -> Result<(wgpu::Device, wgpu::Queue), String> {
+fn request(
+    adapter: &wgpu::Adapter,
+    features: Features,
+    limits: &wgpu::Limits,
+) -> Result<(wgpu::Device, wgpu::Queue), String> {
     let experimental_features = match features.contains(Features::EXPERIMENTAL_COOPERATIVE_MATRIX) {
         // SAFETY: the token acknowledges that experimental features may hold bugs. The caller asked for them by name, and our own
         // kernels are the only shaders that use them.
@@ -118,7 +126,7 @@ fn request(adapter: &wgpu::Adapter, features: Features) -> Result<(wgpu::Device,
         pollster::block_on(adapter.request_device(&wgpu::DeviceDescriptor {
             label: Some("advect"),
             required_features: features,
-            required_limits: adapter.limits(),
+            required_limits: limits.clone(),
             experimental_features,
             memory_hints: wgpu::MemoryHints::Performance,
             trace: wgpu::Trace::Off,
@@ -149,13 +157,22 @@ impl Gpu {
             return Err(DeviceError::Missing { feature: "cooperative matrices", device: report.name });
         }
         let with = any && (options.cooperative_matrix || options.cooperative_matrix_if_any);
-        let (opened, features) = match request(adapter, if with { features | units } else { features }) {
-            Err(message) if with && !options.cooperative_matrix => {
-                tracing::warn!("'{}' opens without its cooperative matrices alone: {message}", report.name);
-                (request(adapter, features), features)
-            }
-            opened => (opened, if with { features | units } else { features }),
-        };
+        let mut limits = adapter.limits();
+        if let Some(bytes) = options.binding_bytes {
+            limits.max_storage_buffer_binding_size =
+                limits.max_storage_buffer_binding_size.min((bytes / 256 * 256).max(1 << 16));
+        }
+        let (opened, features) =
+            match request(adapter, if with { features | units } else { features }, &limits) {
+                Err(message) if with && !options.cooperative_matrix => {
+                    tracing::warn!(
+                        "'{}' opens without its cooperative matrices alone: {message}",
+                        report.name
+                    );
+                    (request(adapter, features, &limits), features)
+                }
+                opened => (opened, if with { features | units } else { features }),
+            };
         let (device, queue) =
             opened.map_err(|message| DeviceError::Open { device: report.name.clone(), message })?;
         let health = Arc::new(Health::default());
@@ -167,7 +184,8 @@ impl Gpu {
         device.on_uncaptured_error(Arc::new(move |error| {
             on_error.record(DeviceError::from_wgpu(error, "a call outside any scope", 0));
         }));
-        let caps = Caps::of(&report, features);
+        let mut caps = Caps::of(&report, features);
+        caps.limits = DeviceLimits::from(&limits);
         let spin = if report.is_software() { Duration::ZERO } else { options.spin };
         tracing::debug!("opened {}", report.describe());
         let inner = Inner {

@@ -24,6 +24,7 @@ mod session_gpu;
 pub mod shape;
 pub mod staged;
 pub mod step;
+mod windows;
 
 pub use cost::{Bound, PlanCost, Rates};
 pub use error::GraphError;

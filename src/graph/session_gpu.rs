@@ -1,7 +1,7 @@
 //! The GPU executor: a plan's pipelines, bind groups and parameters resolved once, then replayed.
 
 use super::profile::{Clock, CommandTime, Profile};
-use super::{GraphError, Plan, Result};
+use super::{GraphError, Plan, Result, windows};
 use crate::device::{
     AdapterKind, BindGroupCache, Binding, Bound, Buffer, Command, CounterSnapshot, DeviceError, Dispatch,
     Gpu, Readback, Submission, Timer,
@@ -210,25 +210,35 @@ impl GpuSession {
 
 /// Pipelines, bind groups and the parameters of every command in one uniform buffer.
 fn resolve(gpu: &Gpu, plan: &Plan, slots: &[Buffer]) -> Result<(Vec<Dispatch>, Buffer)> {
-    let align = gpu.caps().limits.uniform_offset_alignment.max(4) as usize;
+    let limits = &gpu.caps().limits;
+    let (align, most) = (limits.uniform_offset_alignment.max(4) as usize, limits.binding_elements());
+    let mut from = Vec::with_capacity(plan.commands.len());
     let mut offsets = Vec::with_capacity(plan.commands.len());
     let mut words: Vec<u32> = Vec::new();
     for command in &plan.commands {
         words.resize((words.len() * 4).next_multiple_of(align) / 4, 0);
         offsets.push(4 * words.len() as u32);
-        words.extend_from_slice(&command.params);
+        let windowed = windows::place(command, &plan.slots, most)?;
+        words.extend_from_slice(&windowed.params);
+        from.push(windowed.from);
     }
     let params = gpu.create_uniform("kernel parameters", 4 * words.len().max(4) as u64)?;
     gpu.write(&params, 0, bytemuck::cast_slice(&words))?;
     let mut groups = BindGroupCache::new(gpu);
     let mut dispatches = Vec::with_capacity(plan.commands.len());
-    for (command, offset) in plan.commands.iter().zip(offsets) {
+    for ((command, offset), from) in plan.commands.iter().zip(offsets).zip(from) {
         let variant = command.variant;
         let mut bindings = vec![Binding::Params { bytes: variant.params_bytes }];
         bindings.extend(variant.bindings.iter().map(|a| Binding::Storage(*a)));
         let pipeline = gpu.pipeline(variant.name, variant.source, &bindings)?;
         let mut bound = vec![Bound::whole(&params)];
-        bound.extend(command.args.iter().map(|a| Bound::whole(&slots[a.0 as usize])));
+        bound.extend(command.args.iter().zip(from).map(|(a, from)| {
+            let (buffer, first) = (&slots[a.0 as usize], 4 * from as u64);
+            match buffer.bytes() - first {
+                rest if first == 0 && rest <= limits.max_storage_binding_bytes => Bound::whole(buffer),
+                rest => Bound::part(buffer, first, rest.min(4 * most as u64)),
+            }
+        }));
         let bind_group = groups.get(&pipeline, &bound)?;
         dispatches.push(Dispatch {
             pipeline,

@@ -31,7 +31,8 @@ pub struct Params {
     rest2: f32,
     eps: f32,
     weight_decay: f32,
-    pad: [u32; 2],
+    offset: u32,
+    pad: u32,
 }
 
 /// The kernel.
@@ -53,18 +54,12 @@ pub static KERNEL: Kernel = Kernel {
 const _: () = assert!(variant::adamw::ONLY.params_bytes as usize == size_of::<Params>());
 const _: () = assert!(variant::adamw::ONLY.workgroup[0] == 256);
 
-/// One update of the weights `p` \[n\] by the gradient `g` \[n\] with moments `m`, `v` \[n\] and average `ema` \[n\], all dense
-/// at offset 0. Learning rate, clip factor, bias corrections and decay are those that `tick` left in `state`; a clip
+/// One update of the weights p\[offset..offset + n\] by the gradient `g` with moments `m`, `v` and average `ema`, which lie likewise. Learning rate, clip factor, bias corrections and decay are those that `tick` left in `state`; a clip
 /// factor of 0 (a non-finite gradient) leaves everything as it was.
-#[allow(clippy::too_many_arguments)]
 pub fn command(
     constants: &AdamWParams,
-    n: usize,
-    p: BufferId,
-    g: BufferId,
-    m: BufferId,
-    v: BufferId,
-    ema: BufferId,
+    (offset, n): (usize, usize),
+    [p, g, m, v, ema]: [BufferId; 5],
     state: BufferId,
 ) -> Command {
     let params = Params {
@@ -74,14 +69,15 @@ pub fn command(
         rest2: (1.0 - constants.beta2) as f32,
         eps: constants.eps as f32,
         weight_decay: constants.weight_decay as f32,
-        pad: [0; 2],
+        offset: offset as u32,
+        pad: 0,
     };
     Command::new(&KERNEL, &variant::adamw::ONLY, &params, &[p, g, m, v, ema, state], fold(n, 256))
 }
 
 fn cost(words: &[u32]) -> Cost {
     let p: &Params = params(words);
-    let (all, state) = (Span::dense(0, p.n as usize), Span::dense(0, super::state::WORDS));
+    let (all, state) = (Span::dense(p.offset, p.n as usize), Span::dense(0, super::state::WORDS));
     let cost = (0..5).fold(Cost::new(18 * p.n as usize).reads(5, state), |cost, b| cost.reads(b, all));
     [0, 2, 3, 4].into_iter().fold(cost, |cost, b| cost.writes(b, all))
 }
@@ -96,12 +92,14 @@ fn twin(words: &[u32], args: &mut [Arg<'_>], cx: &TwinCx<'_>) {
     }
     // Small blocks keep the five streams in cache-friendly step; every block is independent.
     let per = rows_per_task(cx, n, 12 * n);
-    let tasks = p.write()[..n]
+    let from = params.offset as usize;
+    let part = from..from + n;
+    let tasks = p.write()[part.clone()]
         .chunks_mut(per)
-        .zip(g.read()[..n].chunks(per))
-        .zip(m.write()[..n].chunks_mut(per))
-        .zip(v.write()[..n].chunks_mut(per))
-        .zip(ema.write()[..n].chunks_mut(per));
+        .zip(g.read()[part.clone()].chunks(per))
+        .zip(m.write()[part.clone()].chunks_mut(per))
+        .zip(v.write()[part.clone()].chunks_mut(per))
+        .zip(ema.write()[part].chunks_mut(per));
     for_each(cx, tasks, |_, ((((p, g), m), v), ema)| update(params, &state, p, g, m, v, ema));
 }
 

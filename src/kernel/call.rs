@@ -63,6 +63,13 @@ pub fn fold(items: usize, per_group: u32) -> [u32; 3] {
     [groups.div_ceil(y) as u32, y as u32, 1]
 }
 
+/// The parts in which 0..n is done where one binding takes `most` elements: as equal as can be, and beginning at multiples of 64, where
+/// windows can begin.
+pub fn parts(n: usize, most: usize) -> impl Iterator<Item = std::ops::Range<usize>> {
+    let each = n.div_ceil(n.div_ceil((most / 64 * 64).max(64)).max(1)).next_multiple_of(64).max(64);
+    (0..n.max(1)).step_by(each).map(move |from| from..(from + each).min(n))
+}
+
 /// A twin's argument: one storage binding.
 pub enum Arg<'a> {
     /// Bound read-only.

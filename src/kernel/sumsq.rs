@@ -13,7 +13,9 @@ pub struct Params {
     n: u32,
     offset: u32,
     chunk: u32,
-    pad: u32,
+    at: u32,
+    groups: u32,
+    pad: [u32; 3],
 }
 
 /// The kernel.
@@ -28,23 +30,30 @@ pub static KERNEL: Kernel = Kernel {
 const _: () = assert!(variant::sumsq::ONLY.params_bytes as usize == size_of::<Params>());
 const _: () = assert!(variant::sumsq::ONLY.workgroup[0] == 256);
 
-/// How many partial sums `n` elements give: one per 4,096 elements, at most 256.
+/// Partial sums that `tick` can add up.
+pub const MOST: usize = 256;
+
+/// How many partial sums `n` elements give: one per 4,096 elements, at most [`MOST`].
 pub fn partials(n: usize) -> usize {
-    n.div_ceil(4096).clamp(1, 256)
+    n.div_ceil(4096).clamp(1, MOST)
 }
 
-/// partial\[g\] = the sum of squares of the g-th of [`partials`]`(n)` equal runs of x\[offset..offset + n\].
-pub fn command(n: usize, (x, offset): (BufferId, usize), partial: BufferId) -> Command {
-    let groups = partials(n);
+/// partial\[at + g\] = the sum of squares of the g-th of `groups` (at least 1) equal runs of x\[offset..offset + n\].
+pub fn command(
+    (n, groups): (usize, usize),
+    (x, offset): (BufferId, usize),
+    (partial, at): (BufferId, usize),
+) -> Command {
     let chunk = n.div_ceil(groups).next_multiple_of(256);
-    let params = Params { n: n as u32, offset: offset as u32, chunk: chunk as u32, pad: 0 };
+    let [n, offset, chunk, at] = [n, offset, chunk, at].map(|v| v as u32);
+    let params = Params { n, offset, chunk, at, groups: groups as u32, pad: [0; 3] };
     Command::new(&KERNEL, &variant::sumsq::ONLY, &params, &[x, partial], [groups as u32, 1, 1])
 }
 
 fn cost(words: &[u32]) -> Cost {
     let p: &Params = params(words);
     let n = p.n as usize;
-    Cost::new(2 * n).reads(0, Span::dense(p.offset, n)).writes(1, Span::dense(0, partials(n)))
+    Cost::new(2 * n).reads(0, Span::dense(p.offset, n)).writes(1, Span::dense(p.at, p.groups as usize))
 }
 
 fn twin(words: &[u32], args: &mut [Arg<'_>], cx: &TwinCx<'_>) {
@@ -52,7 +61,7 @@ fn twin(words: &[u32], args: &mut [Arg<'_>], cx: &TwinCx<'_>) {
     let [x, partial] = args else { unreachable!("sumsq has two bindings") };
     let (n, chunk) = (p.n as usize, p.chunk as usize);
     let x = &x.read()[p.offset as usize..p.offset as usize + n];
-    cx.rows(partial.write(), 1, partials(n), n, |first, out| {
+    cx.rows(&mut partial.write()[p.at as usize..], 1, p.groups as usize, n, |first, out| {
         for (g, out) in out.iter_mut().enumerate() {
             let from = ((first + g) * chunk).min(n);
             let run = &x[from..(from + chunk).min(n)];

@@ -23,6 +23,8 @@ pub struct Target {
     pub invocations: u32,
     /// The matrix units that may be used.
     pub matrix: Option<MatrixUnit>,
+    /// Elements that one storage binding takes.
+    pub binding: usize,
     /// What was measured to be faster than the guess.
     pub tuning: Option<Arc<Tuning>>,
 }
@@ -38,6 +40,7 @@ impl Target {
         workgroup_bytes: 0,
         invocations: 0,
         matrix: None,
+        binding: usize::MAX,
         tuning: None,
     };
     /// The least that WebGPU promises.
@@ -50,6 +53,7 @@ impl Target {
         workgroup_bytes: 16_384,
         invocations: 256,
         matrix: None,
+        binding: 1 << 25,
         tuning: None,
     };
 
@@ -85,6 +89,7 @@ impl From<&Caps> for Target {
             workgroup_bytes: caps.limits.workgroup_storage_bytes,
             invocations: caps.limits.workgroup_invocations,
             matrix: MatrixUnit::of(caps),
+            binding: caps.limits.binding_elements(),
             tuning: None,
         }
     }

@@ -254,7 +254,10 @@ mod tests {
         let max_norm = golden.number("max_norm") as f32;
         let g = golden.f32("in.g");
         let mut buffers = vec![g.clone(), vec![0.0; sumsq::partials(g.len())]];
-        run(sumsq::command(g.len(), (BufferId(0), 0), BufferId(1)), &mut buffers);
+        run(
+            sumsq::command((g.len(), sumsq::partials(g.len())), (BufferId(0), 0), (BufferId(1), 0)),
+            &mut buffers,
+        );
         let (state, _) = tick_at(&TickParams { max_norm, ..TICK }, 0, &buffers[1], 0.5);
         golden.check("out.norm", &[state.norm]);
         golden.check("out.g", &g.iter().map(|g| g * state.clip).collect::<Vec<_>>());
@@ -291,9 +294,9 @@ mod tests {
         let mut trajectory = Vec::new();
         for g in grads.chunks(n) {
             buffers[1] = g.to_vec();
-            run(sumsq::command(n, (id(1), 0), id(6)), &mut buffers);
+            run(sumsq::command((n, sumsq::partials(n)), (id(1), 0), (id(6), 0)), &mut buffers);
             run(command(&tick, id(6), 1, id(7), id(5), id(8)), &mut buffers);
-            run(adamw::command(&constants, n, id(0), id(1), id(2), id(3), id(4), id(5)), &mut buffers);
+            run(adamw::command(&constants, (0, n), [0, 1, 2, 3, 4].map(id), id(5)), &mut buffers);
             trajectory.extend_from_slice(&buffers[0]);
             // A decay of 0 keeps a copy of the weights.
             assert!(buffers[4].iter().zip(&buffers[0]).all(|(a, b)| (a - b).abs() < 1e-6));

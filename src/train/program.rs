@@ -5,6 +5,7 @@ use super::config::{EmaSpec, RunConfig, ScheduleSpec};
 use crate::graph::lower::lower;
 use crate::graph::{Fusion, Graph, Op, ParamLayout, Plan, Program, Value, step};
 use crate::kernel::adamw::{self, AdamWParams};
+use crate::kernel::call;
 use crate::kernel::draw::{self, Law};
 use crate::kernel::tick::{self, Ema, Schedule, TickParams};
 use crate::kernel::window::{self, WindowShape};
@@ -146,8 +147,14 @@ pub fn training(
     step::fuse(&mut p, from, [f.params, grads], fusion)?;
 
     let n = layout.len();
-    let partial = p.temporary(sumsq::partials(n))?;
-    p.push(sumsq::command(n, (grads, 0), partial))?;
+    // Weights that one binding does not take are done in parts.
+    let parts: Vec<_> = call::parts(n, p.target.binding).collect();
+    let groups = sumsq::partials(parts[0].len()).min(sumsq::MOST / parts.len()).max(1);
+    let partials = groups * parts.len();
+    let partial = p.temporary(partials)?;
+    for (i, part) in parts.iter().enumerate() {
+        p.push(sumsq::command((part.len(), groups), (grads, part.start), (partial, i * groups)))?;
+    }
     let o = &config.optimizer;
     let schedule = match o.schedule {
         ScheduleSpec::Constant => Schedule::Constant { warmup: o.warmup },
@@ -167,9 +174,12 @@ pub fn training(
         },
         ring_rows: RING as u32,
     };
-    p.push(tick::command(&tick, partial, sumsq::partials(n), loss_buffer, f.state, ring))?;
+    p.push(tick::command(&tick, partial, partials, loss_buffer, f.state, ring))?;
     let constants = AdamWParams { beta1: o.beta1, beta2: o.beta2, eps: o.eps, weight_decay: o.weight_decay };
-    p.push(adamw::command(&constants, n, f.params, grads, first, second, ema, f.state))?;
+    for part in parts {
+        let buffers = [f.params, grads, first, second, ema];
+        p.push(adamw::command(&constants, (part.start, part.len()), buffers, f.state))?;
+    }
     Ok(p.finish()?)
 }
 

@@ -1,7 +1,7 @@
 //! The devices that tests run on. Every test binary compiles this file for itself.
 #![allow(dead_code)] // Not every one of them needs all of it.
 
-use advect::device::{Cpu, Device, DeviceChoice, DeviceError};
+use advect::device::{Cpu, Device, DeviceChoice, DeviceError, GpuOptions};
 
 /// The CPU executor with two threads, on every machine the same.
 pub fn cpu() -> Device {
@@ -10,11 +10,16 @@ pub fn cpu() -> Device {
 
 /// The adapter that `gpu` means here (ADVECT_DEVICE may name another); none where there is none.
 pub fn gpu() -> Option<Device> {
+    gpu_with(&GpuOptions::default())
+}
+
+/// That adapter, opened with options.
+pub fn gpu_with(options: &GpuOptions) -> Option<Device> {
     let choice = match std::env::var("ADVECT_DEVICE").as_deref() {
         Err(_) | Ok("" | "auto" | "cpu") => DeviceChoice::Gpu,
         Ok(name) => name.parse().expect("every text is a choice"),
     };
-    found(Device::open(&choice))
+    found(Device::open_with(&choice, options))
 }
 
 /// The CPU, and a GPU where there is one.

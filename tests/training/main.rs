@@ -10,3 +10,4 @@ mod plan;
 mod poses;
 mod runs;
 mod torch;
+mod windows;

@@ -18,11 +18,14 @@ pub fn cases(_target: &Target) -> Vec<Case> {
             (state.lr, state.clip, state.ema_decay) = (3e-3, clip, ema_decay);
             state.bias1 = (1.0 - c.beta1.powi(step + 1)) as f32;
             state.bias2 = (1.0 - c.beta2.powi(step + 1)) as f32;
-            let (p, g, m) = (values(n, 1), values(n, 2), values(n, 3));
-            let (v, ema) = (values(n, 4).iter().map(|v| v * v).collect::<Vec<_>>(), values(n, 5));
-            let mut want: [Vec<f64>; 4] = [vec![], vec![], vec![], vec![]];
+            // An update of a part leaves what is before and behind it.
+            let offset = if step == 7 { 5 } else { 0 };
+            let all = offset + n + offset;
+            let (p, g, m) = (values(all, 1), values(all, 2), values(all, 3));
+            let (v, ema) = (values(all, 4).iter().map(|v| v * v).collect::<Vec<_>>(), values(all, 5));
+            let mut want = [(); 4].map(|()| vec![f64::NAN; offset]);
             let wide = |v: f32| f64::from(v);
-            for i in 0..n {
+            for i in offset..offset + n {
                 let g = wide(g[i]) * wide(clip);
                 let first = wide(m[i]) * c.beta1 + (1.0 - c.beta1) * g;
                 let second = wide(v[i]) * c.beta2 + (1.0 - c.beta2) * g * g;
@@ -35,11 +38,12 @@ pub fn cases(_target: &Target) -> Vec<Case> {
                     list.push(if clip == 0.0 { f64::NAN } else { value });
                 }
             }
+            want.iter_mut().for_each(|list| list.extend(vec![f64::NAN; offset]));
             let [weight, first, second, average] = want;
             let id = [0, 1, 2, 3, 4, 5].map(BufferId);
             out.push(Case {
                 label: format!("adamw {n} clip {clip} step {step}"),
-                command: command(&c, n, id[0], id[1], id[2], id[3], id[4], id[5]),
+                command: command(&c, (offset, n), [id[0], id[1], id[2], id[3], id[4]], id[5]),
                 buffers: vec![p, g, m, v, ema, state.words()],
                 expect: vec![(0, weight), (2, first), (3, second), (4, average)],
                 exact: false,

@@ -21,10 +21,11 @@ pub fn cases(_target: &Target) -> Vec<Case> {
                 })
                 .chain([f64::NAN])
                 .collect();
+            let want = [vec![f64::NAN; 3], want].concat();
             Case {
                 label: format!("sumsq {n}"),
-                command: command(n, (BufferId(0), 5), BufferId(1)),
-                buffers: vec![x, vec![0.0; groups + 1]],
+                command: command((n, groups), (BufferId(0), 5), (BufferId(1), 3)),
+                buffers: vec![x, vec![0.0; 3 + groups + 1]],
                 expect: vec![(1, want)],
                 exact: false,
                 tolerance: 1e-6,

@@ -40,9 +40,9 @@ impl Optimiser {
         let partial = program.temporary(partials)?;
         let loss = program.resident("loss", 1)?;
         let ring = program.resident("ring", 4)?;
-        program.push(sumsq::command(n, (ids[1], 0), partial))?;
+        program.push(sumsq::command((n, partials), (ids[1], 0), (partial, 0)))?;
         program.push(tick::command(tick, partial, partials, loss, state, ring))?;
-        program.push(adamw::command(constants, n, ids[0], ids[1], ids[2], ids[3], ids[4], state))?;
+        program.push(adamw::command(constants, (0, n), [ids[0], ids[1], ids[2], ids[3], ids[4]], state))?;
         let session = Session::new(device, program.finish()?)?;
         let plan = session.plan().clone();
         let at = |name: &str| plan.buffer(name);
