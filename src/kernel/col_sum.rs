@@ -37,11 +37,13 @@ const fn agrees(v: &Variant) -> bool {
 const _: () = assert!(agrees(VARIANTS[0]) && agrees(VARIANTS[1]) && agrees(VARIANTS[2]));
 
 /// y[g, j] = scale * sum over r of x[g * per_group + r, j]; x is [groups * per_group, cols], y is [groups, cols].
+/// On a `software` adapter lanes that meet at barriers cost more than they gain.
 pub fn command(
     scale: f32,
     [groups, per_group, cols]: [usize; 3],
     (x, x_view): (BufferId, View),
     (y, y_view): (BufferId, View),
+    software: bool,
 ) -> Command {
     let params = Params {
         groups: groups as u32,
@@ -53,7 +55,7 @@ pub fn command(
     };
     // Fewer workgroups than this leave much of a large device idle.
     const BUSY: usize = 64;
-    let variant = if per_group < 8 {
+    let variant = if per_group < 8 || software {
         VARIANTS[0]
     } else if groups * cols.div_ceil(32) >= BUSY || per_group < 64 {
         VARIANTS[1]

@@ -67,7 +67,8 @@ impl Operator for ColSum {
         let x = cx.operand(node, 0)?;
         let [groups, cols] = cx.size(node);
         let y = cx.output(node)?;
-        cx.push(col_sum::command(self.scale, [groups, self.per_group, cols], x, y))
+        let software = cx.target().software;
+        cx.push(col_sum::command(self.scale, [groups, self.per_group, cols], x, y, software))
     }
 
     fn vjp(&self, g: &mut Graph, node: Value, d: Value, _: &[bool]) -> Result<Vec<Option<Value>>> {

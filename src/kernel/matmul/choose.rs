@@ -232,6 +232,10 @@ pub fn choices(form: Form, shape: [usize; 3], views: [&View; 3], target: &Target
     out.extend(first.into_iter().flatten());
     tiles.iter().for_each(|tile| whole(*tile, &mut out));
     out.extend(second.into_iter().flatten());
+    // llvmpipe is fastest by the largest tile wherever most of it is used; SwiftShader, with its narrow vectors, never is.
+    if target.software && target.subgroup_min >= 8 && m.min(n).min(k) > 64 {
+        out.sort_by_key(|c| c.tile != [128, 128]);
+    }
     out.retain(|c| {
         let v = c.variant;
         !target.gpu || (v.workgroup[0] <= target.invocations && v.shared_bytes <= target.workgroup_bytes)
@@ -302,5 +306,8 @@ mod tests {
         for target in [Target { software: true, ..Target::MINIMAL_GPU }, Target::CPU] {
             assert_eq!(guess(Form::TN, [256, 256, 16_384], &target), "matmul_soft_tn_rows8");
         }
+        let wide = Target { software: true, subgroup_min: 8, ..Target::MINIMAL_GPU };
+        assert_eq!(guess(Form::TN, [256, 256, 16_384], &wide), "matmul_tn_huge_vec4");
+        assert_eq!(guess(Form::NT, [64, 256, 256], &wide), "matmul_soft_nt_rows8");
     }
 }

@@ -29,7 +29,7 @@ pub fn cases(_target: &Target) -> Vec<Case> {
             });
             out.push(Case {
                 label: format!("col_sum {groups}x{per_group}x{cols} {kind:?}"),
-                command: command(-0.5, [groups, per_group, cols], (id(0), xv), (id(1), yv)),
+                command: command(-0.5, [groups, per_group, cols], (id(0), xv), (id(1), yv), false),
                 buffers: vec![x, vec![0.0; want.len()]],
                 expect: vec![(1, want)],
                 exact: false,
