@@ -2,7 +2,7 @@
 //!
 //! Adapters bind as little as 128 MiB (the least that Vulkan and WebGPU promise), and the weights of a policy can be more. One tensor must
 //! still fit a window. Which part of a buffer a call touches, its kernel's cost says; which of its parameters is the offset is found by
-//! trying: the one that, made smaller, moves that part and changes nothing else.
+//! trying those of that value: the one that, made smaller, moves that part and changes nothing else.
 
 use super::plan::Slot;
 use super::{GraphError, Result};
@@ -10,7 +10,7 @@ use crate::device::DeviceError;
 use crate::kernel::{Command, Cost};
 
 /// Windows begin at multiples of this many elements: the largest offset alignment that an adapter may ask for is 256 bytes.
-pub(crate) const ALIGN: usize = 64;
+const ALIGN: usize = 64;
 
 /// A command's parameters and the first element of each argument's window.
 #[derive(Debug, PartialEq)]
@@ -27,6 +27,7 @@ pub(super) fn place(command: &Command, slots: &[Slot], most: usize) -> Result<Wi
         return Ok(out);
     }
     let cost = (command.kernel.cost)(&command.params);
+    let mut firsts = vec![0; command.args.len()];
     for n in (0..command.args.len()).filter(|n| slot(*n).elements > most) {
         let touched = || cost.read.iter().chain(&cost.written).filter(|(binding, _)| *binding == n);
         let spans = || touched().map(|(_, span)| span).filter(|span| span.elements() > 0);
@@ -43,11 +44,11 @@ pub(super) fn place(command: &Command, slots: &[Slot], most: usize) -> Result<Wi
             let (need, have) = (4 * (end - from) as u64, 4 * most as u64);
             return Err(DeviceError::Limit { what, need, have }.into());
         }
-        out.from[n] = from;
+        (out.from[n], firsts[n]) = (from, first);
     }
     let mut done: Vec<bool> = out.from.iter().map(|from| *from == 0).collect();
     while let Some(n) = done.iter().position(|done| !done) {
-        let Some((params, moved)) = shift(command, &cost, &out, &done, n) else {
+        let Some((params, moved)) = shift(command, &cost, &out, &done, (n, firsts[n])) else {
             let what = format!("binding {n} has no offset that a window could count from");
             return Err(GraphError::Plan { kernel: command.kernel.name, what });
         };
@@ -57,22 +58,26 @@ pub(super) fn place(command: &Command, slots: &[Slot], most: usize) -> Result<Wi
     Ok(out)
 }
 
-/// The parameters with the offset of argument `n` counted from its window, and the arguments that this moved.
+/// The parameters with the offset of argument `n`, which is used from element `first` on, counted from its window, and the arguments
+/// that this moved.
 fn shift(
     command: &Command,
     cost: &Cost,
     out: &Windowed,
     done: &[bool],
-    n: usize,
+    (n, first): (usize, usize),
 ) -> Option<(Vec<u32>, Vec<usize>)> {
     let by = out.from[n];
     let waits = |n: &usize| !done[*n] && out.from[*n] == by;
     // Halves are counted in halves.
-    let tries = (0..out.params.len()).flat_map(|word| [(word, by), (word, 2 * by)]);
-    tries.into_iter().find_map(|(word, less)| {
+    let tries = (0..out.params.len()).flat_map(|word| [(word, 1), (word, 2)]);
+    tries.into_iter().find_map(|(word, unit)| {
+        if command.params[word] as usize != unit * first {
+            return None;
+        }
         // Tried on the command's own parameters, so that the cost is compared with its own.
         let mut alone = command.params.clone();
-        alone[word] = alone[word].checked_sub(u32::try_from(less).ok()?)?;
+        alone[word] -= (unit * by) as u32;
         let moved = moved(cost, &(command.kernel.cost)(&alone), by)?;
         if !moved.contains(&n) || !moved.iter().all(waits) {
             return None;

@@ -3,7 +3,7 @@
 use super::Result;
 use super::config::{EmaSpec, RunConfig, ScheduleSpec};
 use crate::graph::lower::lower;
-use crate::graph::{Fusion, Graph, Op, ParamLayout, Plan, Program, Value, step};
+use crate::graph::{Fusion, Graph, GraphError, Op, ParamLayout, Plan, Program, Value, step};
 use crate::kernel::adamw::{self, AdamWParams};
 use crate::kernel::call;
 use crate::kernel::draw::{self, Law};
@@ -151,6 +151,11 @@ pub fn training(
     let parts: Vec<_> = call::parts(n, p.target.binding).collect();
     let groups = sumsq::partials(parts[0].len()).min(sumsq::MOST / parts.len()).max(1);
     let partials = groups * parts.len();
+    if partials > sumsq::MOST {
+        let what =
+            format!("{} parts of the weights, each of one binding; at most {} are", parts.len(), sumsq::MOST);
+        return Err(GraphError::Plan { kernel: "sumsq", what }.into());
+    }
     let partial = p.temporary(partials)?;
     for (i, part) in parts.iter().enumerate() {
         p.push(sumsq::command((part.len(), groups), (grads, part.start), (partial, i * groups)))?;
