@@ -67,7 +67,8 @@ fn trained(trainer: &mut Trainer, steps: u64) -> (f64, f32, Vec<f32>) {
     (progress.loss, progress.grad_norm, trainer.policy().expect("a policy").weights.values)
 }
 
-fn distance(a: &[f32], b: &[f32]) -> f64 {
+/// Relative distance of finite values.
+pub(crate) fn distance(a: &[f32], b: &[f32]) -> f64 {
     let (mut diff, mut norm) = (0.0f64, 0.0f64);
     for (a, b) in a.iter().zip(b) {
         assert!(a.is_finite() && b.is_finite());

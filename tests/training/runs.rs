@@ -2,6 +2,7 @@
 //! state creates nothing; a checkpoint is a whole policy.
 
 use crate::common::{cpu, devices, gpu};
+use crate::fused::distance;
 use advect::data::{EpisodeArrays, Episodes};
 use advect::device::Device;
 use advect::kernel::math::Activation;
@@ -80,12 +81,6 @@ fn trained(device: &Device, config: &RunConfig) -> (Policy, Vec<MetricsLine>) {
 
 fn bits(values: &[f32]) -> Vec<u32> {
     values.iter().map(|v| v.to_bits()).collect()
-}
-
-fn distance(a: &[f32], b: &[f32]) -> f64 {
-    let square = |v: f32| f64::from(v).powi(2);
-    let (d, n) = a.iter().zip(b).fold((0.0, 0.0), |(d, n), (x, y)| (d + square(x - y), n + square(*y)));
-    (d / n).sqrt()
 }
 
 /// A small U-Net goes through the same trainer: its loss falls, and its policy samples.

@@ -1,6 +1,7 @@
 //! Weights larger than one storage binding: the same training steps and the same chunks as on a device that binds them whole.
 
 use crate::common::{gpu, gpu_with};
+use crate::fused::distance;
 use advect::bench::{Workload, demonstrations, run_config};
 use advect::device::{Device, GpuOptions};
 use advect::graph::Fusion;
@@ -44,12 +45,6 @@ fn trained(device: &Device, config: &RunConfig) -> (Vec<f32>, f32, Vec<f32>) {
     let obs: Vec<f32> = (0..2 * policy.spec.request()).map(|i| (0.4 * i as f32).sin()).collect();
     sampler.sample(&obs, Noise::Seed { seed: 1, request: 0 }, &mut chunks).unwrap();
     (policy.weights.values, progress.grad_norm, chunks)
-}
-
-fn distance(a: &[f32], b: &[f32]) -> f64 {
-    let square = |v: f32| f64::from(v).powi(2);
-    let (d, n) = a.iter().zip(b).fold((0.0, 0.0), |(d, n), (x, y)| (d + square(x - y), n + square(*y)));
-    (d / n).sqrt()
 }
 
 #[test]
