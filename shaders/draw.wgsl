@@ -2,7 +2,8 @@
 // law 0: uniform u in (0, 1);  1: standard normal;  2: -1 or +1;  3: an index in 0..count (u32 words);
 //     4: sigmoid(b + a normal);  5: a Q(u) + b, Q linear in a table of count + 1 quantiles;  6: 1 - 1 / (tan(pi u / 2) + 1).
 // With several groups, y[offset + g n + i] = element i of the sequence of key g, state holding four words (seed, step) each.
-// One thread per block of four elements, as shared/philox.wgsl counts them; first is 64 bits (low, high).
+// One thread per block of four elements, as shared/philox.wgsl counts them; first is 64 bits (low, high). If continues is 1, the state's
+// first element is added to it.
 // y is written as words: integers that are small would be denormal floats. Called by the training step and the samplers.
 #include "shared/linear_id.wgsl"
 #include "shared/philox.wgsl"
@@ -20,8 +21,8 @@ struct Params {
     a: f32,
     b: f32,
     groups: u32,
+    continues: u32,
     pad0: u32,
-    pad1: u32,
 }
 
 @group(0) @binding(0) var<uniform> p: Params;
@@ -56,7 +57,12 @@ fn word(bits: u32, uniform_: f32, normal: f32) -> u32 {
 
 @compute @workgroup_size(64)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
-    let skip = p.first_low % 4u;
+    var first = vec2<u32>(p.first_low, p.first_high);
+    if p.continues == 1u {
+        let low = first.x + state[STATE_FIRST];
+        first = vec2<u32>(low, first.y + state[STATE_FIRST + 1u] + select(0u, 1u, low < first.x));
+    }
+    let skip = first.x % 4u;
     let blocks = (skip + p.n + 3u) / 4u;
     let thread = linear_group(group, groups) * 64u + lane;
     if thread >= blocks * p.groups {
@@ -65,9 +71,9 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
     let g = thread / blocks;
     let b = thread % blocks;
     let word0 = 4u * g;
-    let base = (p.first_low >> 2u) | (p.first_high << 30u);
+    let base = (first.x >> 2u) | (first.y << 30u);
     let low = base + b;
-    let high = (p.first_high >> 2u) + select(0u, 1u, low < base);
+    let high = (first.y >> 2u) + select(0u, 1u, low < base);
     let key = philox_key(vec2<u32>(state[word0 + STATE_SEED], state[word0 + STATE_SEED + 1u]), p.stream);
     let bits = philox4x32(philox_counter(vec2<u32>(low, high), vec2<u32>(state[word0 + STATE_STEP], state[word0 + STATE_STEP + 1u])), key);
     let uniforms = philox_to_uniform4(bits);

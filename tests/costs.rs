@@ -168,8 +168,8 @@ fn a_run_of_mlp256_reads_its_weights_once() {
     let (w, s) = (256, STATE_DIM);
     // Weights without the time's part of the first layer; all biases.
     let weights = (s + OBS_DIM) * w + w + 2 * (w * w + w) + w * s + s;
-    // The first layer's part of the time for each step, observations, the seed; noise (which has a buffer) and result.
-    let rest = 10 * w + batch * OBS_DIM + 4 + 2 * batch * s;
+    // The first layer's part of the time for each step, observations, the seed and where its noise begins; noise (which has a buffer) and result.
+    let rest = 10 * w + batch * OBS_DIM + 6 + 2 * batch * s;
     assert_eq!(cost.fused_bytes(1e9), 4.0 * (weights + rest) as f64);
     let again = 4.0 * 9.0 * (s * w + 2 * (w * w + w) + w * s + s) as f64;
     assert_eq!(cost.fused_bytes(0.0) - cost.fused_bytes(1e9), again);

@@ -212,7 +212,8 @@ fn a_file_counts_for_its_driver_and_shaders_alone() {
 fn tuning_answers_every_question_of_the_plans() {
     let Some(gpu) = open(tempfile::tempdir().unwrap().path()) else { return };
     let subjects = [Subject::Workload(Workload::Mlp256)];
-    let large = 1 << 24;
+    // More than the host can hold.
+    let large = 1 << 44;
     let options = TuneOptions {
         batches: vec![1, 9, large],
         solver: Solver::euler(2),

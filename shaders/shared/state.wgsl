@@ -9,3 +9,4 @@ const STATE_BIAS2: u32 = 8u;
 const STATE_EMA: u32 = 9u;
 const STATE_LOSS: u32 = 10u;
 const STATE_NON_FINITE: u32 = 11u;
+const STATE_FIRST: u32 = 12u;

@@ -12,9 +12,9 @@ mod subject;
 pub use subject::Subject;
 
 use super::BenchError;
-use crate::device::{Device, DeviceError, Gpu, Tuned, Tuning};
+use crate::device::{Device, Gpu, Tuned, Tuning};
 use crate::flow::{FlowError, Solver};
-use crate::graph::{Fusion, GraphError, Plan, Precision, Schedule};
+use crate::graph::{Fusion, Plan, Precision, Schedule};
 use crate::kernel::Target;
 use crate::policy::PolicyError;
 use products::Products;
@@ -85,7 +85,7 @@ pub struct TuneResult {
 /// A sampler's steps, or a training step, that can run in several ways.
 struct Steps<'a> {
     subject: &'a Subject,
-    /// The chunks that are sampled; none: training.
+    /// The chunks that are sampled at once; none: training.
     batch: Option<usize>,
     schedule: Schedule,
 }
@@ -160,16 +160,11 @@ fn ask<'a>(
 
 /// Whether a batch is too large for the device.
 fn does_not_fit(error: &BenchError) -> bool {
-    let found = match error {
-        BenchError::OutOfMemory { .. } => return true,
+    match error {
+        BenchError::OutOfMemory { .. } => true,
         BenchError::Flow(FlowError::Graph(found))
-        | BenchError::Policy(PolicyError::Graph(found) | PolicyError::Flow(FlowError::Graph(found))) => found,
-        _ => return false,
-    };
-    match found {
-        GraphError::TooLarge { .. } | GraphError::OutOfMemory { .. } | GraphError::HostMemory { .. } => true,
-        GraphError::Device(found) => {
-            matches!(found, DeviceError::Limit { .. } | DeviceError::OutOfMemory { .. })
+        | BenchError::Policy(PolicyError::Graph(found) | PolicyError::Flow(FlowError::Graph(found))) => {
+            found.is_too_large()
         }
         _ => false,
     }
@@ -186,7 +181,8 @@ impl<'a> Questions<'a> {
     ) -> Result<(), BenchError> {
         let compile = |fusion| subject.compile(device, options, fusion, batch);
         self.products.collect(compile(Fusion::Layers)?.plan(), target);
-        self.note(subject, Some(batch), compile(Fusion::Auto)?.plan());
+        let guessed = compile(Fusion::Auto)?;
+        self.note(subject, Some(guessed.block()), guessed.plan());
         Ok(())
     }
 

@@ -5,7 +5,7 @@ use super::bench::{batch, seconds};
 use super::common::{Context, Interrupt, note_line, print, print_json, progress};
 use super::errors::{Interrupted, Usage};
 use super::output::{Colour, Table, count, short};
-use advect::bench::{self, BenchError, SkippedBatch, Subject, TuneOptions, TuneRow, Workload};
+use advect::bench::{self, BenchError, Subject, TuneOptions, TuneResult, TuneRow, Workload};
 use advect::device::{Device, Gpu, Tuned, Tuning, cache};
 use advect::flow::Solver;
 use advect::graph::Precision;
@@ -62,7 +62,7 @@ pub struct Tune {
 struct Report {
     device: String,
     results: Vec<TuneRow>,
-    skipped: Vec<SkippedBatch>,
+    skipped: Vec<bench::SkippedBatch>,
     /// Where the answers are kept; null if they are not.
     file: Option<PathBuf>,
 }
@@ -112,9 +112,7 @@ impl Tune {
             BenchError::Stopped => anyhow::Error::from(Interrupted),
             other => other.into(),
         })?;
-        if let ([], [skipped, ..]) = (&found.rows[..], &found.skipped[..]) {
-            anyhow::bail!("nothing was measured, no batch fits: {}: {}", skipped.what, skipped.reason);
-        }
+        something(&found)?;
         if let Some(folder) = folder {
             report.file = Some(keep(&found.tuning, gpu, folder)?);
         }
@@ -141,6 +139,16 @@ impl Tune {
             (true, true) => vec![1, 64],
             (true, false) => vec![1, 64, 1024, 16_384],
         }
+    }
+}
+
+/// Refuses a tuning of which every batch was skipped.
+fn something(found: &TuneResult) -> anyhow::Result<()> {
+    match (&found.rows[..], &found.skipped[..]) {
+        ([], [first, ..]) => {
+            anyhow::bail!("nothing was measured, no batch fits: {}: {}", first.what, first.reason)
+        }
+        _ => Ok(()),
     }
 }
 
@@ -183,5 +191,28 @@ impl Report {
             None => "nothing kept".to_owned(),
         };
         text + &format!("{} measured, {changed} changed; {kept}\n", count(self.results.len(), "question"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tuning_nothing_is_a_failure() {
+        let skipped =
+            vec![bench::SkippedBatch { what: "mlp256, batch 9".into(), reason: "too large".into() }];
+        let mut found = TuneResult { skipped, ..TuneResult::default() };
+        let error = something(&found).unwrap_err().to_string();
+        assert_eq!(error, "nothing was measured, no batch fits: mlp256, batch 9: too large");
+        found.rows.push(TuneRow {
+            what: "steps".into(),
+            question: "q".into(),
+            ways: vec![],
+            best: "rows",
+            gain: 1.0,
+        });
+        assert!(something(&found).is_ok(), "some were measured");
+        assert!(something(&TuneResult::default()).is_ok(), "there was nothing to measure");
     }
 }

@@ -1,18 +1,20 @@
 //! Integrators: a field and a solver, compiled once for a batch size and replayed for every request.
 //!
-//! On a GPU one plan covers the whole batch. On the CPU a plan covers a block of rows that fits the caches, and every
-//! thread replays it over its share of the blocks: all layers and solver steps of a block run without a hand-off.
+//! On a GPU one plan covers the whole batch, or, where that is more than the device holds, as large a block of it as fits, and is
+//! replayed block after block. On the CPU a plan covers a block of rows that fits the caches, and every thread replays it over its
+//! share of the blocks: all layers and solver steps of a block run without a hand-off.
 
 use super::recurrence::Recurrence;
 use super::solver::{check_times, even_times};
 use super::{Field, FlowError, Result, Solver};
 use crate::device::{CounterSnapshot, Cpu, Device};
 use crate::graph::packing;
-use crate::graph::{Fusion, GraphError, ParamLayout, Plan, Precision, Profile, Program, Session};
+use crate::graph::{Fusion, GraphError, ParamLayout, Plan, Precision, Profile, Program};
 use crate::kernel::BufferId;
 use rayon::prelude::*;
 use std::sync::Arc;
 
+mod block;
 mod lane;
 mod plan;
 mod scheme;
@@ -85,6 +87,15 @@ pub enum Start<'a> {
         /// Number of the request.
         request: u64,
     },
+    /// The same noise from a later element on: that of a part of a larger batch.
+    Part {
+        /// Seed.
+        seed: u64,
+        /// Number of the request.
+        request: u64,
+        /// First element: the first row's number in the larger batch times the columns of the start.
+        first: u64,
+    },
     /// Standard normal, one key for each request of the batch: what a request gets does not depend on the others.
     Keys(&'a [NoiseKey]),
 }
@@ -102,8 +113,6 @@ pub struct NoiseKey {
 /// Stream of the sampling noise.
 pub const NOISE_STREAM: u32 = 1;
 
-/// Rows of a block on the CPU: activations of a 256-wide network stay in a core's second-level cache.
-const BLOCK: usize = 64;
 /// Operations of one product from which a lone block's kernels are split over the threads: its weights are megabytes that one core cannot
 /// read, or keep in its caches, as fast as all of them. For smaller networks waking the other threads costs more than they do.
 const SPLIT: f64 = 4e5;
@@ -207,20 +216,13 @@ impl Integrator {
         let (block, threads, cpu) = match device {
             Device::Gpu(_) => (batch, 1, None),
             Device::Cpu(cpu) => {
-                let rows = batch.rows();
-                let threads = if rows < 16 { 1 } else { cpu.threads().min(rows.div_ceil(8)) };
-                let per_block = rows.div_ceil(threads).min(BLOCK);
-                // Rows of one request share its work; else every row brings its request along.
-                let block = match batch.requests {
-                    1 => Batch { requests: 1, samples: per_block },
-                    _ => Batch { requests: per_block, samples: 1 },
-                };
-                (block, threads.min(rows.div_ceil(per_block)), Some(cpu.clone()))
+                let (block, threads) = block::on_cpu(cpu, batch);
+                (block, threads, Some(cpu.clone()))
             }
         };
-        let plan = Arc::new(plan(device, scheme, layout, block, options)?);
-        let heavy = plan.costs.iter().any(|(_, flops)| *flops >= SPLIT);
-        let mut session = Session::new(device, plan)?;
+        let make = |block| plan(device, scheme, layout, block, options);
+        let (block, mut session) = block::resident(device, batch, block, make)?;
+        let heavy = session.plan().costs.iter().any(|(_, flops)| *flops >= SPLIT);
         session.split_kernels(heavy && threads == 1);
         let request = scheme.request();
         let mut first = Lane::new(session, &request, options.finish.is_some(), block)?;
@@ -248,7 +250,7 @@ impl Integrator {
         })
     }
 
-    /// The compiled plan (on the CPU that of one block).
+    /// The compiled plan: that of one block.
     pub fn plan(&self) -> &Arc<Plan> {
         self.lanes[0].session.plan()
     }
@@ -258,15 +260,14 @@ impl Integrator {
         self.lanes[0].session.counters()
     }
 
-    /// Times single commands of the first lane's plan, over the data of the last run: what a run from given noise replays, and on
-    /// a GPU the drawing. A run takes [`Integrator::passes`] such passes one after another.
+    /// Times single commands of the first lane's plan, over the data of the last run: what a run from drawn noise replays. A run
+    /// takes [`Integrator::passes`] such passes one after another.
     pub fn profile(&mut self, replays: usize) -> Result<Profile> {
         let lane = &mut self.lanes[0];
-        let phases = if self.cpu.is_some() { &lane.phases.all } else { &lane.phases.with_noise };
-        Ok(lane.session.profile(phases, replays)?)
+        Ok(lane.session.profile(&lane.phases.with_noise, replays)?)
     }
 
-    /// Passes of its plan that one lane of a run makes, as a share of full blocks; 1 on a GPU.
+    /// Passes of its plan that one lane of a run makes, as a share of full blocks; 1 on a GPU that takes the batch whole.
     pub fn passes(&self) -> f64 {
         self.batch.rows() as f64 / self.block.rows() as f64 / self.lanes.len() as f64
     }
@@ -279,6 +280,11 @@ impl Integrator {
     /// The batch it was compiled for.
     pub fn batch(&self) -> Batch {
         self.batch
+    }
+
+    /// The part of the batch that the plan covers: a run takes such blocks one after another.
+    pub fn block(&self) -> Batch {
+        self.block
     }
 
     /// Columns of the output.

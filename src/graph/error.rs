@@ -104,6 +104,21 @@ pub enum GraphError {
     Device(#[from] DeviceError),
 }
 
+impl GraphError {
+    /// Whether the plan is larger than the device or the host takes: one for fewer rows may fit.
+    pub fn is_too_large(&self) -> bool {
+        match self {
+            GraphError::TooLarge { .. } | GraphError::OutOfMemory { .. } | GraphError::HostMemory { .. } => {
+                true
+            }
+            GraphError::Device(found) => {
+                matches!(found, DeviceError::Limit { .. } | DeviceError::OutOfMemory { .. })
+            }
+            _ => false,
+        }
+    }
+}
+
 pub(crate) fn shape_error(op: &'static str, found: &[Shape], needed: &'static str) -> GraphError {
     let found: Vec<String> = found.iter().map(|s| s.to_string()).collect();
     GraphError::Shape { op, found: found.join(", "), needed }

@@ -17,8 +17,9 @@ const SUBMIT_MS: f64 = 100.0;
 const PARTS: usize = 64;
 /// Buffers that one replay can read back.
 const READS: usize = 4;
-/// How long a read waits for the device.
-const TIMEOUT: Duration = Duration::from_secs(120);
+/// How long a read waits for the device at least, and how many times as long as all submitted work is predicted to take: a software
+/// adapter may be a hundred times slower than predicted.
+const TIMEOUT: (Duration, f64) = (Duration::from_secs(120), 100.0);
 /// Most launches of one command that a profile times together, and about how long they should take, seconds: a clock's step and
 /// the start of a pass are microseconds.
 const TOGETHER: (usize, f64) = (16, 5e-4);
@@ -34,6 +35,8 @@ pub struct GpuSession {
     readback: Option<Readback>,
     scratch: Vec<u8>,
     last: Option<Submission>,
+    /// Predicted milliseconds of what was submitted since the last wait.
+    pending_ms: f64,
 }
 
 impl GpuSession {
@@ -62,6 +65,7 @@ impl GpuSession {
             readback: None,
             scratch: Vec::new(),
             last: None,
+            pending_ms: 0.0,
         })
     }
 
@@ -111,13 +115,14 @@ impl GpuSession {
             }
             .into());
         };
+        let timeout = timeout(std::mem::take(&mut self.pending_ms));
         readback.start(last, bytes as u64)?;
         match reads {
             // One buffer is copied straight to its place.
-            [(_, out)] => readback.finish(bytemuck::cast_slice_mut(out), TIMEOUT)?,
+            [(_, out)] => readback.finish(bytemuck::cast_slice_mut(out), timeout)?,
             _ => {
                 self.scratch.resize(bytes, 0);
-                readback.finish(&mut self.scratch, TIMEOUT)?;
+                readback.finish(&mut self.scratch, timeout)?;
                 let mut at = 0;
                 for (_, out) in reads.iter_mut() {
                     let into: &mut [u8] = bytemuck::cast_slice_mut(out);
@@ -143,6 +148,7 @@ impl GpuSession {
                     parts[count] = Command::Run(&self.dispatches[range.clone()]);
                     count += 1;
                     ms += cost;
+                    self.pending_ms += cost;
                 }
             }
         }
@@ -165,8 +171,9 @@ impl GpuSession {
     }
 
     pub(super) fn wait(&mut self) -> Result<()> {
+        let timeout = timeout(std::mem::take(&mut self.pending_ms));
         match &self.last {
-            Some(last) => Ok(self.gpu.wait(last, TIMEOUT)?),
+            Some(last) => Ok(self.gpu.wait(last, timeout)?),
             None => Ok(()),
         }
     }
@@ -196,16 +203,22 @@ impl GpuSession {
     fn timed(&self, parts: &[Command<'_>], timer: Option<&mut Timer>) -> Result<f64> {
         let Some(timer) = timer else {
             let begun = Instant::now();
-            self.gpu.wait(&self.gpu.submit(parts)?, TIMEOUT)?;
+            self.gpu.wait(&self.gpu.submit(parts)?, TIMEOUT.0)?;
             return Ok(begun.elapsed().as_secs_f64());
         };
         self.gpu.submit_timed(parts, timer)?;
-        Ok(1e-9 * timer.nanoseconds(TIMEOUT)?)
+        Ok(1e-9 * timer.nanoseconds(TIMEOUT.0)?)
     }
 
     pub(super) fn counters(&self) -> CounterSnapshot {
         self.gpu.counters()
     }
+}
+
+/// How long to wait for work that is predicted to take so many milliseconds.
+fn timeout(predicted_ms: f64) -> Duration {
+    let (least, times) = TIMEOUT;
+    least.max(Duration::from_secs_f64(1e-3 * times * predicted_ms.clamp(0.0, 1e9)))
 }
 
 /// Pipelines, bind groups and the parameters of every command in one uniform buffer.

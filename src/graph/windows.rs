@@ -23,11 +23,16 @@ pub(super) struct Windowed {
 pub(super) fn place(command: &Command, slots: &[Slot], most: usize) -> Result<Windowed> {
     let mut out = Windowed { params: command.params.clone(), from: vec![0; command.args.len()] };
     let slot = |n: usize| &slots[command.args[n].0 as usize];
+    let too_large = |n: usize, elements: usize| -> GraphError {
+        let name = slot(n).name.as_deref().unwrap_or("plan memory");
+        let what = format!("what kernel '{}' uses of '{name}' at once, in bytes", command.kernel.name);
+        DeviceError::Limit { what, need: 4 * elements as u64, have: 4 * most as u64 }.into()
+    };
     if (0..command.args.len()).all(|n| slot(n).elements <= most) {
         return Ok(out);
     }
     let cost = (command.kernel.cost)(&command.params);
-    let mut firsts = vec![0; command.args.len()];
+    let (mut firsts, mut ends) = (vec![0; command.args.len()], vec![0; command.args.len()]);
     for n in (0..command.args.len()).filter(|n| slot(*n).elements > most) {
         let touched = || cost.read.iter().chain(&cost.written).filter(|(binding, _)| *binding == n);
         let spans = || touched().map(|(_, span)| span).filter(|span| span.elements() > 0);
@@ -39,18 +44,15 @@ pub(super) fn place(command: &Command, slots: &[Slot], most: usize) -> Result<Wi
         };
         let from = if end <= most { 0 } else { first / ALIGN * ALIGN };
         if end - from > most {
-            let name = slot(n).name.as_deref().unwrap_or("plan memory");
-            let what = format!("what kernel '{}' uses of '{name}' at once, in bytes", command.kernel.name);
-            let (need, have) = (4 * (end - from) as u64, 4 * most as u64);
-            return Err(DeviceError::Limit { what, need, have }.into());
+            return Err(too_large(n, end - from));
         }
-        (out.from[n], firsts[n]) = (from, first);
+        (out.from[n], firsts[n], ends[n]) = (from, first, end);
     }
     let mut done: Vec<bool> = out.from.iter().map(|from| *from == 0).collect();
     while let Some(n) = done.iter().position(|done| !done) {
         let Some((params, moved)) = shift(command, &cost, &out, &done, (n, firsts[n])) else {
-            let what = format!("binding {n} has no offset that a window could count from");
-            return Err(GraphError::Plan { kernel: command.kernel.name, what });
+            // No offset that a window could count from, as where only the last stage of a solver's step counts: bound from its start.
+            return Err(too_large(n, ends[n]));
         };
         out.params = params;
         moved.into_iter().for_each(|n| done[n] = true);

@@ -3,7 +3,7 @@
 use super::call::{fold, params};
 use super::cost::{Cost, Span};
 use super::philox::{fill_bits, fill_normal, fill_uniform, index_below};
-use super::state::State;
+use super::state::{FIRST, State};
 use super::{Arg, BufferId, Command, Kernel, TwinCx, variant};
 use crate::device::Access;
 use bytemuck::{Pod, Zeroable};
@@ -61,7 +61,8 @@ pub struct Params {
     a: f32,
     b: f32,
     groups: u32,
-    pad: [u32; 2],
+    continues: u32,
+    pad: u32,
 }
 
 /// The kernel.
@@ -87,7 +88,19 @@ pub fn command(
     table: BufferId,
     (y, offset): (BufferId, usize),
 ) -> Command {
-    grouped(law, [1, n], first, stream, state, table, (y, offset))
+    grouped(law, [1, n], Begin::At(first), stream, state, table, (y, offset))
+}
+
+/// As [`command`], from the element that the state names: for a part of a longer sequence.
+pub fn continued(
+    law: Law,
+    n: usize,
+    stream: u32,
+    state: BufferId,
+    table: BufferId,
+    (y, offset): (BufferId, usize),
+) -> Command {
+    grouped(law, [1, n], Begin::State, stream, state, table, (y, offset))
 }
 
 /// y\[offset + g n + i\] = element i of the sequence of key g, for i < n and g < groups. `keys` holds four words for each
@@ -100,18 +113,29 @@ pub fn keyed(
     table: BufferId,
     (y, offset): (BufferId, usize),
 ) -> Command {
-    grouped(law, [groups, n], 0, stream, keys, table, (y, offset))
+    grouped(law, [groups, n], Begin::At(0), stream, keys, table, (y, offset))
+}
+
+/// The first element.
+enum Begin {
+    At(u64),
+    State,
 }
 
 fn grouped(
     law: Law,
     [groups, n]: [usize; 2],
-    first: u64,
+    begin: Begin,
     stream: u32,
     state: BufferId,
     table: BufferId,
     (y, offset): (BufferId, usize),
 ) -> Command {
+    // Elements of the first block that may come before the first one.
+    let (first, continues, skip) = match begin {
+        Begin::At(first) => (first, 0, (first % 4) as usize),
+        Begin::State => (0, 1, 3),
+    };
     let (code, count, a, b) = match law {
         Law::Uniform => (0, 0, 0.0, 0.0),
         Law::Normal => (1, 0, 0.0, 0.0),
@@ -131,9 +155,10 @@ fn grouped(
         a,
         b,
         groups: groups as u32,
-        pad: [0; 2],
+        continues,
+        pad: 0,
     };
-    let blocks = groups * ((first % 4) as usize + n).div_ceil(4);
+    let blocks = groups * (skip + n).div_ceil(4);
     Command::new(&KERNEL, &variant::draw::ONLY, &params, &[state, table, y], fold(blocks, 64))
 }
 
@@ -142,6 +167,7 @@ fn cost(words: &[u32]) -> Cost {
     let n = (p.n * p.groups) as usize;
     // Ten rounds of Philox are about 100 integer operations for four words.
     let cost = Cost::new(25 * n).reads(0, Span::dense(0, KEY * p.groups as usize));
+    let cost = cost.reads_if(p.continues == 1, 0, Span::dense(FIRST as u32, 2));
     let cost = cost.reads_if(p.law == 5, 1, Span::dense(0, p.count as usize + 1));
     cost.writes(2, Span::dense(p.offset, n))
 }
@@ -150,7 +176,10 @@ fn twin(words: &[u32], args: &mut [Arg<'_>], cx: &TwinCx<'_>) {
     let p: &Params = params(words);
     let [state, table, y] = args else { unreachable!("draw has three bindings") };
     let (state, table) = (state.read(), table.read());
-    let first = u64::from(p.first[0]) | u64::from(p.first[1]) << 32;
+    let mut first = u64::from(p.first[0]) | u64::from(p.first[1]) << 32;
+    if p.continues == 1 {
+        first = first.wrapping_add(State::from_words(state).first());
+    }
     let n = p.n as usize;
     let all = n * p.groups as usize;
     let y = &mut y.write()[p.offset as usize..p.offset as usize + all];

@@ -23,6 +23,8 @@ pub const EMA: usize = 9;
 pub const LOSS: usize = 10;
 /// Word of the count of non-finite values met so far.
 pub const NON_FINITE: usize = 11;
+/// Word of the low half of the element that a run's noise begins at; the high half follows.
+pub const FIRST: usize = 12;
 /// Length of the buffer in words.
 pub const WORDS: usize = 16;
 
@@ -50,16 +52,29 @@ pub struct State {
     pub loss: f32,
     /// Non-finite values met so far: outputs of `denormalize`, and steps that `tick` skipped.
     pub non_finite: u32,
+    /// Element that a run's noise begins at: low word, high word.
+    pub first: [u32; 2],
     /// Zero.
-    pub reserved: [u32; 4],
+    pub reserved: [u32; 2],
 }
 const _: () = assert!(size_of::<State>() == 4 * WORDS);
 const _: () = assert!(std::mem::offset_of!(State, non_finite) == 4 * NON_FINITE);
+const _: () = assert!(std::mem::offset_of!(State, first) == 4 * FIRST);
 
 impl State {
     /// The state before the step with index `step`.
     pub fn new(seed: u64, step: u64) -> State {
         State { seed: halves(seed), step: halves(step), ..State::zeroed() }
+    }
+
+    /// The same with noise that begins at element `first` of its sequence.
+    pub fn from_element(self, first: u64) -> State {
+        State { first: halves(first), ..self }
+    }
+
+    /// The element that noise begins at.
+    pub fn first(&self) -> u64 {
+        whole(self.first)
     }
 
     /// The seed.

@@ -7,8 +7,6 @@ use super::sampler::{Noise, Sampler, SamplerOptions, count, expect};
 use super::{NoiseKey, Policy, PolicyError, Result};
 use crate::device::Device;
 use crate::flow::Batch;
-use crate::flow::integrator::NOISE_STREAM;
-use crate::kernel::philox;
 use std::ops::Range;
 use std::time::Instant;
 
@@ -29,7 +27,6 @@ struct Part {
     sampler: Sampler,
     /// Observations, or with a single one its samples.
     range: Range<usize>,
-    noise: Vec<f32>,
 }
 
 /// How much of a batch a device computes.
@@ -89,7 +86,7 @@ impl Policy {
             }
             let own = part_of(batch, range.len());
             let sampler = self.sampler(device, own.requests, own.samples, options)?;
-            parts.push(Part { device: device.describe(), sampler, range, noise: Vec::new() });
+            parts.push(Part { device: device.describe(), sampler, range });
         }
         Ok(Fleet { parts, batch, sizes: [self.spec.request(), self.spec.chunk()] })
     }
@@ -170,27 +167,19 @@ impl Fleet {
                 let (own, others) = std::mem::take(&mut rest).split_at_mut(rows.len() * chunk);
                 rest = others;
                 let obs = if single { obs } else { &obs[range.start * request..range.end * request] };
-                running.push(scope.spawn(move || {
-                    let given = rows.start * start..rows.end * start;
-                    match noise {
-                        Noise::Given(x) => part.sampler.sample(obs, Noise::Given(&x[given]), own),
-                        Noise::PerObservation(keys) if !single => {
-                            part.sampler.sample(obs, Noise::PerObservation(&keys[range]), own)
-                        }
-                        Noise::PerObservation(&[NoiseKey { seed, request }, ..])
-                        | Noise::Seed { seed, request } => {
-                            part.noise.resize(given.len(), 0.0);
-                            philox::fill_normal(
-                                seed,
-                                NOISE_STREAM,
-                                request,
-                                given.start as u64,
-                                &mut part.noise,
-                            );
-                            part.sampler.sample(obs, Noise::Given(&part.noise), own)
-                        }
-                        Noise::PerObservation(&[]) => count("noise keys", 0, requests),
+                running.push(scope.spawn(move || match noise {
+                    Noise::Given(x) => {
+                        let given = rows.start * start..rows.end * start;
+                        part.sampler.sample(obs, Noise::Given(&x[given]), own)
                     }
+                    Noise::PerObservation(keys) if !single => {
+                        part.sampler.sample(obs, Noise::PerObservation(&keys[range]), own)
+                    }
+                    Noise::PerObservation(&[NoiseKey { seed, request }, ..])
+                    | Noise::Seed { seed, request } => {
+                        part.sampler.sample_part(obs, NoiseKey { seed, request }, rows.start, own)
+                    }
+                    Noise::PerObservation(&[]) => count("noise keys", 0, requests),
                 }));
             }
             let mut result = Ok(());

@@ -239,11 +239,9 @@ impl Sampler {
         actions: &mut [f32],
         trajectory: Option<&mut [f32]>,
     ) -> Result<()> {
-        expect("observations", obs.len(), self.batch.requests * self.spec.request())?;
-        expect("actions", actions.len(), self.batch.rows() * self.spec.chunk())?;
-        finite("observations", obs)?;
         let start = match noise {
-            _ if !self.zeros.is_empty() => Start::Given(&self.zeros),
+            // What starts from zeros needs no noise, whatever is given.
+            _ if !self.zeros.is_empty() => Start::Given(&[]),
             Noise::Seed { seed, request } => Start::Noise { seed, request },
             Noise::PerObservation(keys) => {
                 count("noise keys", keys.len(), self.batch.requests)?;
@@ -255,6 +253,32 @@ impl Sampler {
                 Start::Given(x)
             }
         };
+        self.run_from(obs, start, actions, trajectory)
+    }
+
+    /// Chunks of the rows of a larger batch that begin at row `first_row`, from that batch's seed and request.
+    pub(super) fn sample_part(
+        &mut self,
+        obs: &[f32],
+        NoiseKey { seed, request }: NoiseKey,
+        first_row: usize,
+        actions: &mut [f32],
+    ) -> Result<()> {
+        let first = (first_row * self.integrator.start_cols()) as u64;
+        self.run_from(obs, Start::Part { seed, request, first }, actions, None)
+    }
+
+    fn run_from(
+        &mut self,
+        obs: &[f32],
+        start: Start<'_>,
+        actions: &mut [f32],
+        trajectory: Option<&mut [f32]>,
+    ) -> Result<()> {
+        expect("observations", obs.len(), self.batch.requests * self.spec.request())?;
+        expect("actions", actions.len(), self.batch.rows() * self.spec.chunk())?;
+        finite("observations", obs)?;
+        let start = if self.zeros.is_empty() { start } else { Start::Given(&self.zeros) };
         self.integrator.run(start, &[obs], actions, trajectory)?;
         if self.settles {
             let (method, dim) = (self.spec.objective.method(), self.spec.action_dim);

@@ -2,6 +2,7 @@
 //! through WGSL on whatever adapter there is; where there is none the tests say NOT RUN, and fail with ADVECT_REQUIRE_GPU=1.
 
 mod best_of;
+mod blocks;
 #[path = "../common/mod.rs"]
 mod common;
 mod control;

@@ -307,15 +307,6 @@ fn tuning_is_kept_shown_and_used() {
 }
 
 #[test]
-fn tuning_nothing_is_a_failure() {
-    if has_adapter() {
-        let batch = 1 << 24;
-        let args = ["tune", "--device", "gpu", "--dry-run", "--json", "--batch", &batch.to_string()];
-        fails(&args, 1, &["nothing was measured", &format!("mlp256, batch {batch}"), "elements"]);
-    }
-}
-
-#[test]
 fn bench_compares_with_the_floor() {
     let folder = tempfile::tempdir().unwrap();
     let [svg, html] = ["r.svg", "r.html"].map(|name| folder.path().join(name));

@@ -85,6 +85,15 @@ impl Compiled {
         }
     }
 
+    /// Chunks that the plan covers.
+    pub(super) fn block(&self) -> usize {
+        match self {
+            Compiled::Workload(sampling) => sampling.integrator.block().rows(),
+            Compiled::Policy { sampler, .. } => sampler.integrator().block().rows(),
+            Compiled::Training(_) => TRAIN_BATCH,
+        }
+    }
+
     /// Samples a batch, from observations on the host to chunks on the host; or trains some steps.
     pub(super) fn run(&mut self) -> Result<(), BenchError> {
         match self {

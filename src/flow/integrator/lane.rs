@@ -1,6 +1,6 @@
 //! Lanes: one resident plan each, and the blocks of rows that a run sends through it.
 
-use super::{Batch, KEYED_NOISE, KEYS, NOISE, NOISE_STREAM, OUTPUT, STATE, Start};
+use super::{Batch, KEYED_NOISE, KEYS, NOISE, NOISE_STREAM, NoiseKey, OUTPUT, STATE, Start};
 use crate::flow::adaptive::{FIRST_STEP, adaptive_names};
 use crate::flow::fixed::names;
 use crate::flow::{FlowError, Result, Solver};
@@ -105,72 +105,60 @@ impl Shared<'_> {
         Ok(())
     }
 
-    /// Writes the inputs of rows `first .. first + n`; the rest of the block repeats the last row. What noise is still to be
+    /// Writes the inputs of rows `first .. first + n`; the rest of the block repeats the last row's request. What noise is still to be
     /// drawn on the device.
     fn write(&self, lane: &mut Lane, first: usize, n: usize) -> Result<Draw> {
-        let whole = self.block == self.batch;
-        let block = self.block.rows();
+        let (whole, block, samples) = (self.block == self.batch, self.block, self.batch.samples);
+        // The requests of the block.
+        let requests = || (0..block.requests).map(|q| (first + (q * block.samples).min(n - 1)) / samples);
         for (data, &(id, cols)) in self.requests.iter().zip(&lane.requests) {
             if whole || self.batch.requests == 1 {
                 lane.session.write(id, data)?;
                 continue;
             }
             lane.scratch.clear();
-            for r in 0..block {
-                let request = (first + r.min(n - 1)) / self.batch.samples;
+            for request in requests() {
                 lane.scratch.extend_from_slice(&data[request * cols..(request + 1) * cols]);
             }
             lane.session.write(id, &lane.scratch)?;
         }
-        match self.start {
+        let element = (first * self.start_cols) as u64;
+        let (state, draw) = match self.start {
             Start::Given(x) => {
                 lane.session.write(lane.start, &x[first * self.start_cols..(first + n) * self.start_cols])?;
-                if lane.non_finite {
-                    lane.session.write(lane.state, bytemuck::cast_slice(&[State::new(0, 0)]))?;
-                }
-                Ok(Draw::Nothing)
+                (State::new(0, 0), Draw::Nothing)
             }
-            Start::Noise { seed, request } if whole => {
-                lane.session.write(lane.state, bytemuck::cast_slice(&[State::new(seed, request)]))?;
-                Ok(Draw::OneKey)
+            Start::Noise { seed, request } | Start::Keys(&[NoiseKey { seed, request }]) => {
+                (State::new(seed, request).from_element(element), Draw::OneKey)
             }
-            Start::Noise { seed, request } => {
+            Start::Part { seed, request, first } => {
+                (State::new(seed, request).from_element(first.wrapping_add(element)), Draw::OneKey)
+            }
+            Start::Keys(keys) if block.samples == samples => {
                 lane.scratch.clear();
-                lane.scratch.resize(n * self.start_cols, 0.0);
-                philox::fill_normal(
-                    seed,
-                    NOISE_STREAM,
-                    request,
-                    (first * self.start_cols) as u64,
-                    &mut lane.scratch,
-                );
-                lane.session.write(lane.start, &lane.scratch)?;
-                lane.session.write(lane.state, bytemuck::cast_slice(&[State::new(seed, request)]))?;
-                Ok(Draw::Nothing)
+                for request in requests() {
+                    let state = [State::new(keys[request].seed, keys[request].request)];
+                    lane.scratch.extend_from_slice(&bytemuck::cast_slice(&state)[..KEY]);
+                }
+                lane.session.write(lane.keys, &lane.scratch)?;
+                (State::new(0, 0), Draw::Keys)
             }
             Start::Keys(keys) => {
-                lane.session.write(lane.state, bytemuck::cast_slice(&[State::new(0, 0)]))?;
-                lane.scratch.clear();
-                if whole {
-                    for key in keys {
-                        let state = [State::new(key.seed, key.request)];
-                        lane.scratch.extend_from_slice(&bytemuck::cast_slice(&state)[..KEY]);
-                    }
-                    lane.session.write(lane.keys, &lane.scratch)?;
-                    return Ok(Draw::Keys);
-                }
+                // Rows of a block may lie within their requests' sequences: drawn here.
                 lane.scratch.resize(n * self.start_cols, 0.0);
                 for (r, row) in lane.scratch.chunks_exact_mut(self.start_cols).enumerate() {
-                    let (request, sample) =
-                        ((first + r) / self.batch.samples, (first + r) % self.batch.samples);
-                    let key = keys[request];
+                    let (key, sample) = (keys[(first + r) / samples], (first + r) % samples);
                     let element = (sample * self.start_cols) as u64;
                     philox::fill_normal(key.seed, NOISE_STREAM, key.request, element, row);
                 }
                 lane.session.write(lane.start, &lane.scratch)?;
-                Ok(Draw::Nothing)
+                (State::new(0, 0), Draw::Nothing)
             }
+        };
+        if lane.non_finite || matches!(draw, Draw::OneKey) {
+            lane.session.write(lane.state, bytemuck::cast_slice(&[state]))?;
         }
+        Ok(draw)
     }
 
     /// Integrates and reads the result and the state words.

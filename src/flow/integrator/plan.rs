@@ -25,7 +25,7 @@ pub(super) fn plan(
     let state = program.resident(STATE, crate::kernel::state::WORDS)?;
     let empty = program.empty();
     program.phase(NOISE);
-    program.push(draw::command(draw::Law::Normal, rows * cols, 0, NOISE_STREAM, state, empty, (start, 0)))?;
+    program.push(draw::continued(draw::Law::Normal, rows * cols, NOISE_STREAM, state, empty, (start, 0)))?;
     let keys = program.resident(KEYS, draw::KEY * batch.requests)?;
     program.phase(KEYED_NOISE);
     let each = [batch.requests, batch.samples * cols];

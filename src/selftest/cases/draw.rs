@@ -1,8 +1,8 @@
-//! Cases of `draw`: every law, starts that do not fall on a block and that cross 32 bits.
+//! Cases of `draw`: every law, starts that do not fall on a block and that cross 32 bits, given by the command or by the state.
 
 use super::{SIZES, values};
 use crate::kernel::case::Case;
-use crate::kernel::draw::{KEY, Law, beta_quantiles, command, keyed};
+use crate::kernel::draw::{KEY, Law, beta_quantiles, command, continued, keyed};
 use crate::kernel::philox::{counter, index_below, key, philox4x32};
 use crate::kernel::state::State;
 use crate::kernel::{BufferId, Target};
@@ -53,14 +53,22 @@ pub fn cases(_target: &Target) -> Vec<Case> {
                     *want = element(first + i as u64);
                 }
                 let id = [0, 1, 2].map(BufferId);
-                out.push(Case {
-                    label: format!("draw {law:?} {n} from {first}"),
-                    command: command(law, n, first, stream, id[0], id[1], (id[2], 3)),
-                    buffers: vec![State::new(seed, step).words(), table.clone(), values(n + 4, 1)],
-                    expect: vec![(2, want)],
+                let fixed = command(law, n, first, stream, id[0], id[1], (id[2], 3));
+                let state = State::new(seed, step);
+                let case = |label: &str, command, state: State| Case {
+                    label: format!("draw {law:?} {n} from {label}{first}"),
+                    command,
+                    buffers: vec![state.words(), table.clone(), values(n + 4, 1)],
+                    expect: vec![(2, want.clone())],
                     exact: matches!(law, Law::Index { .. }),
                     tolerance: 1e-6,
-                });
+                };
+                // What the state says is ignored by a command with a start of its own.
+                out.push(case("", fixed, state.from_element(if n == 7 { 5 } else { 0 })));
+                if matches!(law, Law::Normal | Law::Index { .. }) {
+                    let command = continued(law, n, stream, id[0], id[1], (id[2], 3));
+                    out.push(case("the state's ", command, state.from_element(first)));
+                }
             }
         }
     }
