@@ -1,7 +1,8 @@
 //! Kernels are right whatever order the invocations of a workgroup run in. A software driver runs some at a time, in one order, up to the
 //! next barrier, so that a barrier which is missing may never show; a GPU has no such order. Here every kernel with barriers runs with
-//! its invocations renumbered: neighbours, which share a subgroup, are in different ones, first to last and last to first. That this
-//! notices a missing barrier is seen by taking some away.
+//! its invocations renumbered: neighbours, which share a subgroup, are in different ones, first to last and last to first; and with NaN in
+//! all of a workgroup's memory, where a driver may have left zeros. That this notices a missing barrier, or a sum that was never begun, is
+//! seen by taking some away.
 
 mod common;
 
@@ -37,14 +38,33 @@ fn orders(variant: &Variant) -> Vec<String> {
     vec![format!("{}u - ({number})", n - 1), number]
 }
 
-/// WGSL whose invocations are renumbered.
-fn renumbered(source: &str, number: &str) -> String {
+/// WGSL that fills a workgroup's memory with NaN, for `threads` invocations with numbers `own_`.
+fn poison(source: &str, threads: u32) -> String {
+    let mut text = "let nan_ = bitcast<f32>(0x7fc00000u | own_);".to_owned();
+    for declared in source.split("var<workgroup> ").skip(1) {
+        let (name, rest) = declared.split_once(": array<").expect("an array");
+        let (kind, count) = rest[..rest.find(">;").expect("an end")].rsplit_once(", ").expect("a length");
+        let alias =
+            source.split_once(&format!("alias {kind} = ")).map(|(_, rest)| &rest[..rest.find(';').unwrap()]);
+        let value = match alias.unwrap_or(kind) {
+            "u32" | "vec2<u32>" | "vec4<u32>" => "0x7e007fc0u",
+            _ => "nan_",
+        };
+        text += &format!(
+            "for (var i_ = own_; i_ < {count}; i_ += {threads}u) {{ {name}[i_] = {kind}({value}); }}"
+        );
+    }
+    text + BARRIER
+}
+
+/// WGSL whose invocations are renumbered, after `first`.
+fn renumbered(source: &str, number: &str, first: &str) -> String {
     let builtin = "@builtin(local_invocation_index) ";
     let at = source.find(builtin).expect("an invocation knows its number") + builtin.len();
     let name: String = source[at..].chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
     let body = at + source[at..].find('{').expect("a body");
     let (head, tail) = (&source[at + name.len()..body], &source[body + 1..]);
-    format!("{}own_{head}{{\n    let {name} = {number};{tail}", &source[..at])
+    format!("{}own_{head}{{\n    {first}\n    let {name} = {number};{tail}", &source[..at])
 }
 
 /// WGSL whose loops over halves of a workgroup are written out. A driver that runs invocations together goes through a loop's body once
@@ -114,9 +134,10 @@ fn one_of_each(all: &mut BTreeMap<&'static str, Vec<Case>>) {
 /// What goes wrong with some WGSL in place of a variant's own, if anything does.
 fn wrong(runner: &CaseRunner, cases: &mut [Case], source: &str, mark: &str) -> Option<String> {
     let (of, source) = (cases[0].command.variant, written_out(source));
+    let poison = poison(&source, of.workgroup.iter().product());
     for (n, number) in orders(of).into_iter().enumerate() {
         let name: &'static str = format!("{}{mark}, order {n}", of.name).leak();
-        let source: &'static str = renumbered(&source, &number).leak();
+        let source: &'static str = renumbered(&source, &number, &poison).leak();
         let variant: &'static Variant = Box::leak(Box::new(Variant { name, source, ..*of }));
         for case in cases.iter_mut() {
             case.command.variant = variant;
@@ -162,10 +183,10 @@ fn no_order_of_invocations_matters() {
 }
 
 #[test]
-fn a_missing_barrier_is_noticed() {
+fn what_is_missing_is_noticed() {
     let Some(Device::Gpu(gpu)) = with_matrix_units() else { return };
     if !gpu.report().is_software() {
-        println!("NOT RUN: a_missing_barrier_is_noticed: on a GPU a race may go well");
+        println!("NOT RUN: what_is_missing_is_noticed: on a GPU a race may go well");
         return;
     }
     let runner = CaseRunner::new(&gpu).unwrap();
@@ -187,4 +208,7 @@ fn a_missing_barrier_is_noticed() {
         let found = wrong(&runner, cases, &source, &format!(" without barrier {k}"));
         assert!(found.is_some(), "{name} runs without its barrier {k}");
     }
+    let cases = subjects.get_mut("sumsq").expect("a variant with barriers");
+    let source = cases[0].command.variant.source.replace("sums[lane] = ", "sums[lane] += ");
+    assert!(wrong(&runner, cases, &source, " from what was there").is_some());
 }
