@@ -10,4 +10,5 @@ mod guidance;
 mod memory;
 mod oracle;
 mod staging;
+mod stale;
 mod transformer;
