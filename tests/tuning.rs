@@ -2,12 +2,15 @@
 
 mod common;
 
-use advect::bench::{self, Subject, TuneOptions, Workload};
-use advect::device::{Device, DeviceChoice, Gpu, GpuOptions, Tuned, Tuning, TuningError};
+use advect::bench::{self, Subject, TuneOptions, Workload, demonstrations, run_config};
+use advect::device::{Cpu, Device, DeviceChoice, Gpu, GpuOptions, Tuned, Tuning, TuningError};
 use advect::flow::integrator::Start;
 use advect::flow::{Batch, IntegrateOptions, Integrator, Solver};
 use advect::graph::{Fusion, Plan, Precision, Program, Session};
 use advect::kernel::{Target, View, copy, matmul};
+use advect::nn::NetworkSpec;
+use advect::policy::SamplerOptions;
+use advect::train::Trainer;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -254,6 +257,40 @@ fn tuning_answers_every_question_of_the_plans() {
     }
     let stopped = bench::tune(&gpu, &subjects, &options, &mut |_, _| false);
     assert!(matches!(stopped, Err(bench::BenchError::Stopped)));
+}
+
+#[test]
+fn attention_is_tuned() {
+    let Some(gpu) = open(tempfile::tempdir().unwrap().path()) else { return };
+    let mut config = run_config(Workload::Transformer, 4, 1);
+    if let NetworkSpec::Transformer(net) = &mut config.network {
+        (net.width, net.layers, net.heads) = (32, 1, 2);
+    }
+    let cpu = Device::Cpu(Cpu::with_threads(1).unwrap());
+    let mut trainer = Trainer::new(&cpu, &demonstrations(2, 32, 1).unwrap(), &config).unwrap();
+    let policy = Box::new(trainer.policy().unwrap());
+    let options = TuneOptions {
+        batches: vec![2],
+        solver: Solver::euler(1),
+        precision: Precision::F32,
+        train: false,
+        seconds: 1e-3,
+    };
+    let subjects = [Subject::Policy { name: "small".into(), policy: policy.clone() }];
+    let found = bench::tune(&gpu, &subjects, &options, &mut |_, _| true).unwrap();
+    let rows: Vec<_> = found.rows.iter().filter(|r| r.question.starts_with("attention ")).collect();
+    let [row] = rows[..] else { panic!("{:?}", found.rows) };
+    assert_eq!(row.ways.len(), 2, "{row:?}");
+    // A plan follows the answer, whichever it is.
+    for way in &row.ways {
+        let mut tuning = Tuning::default();
+        tuning.insert(row.question.clone(), answer("another", way.way));
+        let device = Device::Gpu(tuned(&gpu, tuning));
+        let sampler = policy.sampler(&device, 2, 1, &SamplerOptions::default()).unwrap();
+        let calls = sampler.integrator().plan().commands.iter();
+        let taken: Vec<_> = calls.filter(|c| c.kernel.name == "attention").map(|c| c.variant.name).collect();
+        assert!(!taken.is_empty() && taken.iter().all(|name| *name == way.way), "{taken:?}");
+    }
 }
 
 /// A product of few rows and great depth between two copies, each in a phase of its own; and what it gives.

@@ -1,10 +1,11 @@
-//! Which variants of products, and which way of running a sampler's steps or a training step, a device runs fastest: what `advect tune`
+//! Which variants of products and of attention, and which way of running a sampler's steps or a training step, a device runs fastest: what `advect tune`
 //! measures.
 //!
-//! The plans of the subjects, planned by guesses, say which questions there are. Products come first, each alone by the GPU's clock;
-//! then whole sampling runs and training steps by the host's clock, with the products already tuned: layer by layer against every
+//! The plans of the subjects, planned by guesses, say which questions there are. Products and attention come first, each call alone by the GPU's clock;
+//! then whole sampling runs and training steps by the host's clock, with those already tuned: layer by layer against every
 //! variant that does all layers in one dispatch.
 
+mod attention;
 mod products;
 mod race;
 mod subject;
@@ -17,6 +18,7 @@ use crate::flow::{FlowError, Solver};
 use crate::graph::{Fusion, Plan, Precision, Schedule};
 use crate::kernel::Target;
 use crate::policy::PolicyError;
+use attention::Attention;
 use products::Products;
 use race::{Timing, race, winner};
 use serde::Serialize;
@@ -32,7 +34,7 @@ pub struct TuneOptions {
     pub solver: Solver,
     /// How weights are stored.
     pub precision: Precision,
-    /// Whether training steps are measured too: their products, and the ways of running them.
+    /// Whether training steps are measured too: their products and attention, and the ways of running them.
     pub train: bool,
     /// About how long each question is measured, seconds.
     pub seconds: f64,
@@ -94,6 +96,7 @@ struct Steps<'a> {
 #[derive(Default)]
 struct Questions<'a> {
     products: Products,
+    attention: Attention,
     steps: Vec<Steps<'a>>,
 }
 
@@ -106,13 +109,20 @@ pub fn tune(
 ) -> Result<TuneResult, BenchError> {
     let mut result = TuneResult::default();
     let questions = ask(gpu, subjects, options, &mut result.skipped, go_on)?;
-    let total = (questions.products.by_question.len() + questions.steps.len()).max(1) as f64;
+    let alone = questions.products.by_question.len() + questions.attention.by_question.len();
+    let total = (alone + questions.steps.len()).max(1) as f64;
     let untuned = Device::Gpu(gpu.with_tuning(None));
     for (question, product) in questions.products.by_question {
         let (what, done) = (product.label(), result.rows.len() as f64);
         let timings =
             product.measure(&untuned, options.seconds, &mut |part| go_on(&what, (done + part) / total))?;
         result.note(what, question, &product.ways(), &timings);
+    }
+    for (question, call) in questions.attention.by_question {
+        let done = result.rows.len() as f64;
+        let timings =
+            call.measure(&untuned, options.seconds, &mut |part| go_on(&question, (done + part) / total))?;
+        result.note(question.clone(), question, &call.ways(), &timings);
     }
     for steps in questions.steps {
         let (what, done) = (steps.label(), result.rows.len() as f64);
@@ -151,7 +161,7 @@ fn ask<'a>(
             && let Some(layered) = subject.training(&device, Fusion::Layers)?
             && let Some(guessed) = subject.training(&device, Fusion::Auto)?
         {
-            questions.products.collect(layered.plan(), &target);
+            questions.collect(layered.plan(), &target);
             questions.note(subject, None, guessed.plan());
         }
     }
@@ -180,10 +190,16 @@ impl<'a> Questions<'a> {
         options: &TuneOptions,
     ) -> Result<(), BenchError> {
         let compile = |fusion| subject.compile(device, options, fusion, batch);
-        self.products.collect(compile(Fusion::Layers)?.plan(), target);
+        self.collect(compile(Fusion::Layers)?.plan(), target);
         let guessed = compile(Fusion::Auto)?;
         self.note(subject, Some(guessed.block()), guessed.plan());
         Ok(())
+    }
+
+    /// Notes the questions of a plan's kernels.
+    fn collect(&mut self, plan: &Plan, target: &Target) {
+        self.products.collect(plan, target);
+        self.attention.collect(plan, target);
     }
 
     /// Notes the question of a plan's ways, if there are several and it is new.

@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 
 /// Measure which kernels and schedules are fastest on this GPU, and keep the answers for every later run
 ///
-/// Every variant of each product in the given networks' plans is timed alone, then every way of running a sampler's steps, or a training
+/// Every variant of each product and attention in the given networks' plans is timed alone, then every way of running a sampler's steps, or a training
 /// step: layer by layer, or all layers in one dispatch. A guess gives way to what is faster by more than 5 %. The answers hold for shapes within a
 /// factor of two, and for this driver and this version's shaders.
 #[derive(clap::Args)]

@@ -2,6 +2,7 @@
 
 use super::call::{fold, params};
 use super::cost::{Cost, Span};
+use super::target::bucket;
 use super::{Arg, BufferId, Command, Kernel, Target, TwinCx, Variant, View, variant};
 use crate::device::Access;
 use bytemuck::{Pod, Zeroable};
@@ -165,22 +166,52 @@ impl Params {
     }
 }
 
-/// The variants of an attention kernel that a target and a width of head admit, best first.
-pub(super) fn choose(
-    [tile, row]: [&'static Variant; 2],
-    dim: usize,
-    target: &Target,
-) -> impl Iterator<Item = &'static Variant> {
-    let fits = dim <= tile.constant("DMAX") as usize
-        && (!target.gpu
-            || (tile.shared_bytes <= target.workgroup_bytes && tile.workgroup[0] <= target.invocations));
-    let tile = fits.then_some(tile);
-    let order = if target.software || !target.gpu { [Some(row), tile] } else { [tile, Some(row)] };
-    order.into_iter().flatten()
+/// One of attention's kernels and its variants: by tiles, by rows.
+pub(super) struct Family {
+    pub(super) kernel: &'static Kernel,
+    pub(super) variants: [&'static Variant; 2],
+    /// Whether a workgroup takes keys; else queries.
+    pub(super) of_keys: bool,
+}
+
+impl Family {
+    /// A command for each variant that a target and a width of head admit: what was measured to be fastest first, else the best guess.
+    pub(super) fn commands(
+        &self,
+        p: &Params,
+        args: &[BufferId],
+        target: &Target,
+    ) -> impl Iterator<Item = Command> + use<> {
+        let [tile, row] = self.variants;
+        let fits = p.dim <= tile.constant("DMAX")
+            && (!target.gpu
+                || (tile.shared_bytes <= target.workgroup_bytes && tile.workgroup[0] <= target.invocations));
+        let tile = fits.then_some(tile);
+        let order = if target.software || !target.gpu { [Some(row), tile] } else { [tile, Some(row)] };
+        let mut order: Vec<&'static Variant> = order.into_iter().flatten().collect();
+        if let Some(best) = target.tuned(|| self.question(p), &order, |v| v.name) {
+            order.sort_by_key(|v| !std::ptr::eq(*v, best));
+        }
+        let (entries, tokens) = match self.of_keys {
+            true => (p.batch / p.k_batch_div.max(1), p.k_tokens),
+            false => (p.batch, p.q_tokens),
+        };
+        let (kernel, groups, tokens) = (self.kernel, (entries * p.heads) as usize, tokens as usize);
+        let (p, args) = (*p, args.to_vec());
+        order.into_iter().map(move |v| Command::new(kernel, v, &p, &args, grid(v, groups, tokens)))
+    }
+
+    /// What a tuned choice is filed under: calls of one bucket share it.
+    pub(super) fn question(&self, p: &Params) -> String {
+        let [groups, queries, keys] =
+            [p.batch * p.heads, p.q_tokens, p.k_tokens].map(|size| bucket(size as usize));
+        let mask = if p.has(CAUSAL) { ", causal" } else { "" };
+        format!("{} {groups} x {} columns, {queries} queries, {keys} keys{mask}", self.kernel.name, p.dim)
+    }
 }
 
 /// Workgroups for `tokens` rows of each of `groups` heads of batch entries.
-pub(super) fn grid(variant: &Variant, groups: usize, tokens: usize) -> [u32; 3] {
+fn grid(variant: &Variant, groups: usize, tokens: usize) -> [u32; 3] {
     let rows = variant.constant("R");
     match variant.constant("DMAX") {
         0 => fold(groups * tokens, rows),
@@ -216,6 +247,8 @@ pub static KERNEL: Kernel = Kernel {
 };
 const _: () = assert!(variants_agree(&VARIANTS));
 
+pub(super) static FAMILY: Family = Family { kernel: &KERNEL, variants: VARIANTS, of_keys: false };
+
 /// out = [softmax(q kᵀ / sqrt(dim)) v | log-sum-exp of the scores], head by head and batch entry by batch entry: q is
 /// [batch * q_tokens, heads * dim], k and v are [batch / k_batch_div * k_tokens, heads * dim], out is
 /// [batch * q_tokens, heads * dim + heads]. One command per variant that suits the target, best first.
@@ -226,12 +259,9 @@ pub fn commands(
     v: Place,
     out: Place,
     target: &Target,
-) -> impl Iterator<Item = Command> {
+) -> impl Iterator<Item = Command> + use<> {
     let params = Params::new(sizes, &q, &k, &v, &out);
-    let (groups, tokens) = (sizes.batch * sizes.shape.heads, sizes.shape.q_tokens);
-    choose(VARIANTS, sizes.dim, target).map(move |variant| {
-        Command::new(&KERNEL, variant, &params, &[q.0, k.0, v.0, out.0], grid(variant, groups, tokens))
-    })
+    FAMILY.commands(&params, &[q.0, k.0, v.0, out.0], target)
 }
 
 fn cost(words: &[u32]) -> Cost {

@@ -1,7 +1,7 @@
 //! `attention_grad_kv`: the gradients of attention by its keys and values.
 
 use super::attention::gradient::{self, Head};
-use super::attention::{Params, Place, Sizes, choose, grid, tile, variants_agree};
+use super::attention::{Family, Params, Place, Sizes, tile, variants_agree};
 pub use super::attention_grad_q::Operands;
 use super::call::params;
 use super::cost::{Cost, Span};
@@ -21,16 +21,18 @@ pub static KERNEL: Kernel = Kernel {
 };
 const _: () = assert!(variants_agree(&VARIANTS));
 
+pub(super) static FAMILY: Family = Family { kernel: &KERNEL, variants: VARIANTS, of_keys: true };
+
 /// [dk | dv], [batch / k_batch_div * k_tokens, 2 * heads * dim], one command per variant that suits the target, best
 /// first. Sums over the queries are in their order.
-pub fn commands(sizes: &Sizes, x: Operands, dkv: Place, target: &Target) -> impl Iterator<Item = Command> {
+pub fn commands(
+    sizes: &Sizes,
+    x: Operands,
+    dkv: Place,
+    target: &Target,
+) -> impl Iterator<Item = Command> + use<> {
     let params = x.params(sizes, &dkv);
-    let groups = sizes.batch / sizes.k_batch_div * sizes.shape.heads;
-    let tokens = sizes.shape.k_tokens;
-    choose(VARIANTS, sizes.dim, target).map(move |variant| {
-        let args = [x.q.0, x.k.0, x.v.0, x.y.0, x.d.0, dkv.0];
-        Command::new(&KERNEL, variant, &params, &args, grid(variant, groups, tokens))
-    })
+    FAMILY.commands(&params, &[x.q.0, x.k.0, x.v.0, x.y.0, x.d.0, dkv.0], target)
 }
 
 fn cost(words: &[u32]) -> Cost {

@@ -1,7 +1,7 @@
 //! `attention_grad_q`: the gradient of attention by its queries.
 
 use super::attention::gradient::{self, Head};
-use super::attention::{Params, Place, Sizes, choose, grid, place, tile, variants_agree};
+use super::attention::{Family, Params, Place, Sizes, place, tile, variants_agree};
 use super::call::params;
 use super::cost::{Cost, Span};
 use super::{Arg, Command, Kernel, Target, TwinCx, Variant, variant};
@@ -19,6 +19,8 @@ pub static KERNEL: Kernel = Kernel {
     cost,
 };
 const _: () = assert!(variants_agree(&VARIANTS));
+
+pub(super) static FAMILY: Family = Family { kernel: &KERNEL, variants: VARIANTS, of_keys: false };
 
 /// What both gradients read: q, k and v, the result y = [o | lse] of [`super::attention`], and its cotangent d, shaped like it.
 #[derive(Clone, Copy, Debug)]
@@ -43,13 +45,14 @@ impl Operands {
 }
 
 /// dq, [batch * q_tokens, heads * dim], one command per variant that suits the target, best first.
-pub fn commands(sizes: &Sizes, x: Operands, dq: Place, target: &Target) -> impl Iterator<Item = Command> {
+pub fn commands(
+    sizes: &Sizes,
+    x: Operands,
+    dq: Place,
+    target: &Target,
+) -> impl Iterator<Item = Command> + use<> {
     let params = x.params(sizes, &dq);
-    let (groups, tokens) = (sizes.batch * sizes.shape.heads, sizes.shape.q_tokens);
-    choose(VARIANTS, sizes.dim, target).map(move |variant| {
-        let args = [x.q.0, x.k.0, x.v.0, x.y.0, x.d.0, dq.0];
-        Command::new(&KERNEL, variant, &params, &args, grid(variant, groups, tokens))
-    })
+    FAMILY.commands(&params, &[x.q.0, x.k.0, x.v.0, x.y.0, x.d.0, dq.0], target)
 }
 
 fn cost(words: &[u32]) -> Cost {

@@ -1,7 +1,7 @@
 //! `attention_jvp`: the tangent of attention's result, in one pass over the keys.
 
 use super::attention::tile::Rows;
-use super::attention::{HAS_TK, HAS_TQ, HAS_TV, Params, Place, Sizes, choose, grid, place, variants_agree};
+use super::attention::{Family, HAS_TK, HAS_TQ, HAS_TV, Params, Place, Sizes, place, variants_agree};
 use super::call::params;
 use super::cost::{Cost, Span};
 use super::math::exp;
@@ -32,6 +32,8 @@ pub static KERNEL: Kernel = Kernel {
 };
 const _: () = assert!(variants_agree(&VARIANTS));
 
+pub(super) static FAMILY: Family = Family { kernel: &KERNEL, variants: VARIANTS, of_keys: false };
+
 /// The tangent, shaped like the result y = [o | lse] of [`super::attention`], of q, k and v with `tangents` (none: zero),
 /// shaped like them. `empty` is bound, and never read, where there is none. One command per variant that suits the target,
 /// best first.
@@ -42,7 +44,7 @@ pub fn commands(
     out: Place,
     empty: BufferId,
     target: &Target,
-) -> impl Iterator<Item = Command> {
+) -> impl Iterator<Item = Command> + use<> {
     let mut params = Params { y: place(&y.1), ..Params::new(sizes, &q, &k, &v, &out) };
     let at = tangents.map(|t| t.map_or([0; 2], |t| place(&t.1)));
     [params.tq, params.tk, params.tv] = at;
@@ -50,11 +52,7 @@ pub fn commands(
         params.flags |= if t.is_some() { flag } else { 0 };
     }
     let [tq, tk, tv] = tangents.map(|t| t.map_or(empty, |t| t.0));
-    let (groups, tokens) = (sizes.batch * sizes.shape.heads, sizes.shape.q_tokens);
-    choose(VARIANTS, sizes.dim, target).map(move |variant| {
-        let args = [q.0, k.0, v.0, y.0, tq, tk, tv, out.0];
-        Command::new(&KERNEL, variant, &params, &args, grid(variant, groups, tokens))
-    })
+    FAMILY.commands(&params, &[q.0, k.0, v.0, y.0, tq, tk, tv, out.0], target)
 }
 
 fn cost(words: &[u32]) -> Cost {

@@ -9,6 +9,7 @@ pub mod attention;
 pub mod attention_grad_kv;
 pub mod attention_grad_q;
 pub mod attention_jvp;
+pub mod attention_ways;
 pub mod binary;
 pub mod call;
 pub mod case;

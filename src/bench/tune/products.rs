@@ -1,9 +1,9 @@
 //! Products: every variant of each distinct one, alone, on random numbers.
 
-use super::race::{Timing, race};
+use super::race::{Timing, race_phases};
 use crate::bench::BenchError;
 use crate::device::Device;
-use crate::graph::{Plan, Program, Result, Session};
+use crate::graph::{Plan, Program, Result};
 use crate::kernel::matmul::{self, Choice};
 use crate::kernel::{BufferId, Target, View, draw, state};
 use std::collections::BTreeMap;
@@ -58,13 +58,7 @@ impl Product {
         seconds: f64,
         go_on: &mut dyn FnMut(f64) -> bool,
     ) -> std::result::Result<Vec<Timing>, BenchError> {
-        let mut session = Session::new(device, self.plan(&Target::of(device))?)?;
-        session.run(&[0])?;
-        let time = |way: usize| {
-            let profile = session.profile(&[way + 1], 1)?;
-            Ok(profile.commands.iter().map(|c| c.median).sum())
-        };
-        race(self.choices.len(), seconds, time, go_on)
+        race_phases(device, self.plan(&Target::of(device))?, seconds, go_on)
     }
 
     /// A phase that fills the operands, then one for each variant. Operands keep their strides and their alignment, not their

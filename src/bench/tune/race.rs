@@ -1,6 +1,8 @@
 //! Several ways of doing the same, timed in turns.
 
 use crate::bench::{BenchError, Times};
+use crate::device::Device;
+use crate::graph::{Plan, Session};
 use std::time::Instant;
 
 /// Rounds at least, after one of warming up.
@@ -69,6 +71,23 @@ pub(super) fn race(
         }
     }
     Ok(times.iter().map(|t| Timing::of(t)).collect())
+}
+
+/// As [`race`] for the phases of a plan by the device's clock, after its first one, which fills the operands.
+pub(super) fn race_phases(
+    device: &Device,
+    plan: Plan,
+    seconds: f64,
+    go_on: &mut dyn FnMut(f64) -> bool,
+) -> Result<Vec<Timing>, BenchError> {
+    let ways = plan.phases.len() - 1;
+    let mut session = Session::new(device, plan)?;
+    session.run(&[0])?;
+    let time = |way: usize| {
+        let profile = session.profile(&[way + 1], 1)?;
+        Ok(profile.commands.iter().map(|c| c.median).sum())
+    };
+    race(ways, seconds, time, go_on)
 }
 
 /// The fastest of the ways that are clearly faster than the first; the first if none is.
