@@ -81,7 +81,7 @@ impl Call {
         }
         for way in &self.ways {
             p.phase(way.variant.name);
-            p.count_flops((way.kernel.cost)(&way.params).flops as f64);
+            p.count_flops((way.kernel.cost)(&way.params).flops);
             let args = way.args.iter().map(|id| now[&id.0]).collect();
             p.push(Command { args, ..way.clone() })?;
         }
