@@ -21,6 +21,9 @@ const WANTED: Features = Features::SUBGROUP
     .union(Features::PIPELINE_CACHE)
     .union(Features::IMMEDIATES);
 
+/// Most of the memory that a driver would give us that buffers take.
+const MEMORY_PERCENT: u8 = 95;
+
 /// How to open a GPU.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
@@ -104,6 +107,12 @@ fn adapters() -> Vec<wgpu::Adapter> {
         wgpu::Instance::new(wgpu::InstanceDescriptor {
             backends: wgpu::Backends::PRIMARY.with_env(),
             flags: wgpu::InstanceFlags::empty().with_env(),
+            // What a GPU shares with the rest of the machine is not all ours: past this part of what its driver would give us (Vulkan and
+            // DX12 say), an allocation fails in place of slowing everything down, and a sampler takes its batch in blocks.
+            memory_budget_thresholds: wgpu::MemoryBudgetThresholds {
+                for_resource_creation: Some(MEMORY_PERCENT),
+                for_device_loss: None,
+            },
             ..wgpu::InstanceDescriptor::new_without_display_handle_from_env()
         })
     });
