@@ -20,7 +20,7 @@ use crate::kernel::Target;
 use crate::policy::PolicyError;
 use attention::Attention;
 use products::Products;
-use race::{Timing, race, winner};
+use race::{Timing, race, race_phases, winner};
 use serde::Serialize;
 use std::sync::Arc;
 use std::time::Instant;
@@ -112,17 +112,17 @@ pub fn tune(
     let alone = questions.products.by_question.len() + questions.attention.by_question.len();
     let total = (alone + questions.steps.len()).max(1) as f64;
     let untuned = Device::Gpu(gpu.with_tuning(None));
-    for (question, product) in questions.products.by_question {
-        let (what, done) = (product.label(), result.rows.len() as f64);
-        let timings =
-            product.measure(&untuned, options.seconds, &mut |part| go_on(&what, (done + part) / total))?;
-        result.note(what, question, &product.ways(), &timings);
-    }
-    for (question, call) in questions.attention.by_question {
+    let on = Target::of(&untuned);
+    let products = questions.products.by_question.into_iter();
+    let products = products.map(|(question, p)| (p.label(), question, p.ways(), p.plan(&on)));
+    let attention = questions.attention.by_question.into_iter();
+    let attention =
+        attention.map(|(question, call)| (question.clone(), question, call.ways(), call.plan(&on)));
+    for (what, question, ways, plan) in products.chain(attention) {
         let done = result.rows.len() as f64;
-        let timings =
-            call.measure(&untuned, options.seconds, &mut |part| go_on(&question, (done + part) / total))?;
-        result.note(question.clone(), question, &call.ways(), &timings);
+        let mut go_on = |part| go_on(&what, (done + part) / total);
+        let timings = race_phases(&untuned, plan.map_err(FlowError::from)?, options.seconds, &mut go_on)?;
+        result.note(what, question, &ways, &timings);
     }
     for steps in questions.steps {
         let (what, done) = (steps.label(), result.rows.len() as f64);

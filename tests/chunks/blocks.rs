@@ -12,9 +12,7 @@ use advect::policy::{Noise, SamplerOptions};
 
 /// The adapter as one that binds no more than 64 KiB.
 fn small() -> Option<Device> {
-    let mut options = GpuOptions::default();
-    options.binding_bytes = Some(1 << 16);
-    gpu_with(&options)
+    gpu_with(&binding(1 << 16))
 }
 
 fn integrator(

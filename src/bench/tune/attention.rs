@@ -1,8 +1,6 @@
 //! Attention: every variant of each distinct call of its kernels, alone, on random numbers.
 
-use super::race::{Timing, race_phases};
-use crate::bench::BenchError;
-use crate::device::{Access, Device};
+use crate::device::Access;
 use crate::graph::{Plan, Program, Result};
 use crate::kernel::{BufferId, Command, Target, attention_ways, draw, state};
 use std::collections::BTreeMap;
@@ -49,18 +47,8 @@ impl Call {
         self.ways.iter().map(|command| command.variant.name).collect()
     }
 
-    /// The times of each variant.
-    pub(super) fn measure(
-        &self,
-        device: &Device,
-        seconds: f64,
-        go_on: &mut dyn FnMut(f64) -> bool,
-    ) -> std::result::Result<Vec<Timing>, BenchError> {
-        race_phases(device, self.plan(&Target::of(device))?, seconds, go_on)
-    }
-
     /// A phase that fills what is read, then one for each variant. Operands keep their places.
-    fn plan(&self, target: &Target) -> Result<Plan> {
+    pub(super) fn plan(&self, target: &Target) -> Result<Plan> {
         let mut p = Program::new(target.clone());
         let empty = p.empty();
         let state = p.resident("state", state::WORDS)?;

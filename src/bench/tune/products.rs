@@ -1,8 +1,5 @@
 //! Products: every variant of each distinct one, alone, on random numbers.
 
-use super::race::{Timing, race_phases};
-use crate::bench::BenchError;
-use crate::device::Device;
 use crate::graph::{Plan, Program, Result};
 use crate::kernel::matmul::{self, Choice};
 use crate::kernel::{BufferId, Target, View, draw, state};
@@ -51,19 +48,9 @@ impl Product {
         self.choices.iter().map(|c| c.variant.name).collect()
     }
 
-    /// The times of each variant.
-    pub(super) fn measure(
-        &self,
-        device: &Device,
-        seconds: f64,
-        go_on: &mut dyn FnMut(f64) -> bool,
-    ) -> std::result::Result<Vec<Timing>, BenchError> {
-        race_phases(device, self.plan(&Target::of(device))?, seconds, go_on)
-    }
-
     /// A phase that fills the operands, then one for each variant. Operands keep their strides and their alignment, not their
     /// places.
-    fn plan(&self, target: &Target) -> Result<Plan> {
+    pub(super) fn plan(&self, target: &Target) -> Result<Plan> {
         let matmul::Call { form, size: [m, n, k], epilogue, .. } = self.call;
         let mut p = Program::new(target.clone());
         let empty = p.empty();
