@@ -6,21 +6,13 @@
 
 mod common;
 
-use advect::device::{Device, Gpu, GpuOptions};
+use advect::device::{Device, Gpu};
 use advect::kernel::case::Case;
 use advect::kernel::variant::Need;
 use advect::kernel::{Target, Variant};
 use advect::selftest::cases::CASES;
 use advect::selftest::gpu::CaseRunner;
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Mutex;
-
-/// The adapter, with its matrix units if it has any.
-fn with_matrix_units() -> Option<Device> {
-    let mut options = GpuOptions::default();
-    options.cooperative_matrix_if_any = true;
-    common::gpu_with(&options)
-}
 
 const BARRIER: &str = "workgroupBarrier();";
 /// Cases of a variant that are run.
@@ -136,9 +128,8 @@ fn wrong(runner: &CaseRunner, cases: &mut [Case], source: &str, mark: &str) -> O
     let (of, source) = (cases[0].command.variant, written_out(source));
     let poison = poison(&source, of.workgroup.iter().product());
     for (n, number) in orders(of).into_iter().enumerate() {
-        let name: &'static str = format!("{}{mark}, order {n}", of.name).leak();
-        let source: &'static str = renumbered(&source, &number, &poison).leak();
-        let variant: &'static Variant = Box::leak(Box::new(Variant { name, source, ..*of }));
+        let variant =
+            common::rewritten(of, &format!("{mark}, order {n}"), renumbered(&source, &number, &poison));
         for case in cases.iter_mut() {
             case.command.variant = variant;
             let got = runner.run(case).map_err(|error| error.to_string());
@@ -151,40 +142,26 @@ fn wrong(runner: &CaseRunner, cases: &mut [Case], source: &str, mark: &str) -> O
     None
 }
 
-/// Calls `each` with every item, on two threads.
-fn on_two_threads<T: Send>(items: impl IntoIterator<Item = T, IntoIter: Send>, each: impl Fn(T) + Sync) {
-    let items = Mutex::new(items.into_iter());
-    let next = || items.lock().expect("no panic").next();
-    std::thread::scope(|scope| {
-        for _ in 0..2 {
-            scope.spawn(|| std::iter::from_fn(next).for_each(&each));
-        }
-    });
-}
-
 #[test]
 fn no_order_of_invocations_matters() {
-    let Some(Device::Gpu(gpu)) = with_matrix_units() else { return };
+    let Some(Device::Gpu(gpu)) = common::gpu_with_matrix_units() else { return };
     let mut subjects = subjects(&gpu);
-    let failed = Mutex::new(Vec::new());
     assert!(subjects.len() > 80, "{} variants have barriers", subjects.len());
     one_of_each(&mut subjects);
     assert!(subjects.len() > 30, "{} ways to share memory", subjects.len());
-    on_two_threads(&mut subjects, |(name, cases)| {
+    let failed = common::on_two_threads(&mut subjects, |(name, cases)| {
         let source = cases[0].command.variant.source;
         // A runner's parameters are those of one case at a time.
         let runner = CaseRunner::new(&gpu).unwrap();
-        if let Some(why) = wrong(&runner, cases, source, "") {
-            failed.lock().unwrap().push(format!("{name}, {why}"));
-        }
+        wrong(&runner, cases, source, "").map(|why| format!("{name}, {why}"))
     });
-    let failed = failed.into_inner().unwrap();
+    let failed: Vec<String> = failed.into_iter().flatten().collect();
     assert!(failed.is_empty(), "{}", failed.join("\n"));
 }
 
 #[test]
 fn what_is_missing_is_noticed() {
-    let Some(Device::Gpu(gpu)) = with_matrix_units() else { return };
+    let Some(Device::Gpu(gpu)) = common::gpu_with_matrix_units() else { return };
     if !gpu.report().is_software() {
         println!("NOT RUN: what_is_missing_is_noticed: on a GPU a race may go well");
         return;

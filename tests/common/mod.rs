@@ -2,6 +2,8 @@
 #![allow(dead_code)] // Not every one of them needs all of it.
 
 use advect::device::{Cpu, Device, DeviceChoice, DeviceError, GpuOptions};
+use advect::kernel::Variant;
+use std::sync::Mutex;
 
 /// The CPU executor with two threads, on every machine the same.
 pub fn cpu() -> Device {
@@ -20,6 +22,13 @@ pub fn gpu_with(options: &GpuOptions) -> Option<Device> {
         Ok(name) => name.parse().expect("every text is a choice"),
     };
     found(Device::open_with(&choice, options))
+}
+
+/// That adapter, with its matrix units if it has any.
+pub fn gpu_with_matrix_units() -> Option<Device> {
+    let mut options = GpuOptions::default();
+    options.cooperative_matrix_if_any = true;
+    gpu_with(&options)
 }
 
 /// The CPU, and a GPU where there is one.
@@ -43,4 +52,24 @@ pub fn found(opened: Result<Device, DeviceError>) -> Option<Device> {
             None
         }
     }
+}
+
+/// A variant with other WGSL, which `mark` tells from its own.
+pub fn rewritten(of: &Variant, mark: &str, source: String) -> &'static Variant {
+    let name = format!("{}{mark}", of.name).leak();
+    Box::leak(Box::new(Variant { name, source: source.leak(), ..*of }))
+}
+
+/// What `each` makes of every item, on two threads, in no order.
+pub fn on_two_threads<T: Send, R: Send>(
+    items: impl IntoIterator<Item = T, IntoIter: Send>,
+    each: impl Fn(T) -> R + Sync,
+) -> Vec<R> {
+    let items = Mutex::new(items.into_iter());
+    let next = || items.lock().expect("no panic").next();
+    let work = || std::iter::from_fn(next).map(&each).collect::<Vec<_>>();
+    std::thread::scope(|scope| {
+        let threads = [scope.spawn(work), scope.spawn(work)];
+        threads.into_iter().flat_map(|t| t.join().expect("no panic")).collect()
+    })
 }
