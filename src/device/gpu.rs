@@ -4,6 +4,7 @@ use super::buffers::StagingPool;
 use super::choice;
 use super::health::Health;
 use super::pipelines::PipelineStore;
+use super::vulkan::{self, Opened};
 use super::{AdapterReport, Caps, CounterSnapshot, Counters, DeviceError, DeviceLimits, Tuning, cache};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
@@ -40,6 +41,9 @@ pub struct GpuOptions {
     /// Let a kernel see at most so many bytes through one binding, if the adapter would let it see more: plans are then those of a
     /// smaller device. For tests; a multiple of 256, and at least 64 KiB.
     pub binding_bytes: Option<u64>,
+    /// Have Vulkan's driver check every load and store of a kernel, so that one past the end of a buffer does nothing in place of losing
+    /// the device. The kernels need no such checks, and on GPUs that do not check by themselves they cost a third of the speed and more.
+    pub checked: bool,
     /// How long a wait for results polls before it sleeps. A thread that the driver wakes comes tens of microseconds late, which is
     /// as long as a chunk at batch 1 takes; the longer a pass, the less that matters. Zero: never poll. A software adapter never
     /// does: it needs the processor for the work itself.
@@ -54,16 +58,23 @@ impl Default for GpuOptions {
             cache: None,
             untuned: false,
             binding_bytes: None,
+            checked: false,
             spin: Duration::from_millis(1),
         }
     }
 }
 
 impl GpuOptions {
-    /// With the user's cache folder ([`cache::folder`]); tuned choices count unless `ADVECT_TUNING` is `off`.
+    /// With the user's cache folder ([`cache::folder`]); tuned choices count unless `ADVECT_TUNING` is `off`, and the driver checks loads
+    /// and stores if `ADVECT_CHECKED` is 1.
     pub fn from_env() -> GpuOptions {
-        let untuned = std::env::var_os("ADVECT_TUNING").is_some_and(|v| v == "off");
-        GpuOptions { cache: cache::folder(), untuned, ..GpuOptions::default() }
+        let is = |name: &str, value: &str| std::env::var_os(name).is_some_and(|v| v == value);
+        GpuOptions {
+            cache: cache::folder(),
+            untuned: is("ADVECT_TUNING", "off"),
+            checked: is("ADVECT_CHECKED", "1"),
+            ..GpuOptions::default()
+        }
     }
 }
 
@@ -99,7 +110,7 @@ pub fn enumerate() -> Vec<AdapterReport> {
     reports
 }
 
-fn adapters() -> Vec<wgpu::Adapter> {
+pub(super) fn adapters() -> Vec<wgpu::Adapter> {
     static INSTANCE: OnceLock<wgpu::Instance> = OnceLock::new();
     let instance = INSTANCE.get_or_init(|| {
         // No debug labels, no validation layers and above all no VALIDATION_INDIRECT_CALL, which adds a hidden pass to
@@ -120,29 +131,33 @@ fn adapters() -> Vec<wgpu::Adapter> {
 }
 
 /// A device of the adapter, or the driver's reason. wgpu 30 panics where a driver lists cooperative matrices and then refuses them.
-fn request(
-    adapter: &wgpu::Adapter,
-    features: Features,
-    limits: &wgpu::Limits,
-) -> Result<(wgpu::Device, wgpu::Queue), String> {
+fn request(adapter: &wgpu::Adapter, features: Features, limits: &wgpu::Limits, checked: bool) -> Opened {
     let experimental_features = match features.contains(Features::EXPERIMENTAL_COOPERATIVE_MATRIX) {
         // SAFETY: the token acknowledges that experimental features may hold bugs. The caller asked for them by name, and our own
         // kernels are the only shaders that use them.
         true => unsafe { wgpu::ExperimentalFeatures::enabled() },
         false => wgpu::ExperimentalFeatures::disabled(),
     };
+    let descriptor = wgpu::DeviceDescriptor {
+        label: Some("advect"),
+        required_features: features,
+        required_limits: limits.clone(),
+        experimental_features,
+        memory_hints: wgpu::MemoryHints::Performance,
+        trace: wgpu::Trace::Off,
+    };
     let request = || {
-        pollster::block_on(adapter.request_device(&wgpu::DeviceDescriptor {
-            label: Some("advect"),
-            required_features: features,
-            required_limits: limits.clone(),
-            experimental_features,
-            memory_hints: wgpu::MemoryHints::Performance,
-            trace: wgpu::Trace::Off,
-        }))
+        match if checked { None } else { vulkan::unchecked(adapter, &descriptor) } {
+            Some(Ok(opened)) => return Ok(opened),
+            Some(Err(message)) => {
+                tracing::warn!("the driver will check every load and store: without, it says {message}");
+            }
+            None => {}
+        }
+        pollster::block_on(adapter.request_device(&descriptor)).map_err(|e| e.to_string())
     };
     match catch_unwind(AssertUnwindSafe(request)) {
-        Ok(opened) => opened.map_err(|e| e.to_string()),
+        Ok(opened) => opened,
         Err(panic) => Err(panic.downcast::<String>().map_or_else(|_| "wgpu panicked".into(), |text| *text)),
     }
 }
@@ -171,17 +186,18 @@ impl Gpu {
             limits.max_storage_buffer_binding_size =
                 limits.max_storage_buffer_binding_size.min((bytes / 256 * 256).max(1 << 16));
         }
-        let (opened, features) =
-            match request(adapter, if with { features | units } else { features }, &limits) {
-                Err(message) if with && !options.cooperative_matrix => {
-                    tracing::warn!(
-                        "'{}' opens without its cooperative matrices alone: {message}",
-                        report.name
-                    );
-                    (request(adapter, features, &limits), features)
-                }
-                opened => (opened, if with { features | units } else { features }),
-            };
+        let (opened, features) = match request(
+            adapter,
+            if with { features | units } else { features },
+            &limits,
+            options.checked,
+        ) {
+            Err(message) if with && !options.cooperative_matrix => {
+                tracing::warn!("'{}' opens without its cooperative matrices alone: {message}", report.name);
+                (request(adapter, features, &limits, options.checked), features)
+            }
+            opened => (opened, if with { features | units } else { features }),
+        };
         let (device, queue) =
             opened.map_err(|message| DeviceError::Open { device: report.name.clone(), message })?;
         let health = Arc::new(Health::default());

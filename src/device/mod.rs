@@ -21,6 +21,7 @@ mod recording;
 mod team;
 mod timer;
 mod tuning;
+mod vulkan;
 
 #[cfg(test)]
 mod tests;

@@ -56,7 +56,10 @@ struct Bench {
 const COUNT: usize = 1000;
 
 fn bench() -> Option<Bench> {
-    let gpu = gpu()?;
+    Some(bench_on(gpu()?))
+}
+
+fn bench_on(gpu: Gpu) -> Bench {
     let bytes = 4 * COUNT as u64;
     let stride = gpu.caps().limits.uniform_offset_alignment.max(16);
     let pipeline = gpu.pipeline("scale", SCALE, &SCALE_BINDINGS).unwrap();
@@ -72,7 +75,7 @@ fn bench() -> Option<Bench> {
         let grid = [COUNT.div_ceil(64) as u32, 1, 1];
         Dispatch { pipeline: pipeline.clone(), bind_group, uniform_offset, grid, indirect: None }
     });
-    Some(Bench { gpu, x, z, list: list.into() })
+    Bench { gpu, x, z, list: list.into() }
 }
 
 fn ramp() -> Vec<f32> {
@@ -81,7 +84,14 @@ fn ramp() -> Vec<f32> {
 
 #[test]
 fn kernels_run_end_to_end() {
-    let Some(Bench { gpu, x, z, list }) = bench() else { return };
+    let Some(gpu) = gpu() else { return };
+    let checked = GpuOptions { checked: true, ..GpuOptions::default() };
+    let checked = Gpu::open(gpu.report().index, &checked).unwrap();
+    runs_end_to_end(bench_on(gpu));
+    runs_end_to_end(bench_on(checked));
+}
+
+fn runs_end_to_end(Bench { gpu, x, z, list }: Bench) {
     gpu.write(&x, 0, bytemuck::cast_slice(&ramp())).unwrap();
     gpu.submit(&[Command::Run(&list[..1]), Command::Run(&list[1..])]).unwrap();
     let mut out = vec![0f32; COUNT];
@@ -408,6 +418,19 @@ fn threads_share_a_device() {
             });
         }
     });
+}
+
+#[test]
+fn vulkan_opens_without_its_checks() {
+    for adapter in gpu::adapters() {
+        let info = adapter.get_info();
+        let descriptor =
+            wgpu::DeviceDescriptor { required_limits: adapter.limits(), ..wgpu::DeviceDescriptor::default() };
+        match vulkan::unchecked(&adapter, &descriptor) {
+            Some(opened) => drop(opened.unwrap_or_else(|error| panic!("{}: {error}", info.name))),
+            None => assert_ne!(info.backend, wgpu::Backend::Vulkan, "{}", info.name),
+        }
+    }
 }
 
 #[test]
