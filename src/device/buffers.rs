@@ -82,6 +82,26 @@ impl Gpu {
     }
 
     pub(super) fn create(&self, label: &str, bytes: u64, usage: BufferUsages) -> Result<Buffer, DeviceError> {
+        self.create_as(label, bytes, usage, false)
+    }
+
+    /// A buffer that the host may write to at once.
+    pub(super) fn create_mapped(
+        &self,
+        label: &str,
+        bytes: u64,
+        usage: BufferUsages,
+    ) -> Result<Buffer, DeviceError> {
+        self.create_as(label, bytes, usage, true)
+    }
+
+    fn create_as(
+        &self,
+        label: &str,
+        bytes: u64,
+        usage: BufferUsages,
+        mapped_at_creation: bool,
+    ) -> Result<Buffer, DeviceError> {
         let have = self.caps().limits.max_buffer_bytes;
         let limit = || DeviceError::Limit {
             what: format!("buffer '{label}' in bytes (max_buffer_size)"),
@@ -90,7 +110,7 @@ impl Gpu {
         };
         let size =
             bytes.max(1).checked_next_multiple_of(ROUND).filter(|&size| size <= have).ok_or_else(limit)?;
-        let desc = wgpu::BufferDescriptor { label: Some(label), size, usage, mapped_at_creation: false };
+        let desc = wgpu::BufferDescriptor { label: Some(label), size, usage, mapped_at_creation };
         let raw = self.scoped_bytes(label, size, |device| device.create_buffer(&desc))?;
         add(&self.inner.counters.buffers_created, 1);
         add(&self.inner.counters.bytes_allocated, size);

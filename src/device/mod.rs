@@ -21,6 +21,7 @@ mod recording;
 mod team;
 mod timer;
 mod tuning;
+mod upload;
 mod vulkan;
 
 #[cfg(test)]
@@ -41,6 +42,7 @@ pub use recording::{BufferCopy, Command, Dispatch, Indirect};
 pub use team::Team;
 pub use timer::Timer;
 pub use tuning::{Tuned, Tuning, TuningError};
+pub use upload::Uploads;
 
 use choice::Pick;
 use std::sync::Arc;

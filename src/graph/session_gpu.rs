@@ -4,7 +4,7 @@ use super::profile::{Clock, CommandTime, Profile};
 use super::{GraphError, Plan, Result, windows};
 use crate::device::{
     AdapterKind, BindGroupCache, Binding, Bound, Buffer, Command, CounterSnapshot, DeviceError, Dispatch,
-    Gpu, Readback, Submission, Timer,
+    Gpu, Readback, Submission, Timer, Uploads,
 };
 use crate::kernel::BufferId;
 use std::ops::Range;
@@ -32,6 +32,7 @@ pub struct GpuSession {
     dispatches: Vec<Dispatch>,
     /// For each phase, the pieces that a recording may be cut into and their predicted milliseconds.
     pieces: Vec<Vec<(Range<usize>, f64)>>,
+    uploads: Uploads,
     readback: Option<Readback>,
     scratch: Vec<u8>,
     last: Option<Submission>,
@@ -62,6 +63,7 @@ impl GpuSession {
             slots,
             dispatches,
             pieces,
+            uploads: gpu.uploads(),
             readback: None,
             scratch: Vec::new(),
             last: None,
@@ -74,10 +76,25 @@ impl GpuSession {
     }
 
     pub(super) fn write(&mut self, id: BufferId, offset: usize, data: &[f32]) -> Result<()> {
-        Ok(self.gpu.write(&self.slots[id.0 as usize], 4 * offset as u64, bytemuck::cast_slice(data))?)
+        let (buffer, offset, data) =
+            (&self.slots[id.0 as usize], 4 * offset as u64, bytemuck::cast_slice(data));
+        if !self.uploads.write(buffer, offset, data)? {
+            self.flush()?;
+            self.gpu.write(&self.slots[id.0 as usize], offset, data)?;
+        }
+        Ok(())
+    }
+
+    /// Submits the writes that wait for a submission.
+    fn flush(&mut self) -> Result<()> {
+        if !self.uploads.is_empty() {
+            self.record(&[], 0, &[])?;
+        }
+        Ok(())
     }
 
     pub(super) fn read(&mut self, id: BufferId, offset: usize, out: &mut [f32]) -> Result<()> {
+        self.flush()?;
         Ok(self.gpu.read(&self.slots[id.0 as usize], 4 * offset as u64, bytemuck::cast_slice_mut(out))?)
     }
 
@@ -135,8 +152,26 @@ impl GpuSession {
     }
 
     fn record(&mut self, phases: &[usize], times: usize, reads: &[(BufferId, usize)]) -> Result<()> {
+        self.uploads.seal();
+        let recorded = self.submit(phases, times, reads);
+        self.uploads.recycle();
+        self.last = recorded?.or(self.last.take());
+        Ok(())
+    }
+
+    /// The last of the submissions: first what was written, then the phases, then the copies that are read.
+    fn submit(
+        &mut self,
+        phases: &[usize],
+        times: usize,
+        reads: &[(BufferId, usize)],
+    ) -> Result<Option<Submission>> {
         let mut parts = [Command::Run(&[]); PARTS];
         let (mut count, mut ms) = (0, 0.0);
+        for copy in self.uploads.commands() {
+            parts[count] = copy;
+            count += 1;
+        }
         let mut last = None;
         for _ in 0..times {
             for &phase in phases {
@@ -166,11 +201,11 @@ impl GpuSession {
         if count > 0 {
             last = Some(self.gpu.submit(&parts[..count])?);
         }
-        self.last = last.or(self.last.take());
-        Ok(())
+        Ok(last)
     }
 
     pub(super) fn wait(&mut self) -> Result<()> {
+        self.flush()?;
         let timeout = timeout(std::mem::take(&mut self.pending_ms));
         match &self.last {
             Some(last) => Ok(self.gpu.wait(last, timeout)?),
@@ -181,6 +216,7 @@ impl GpuSession {
     /// Times every command of the phases alone: the mean over some launches one after another, `replays` times after one that
     /// warms up. A software adapter's timestamps are of its queue, not of its work: there the host's clock counts.
     pub(super) fn profile(&mut self, phases: &[usize], replays: usize) -> Result<Profile> {
+        self.flush()?;
         let stamps = self.gpu.caps().timestamps && !self.gpu.report().is_software();
         let mut timer = if stamps { Some(Timer::new(&self.gpu)?) } else { None };
         let mut commands = Vec::new();
