@@ -2,9 +2,11 @@
 // Gimelshein 2018, Dao 2022): out[i, :] = [o_i | lse_i] with s_ij = scale q_i . k_j, lse_i = ln sum_j exp(s_ij) and
 // o_i = sum_j exp(s_ij - lse_i) v_j. q is [batch * q_tokens, heads * dim], k and v [batch / k_batch_div * k_tokens, heads *
 // dim], out [batch * q_tokens, heads * dim + heads]. Causal: query i sees keys 0 ..= i. Called by the graph op Attention.
-// tile: a workgroup has R queries of one head, L lanes each, and holds them in workgroup memory (dim <= DMAX).
+// tile: a workgroup has R queries of one head, L lanes each, and holds them in workgroup memory (dim <= DMAX). quad: so, by loads of
+// four, several at a time; offsets and distances of the rows of q, k and v, and dim, are multiples of 4.
 // row: an invocation per query and head, any dim, for software rasterisers.
-//! variants form=tile,row
+//! variants form=quad,tile,row
+//! where quad: R=8 L=8 TK=32 DMAX=128
 //! where tile: R=8 L=8 TK=32 DMAX=128
 //! where row: R=64 L=1 TK=8 DMAX=0
 #include "shared/linear_id.wgsl"
@@ -12,13 +14,121 @@
 #include "shared/attention.wgsl"
 
 @group(0) @binding(0) var<uniform> p: Params;
+#if form_quad
+@group(0) @binding(1) var<storage, read> q: array<vec4<f32>>;
+@group(0) @binding(2) var<storage, read> k: array<vec4<f32>>;
+@group(0) @binding(3) var<storage, read> v: array<vec4<f32>>;
+#else
 @group(0) @binding(1) var<storage, read> q: array<f32>;
 @group(0) @binding(2) var<storage, read> k: array<f32>;
 @group(0) @binding(3) var<storage, read> v: array<f32>;
+#endif
 @group(0) @binding(4) var<storage, read_write> out: array<f32>;
 
 const LEAST = -1.0e30;
 
+#if form_quad
+// A row of queries takes one place more than it has: rows begin in other banks.
+const LD = $(DMAX / 4 + 1)u;
+
+var<workgroup> queries: array<vec4<f32>, $(R * (DMAX / 4 + 1))>;
+var<workgroup> weights: array<f32, $(R * TK)>;
+// The largest score of each lane, then the sum of its weights.
+var<workgroup> tops: array<f32, $(R * L)>;
+var<workgroup> parts: array<f32, $(R * L)>;
+
+@compute @workgroup_size($(R * L))
+fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_index) slot: u32) {
+    let tiles = (p.q_tokens + $(R - 1)u) / $(R)u;
+    let id = linear_group(group, groups);
+    let r = slot / $(L)u;
+    let lane = slot % $(L)u;
+    let own = query_of(id / tiles, (id % tiles) * $(R)u + r);
+    // In fours. A query that sees no key takes the first ones for its own, and weighs them 0.
+    let fours = p.dim >> 2u;
+    let last = max(own.keys, 1u) - 1u;
+    let k_row = select(0u, own.k_row, own.keys > 0u);
+    let k_at = (p.k_at + k_row * p.k_ld + own.head * p.dim) >> 2u;
+    let v_at = (p.v_at + k_row * p.v_ld + own.head * p.dim) >> 2u;
+    for (var d = lane; d < fours; d += $(L)u) {
+        if own.keys > 0u {
+            queries[r * LD + d] = p.scale * q[((p.q_at + own.row * p.q_ld + own.head * p.dim) >> 2u) + d];
+        }
+    }
+#for c in 0..DMAX/4/L
+    var sum$c = vec4<f32>();
+#end
+    var top = LEAST;
+    var total = 0.0;
+    for (var j0 = 0u; j0 < p.k_tokens; j0 += $(TK)u) {
+        workgroupBarrier();
+        // Keys past the end repeat the last one.
+#for u in 0..TK/L
+        let k$u = k_at + min(j0 + lane + $(u * L)u, last) * (p.k_ld >> 2u);
+        var dot$u = vec4<f32>();
+#end
+        for (var d = 0u; d < fours; d++) {
+            let x = queries[r * LD + d];
+#for u in 0..TK/L
+            dot$u = fma(x, k[k$u + d], dot$u);
+#end
+        }
+        var larger = LEAST;
+#for u in 0..TK/L
+        let seen$u = j0 + lane + $(u * L)u < own.keys;
+        let score$u = select(LEAST, (dot$(u).x + dot$(u).y) + (dot$(u).z + dot$(u).w), seen$u);
+        larger = max(larger, score$u);
+#end
+        tops[slot] = larger;
+        workgroupBarrier();
+        larger = top;
+#for l in 0..L
+        larger = max(larger, tops[r * $(L)u + $(l)u]);
+#end
+        var part = 0.0;
+#for u in 0..TK/L
+        let weight$u = select(0.0, m_exp_neg(larger - score$u), seen$u);
+        weights[r * $(TK)u + lane + $(u * L)u] = weight$u;
+        part += weight$u;
+#end
+        parts[slot] = part;
+        workgroupBarrier();
+        let shrink = m_exp_neg(larger - top);
+        top = larger;
+        total *= shrink;
+#for l in 0..L
+        total += parts[r * $(L)u + $(l)u];
+#end
+        // Fours of keys: what is too many weighs 0.
+        let n = min($(TK)u, max(own.keys, j0) - j0);
+#for c in 0..DMAX/4/L
+        if $(c * L)u < fours {
+            let d = v_at + min(lane + $(c * L)u, fours - 1u);
+            sum$c *= shrink;
+            for (var t = 0u; t < n; t += 4u) {
+#for e in 0..4
+                sum$c = fma(vec4<f32>(weights[r * $(TK)u + t + $(e)u]), v[d + min(j0 + t + $(e)u, last) * (p.v_ld >> 2u)], sum$c);
+#end
+            }
+        }
+#end
+    }
+    if own.keys > 0u {
+        let to = p.out_at + own.row * p.out_ld;
+#for c in 0..DMAX/4/L
+        if lane + $(c * L)u < fours {
+            let o = sum$c / total;
+#for e in 0..4
+            out[to + own.head * p.dim + (lane + $(c * L)u) * 4u + $(e)u] = o[$e];
+#end
+        }
+#end
+        if lane == 0u {
+            out[to + p.heads * p.dim + own.head] = top + m_log(total);
+        }
+    }
+}
+#endif
 #if form_tile
 var<workgroup> queries: array<f32, $(R * DMAX)>;
 var<workgroup> sums: array<f32, $(R * DMAX)>;
@@ -91,7 +201,8 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
         }
     }
 }
-#else
+#endif
+#if form_row
 @compute @workgroup_size($(R * L))
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, @builtin(local_invocation_index) slot: u32) {
     let e = linear_group(group, groups) * $(R)u + slot;

@@ -98,6 +98,12 @@ impl Params {
         }
     }
 
+    /// Whether every row of a head begins at a multiple of four elements, in the operands, and ends at one.
+    fn by_fours(&self) -> bool {
+        let all = [[self.dim; 2], self.q, self.k, self.v, self.y, self.d];
+        all.iter().flatten().all(|n| n.is_multiple_of(4))
+    }
+
     pub(super) fn has(&self, flag: u32) -> bool {
         self.flags & flag != 0
     }
@@ -166,9 +172,10 @@ impl Params {
     }
 }
 
-/// One of attention's kernels and its variants: by tiles, by rows.
+/// One of attention's kernels and its variants: by tiles, by rows; by tiles and loads of four, where there is one.
 pub(super) struct Family {
     pub(super) kernel: &'static Kernel,
+    pub(super) quad: Option<&'static Variant>,
     pub(super) variants: [&'static Variant; 2],
     /// Whether a workgroup takes keys; else queries.
     pub(super) of_keys: bool,
@@ -183,11 +190,17 @@ impl Family {
         target: &Target,
     ) -> impl Iterator<Item = Command> + use<> {
         let [tile, row] = self.variants;
-        let fits = p.dim <= tile.constant("DMAX")
-            && (!target.gpu
-                || (tile.shared_bytes <= target.workgroup_bytes && tile.workgroup[0] <= target.invocations));
-        let tile = fits.then_some(tile);
-        let order = if target.software || !target.gpu { [Some(row), tile] } else { [tile, Some(row)] };
+        let fits = |v: &&Variant| {
+            p.dim <= v.constant("DMAX")
+                && (!target.gpu
+                    || (v.shared_bytes <= target.workgroup_bytes && v.workgroup[0] <= target.invocations))
+        };
+        let tile = Some(tile).filter(fits);
+        let quad = self.quad.filter(|v| p.by_fours() && fits(v));
+        let order = match target.software || !target.gpu {
+            true => [Some(row), tile, quad],
+            false => [quad, tile, Some(row)],
+        };
         let mut order: Vec<&'static Variant> = order.into_iter().flatten().collect();
         if let Some(best) = target.tuned(|| self.question(p), &order, |v| v.name) {
             order.sort_by_key(|v| !std::ptr::eq(*v, best));
@@ -206,7 +219,11 @@ impl Family {
         let [groups, queries, keys] =
             [p.batch * p.heads, p.q_tokens, p.k_tokens].map(|size| bucket(size as usize));
         let mask = if p.has(CAUSAL) { ", causal" } else { "" };
-        format!("{} {groups} x {} columns, {queries} queries, {keys} keys{mask}", self.kernel.name, p.dim)
+        let fours = if p.by_fours() { ", fours" } else { "" };
+        format!(
+            "{} {groups} x {} columns, {queries} queries, {keys} keys{mask}{fours}",
+            self.kernel.name, p.dim
+        )
     }
 }
 
@@ -219,10 +236,10 @@ fn grid(variant: &Variant, groups: usize, tokens: usize) -> [u32; 3] {
     }
 }
 
-/// Whether a pair of variants has the workgroups that its constants say; for compile-time asserts.
-pub(super) const fn variants_agree(variants: &[&Variant; 2]) -> bool {
+/// Whether variants have the workgroups that their constants say; for compile-time asserts.
+pub(super) const fn variants_agree(variants: &[&Variant]) -> bool {
     let mut n = 0;
-    while n < 2 {
+    while n < variants.len() {
         let v = variants[n];
         if v.workgroup[0] != v.constant("R") * v.constant("L")
             || v.params_bytes as usize != size_of::<Params>()
@@ -234,7 +251,8 @@ pub(super) const fn variants_agree(variants: &[&Variant; 2]) -> bool {
     true
 }
 
-const VARIANTS: [&Variant; 2] = [&variant::attention::TILE, &variant::attention::ROW];
+const VARIANTS: [&Variant; 3] =
+    [&variant::attention::QUAD, &variant::attention::TILE, &variant::attention::ROW];
 
 /// The kernel.
 pub static KERNEL: Kernel = Kernel {
@@ -247,7 +265,12 @@ pub static KERNEL: Kernel = Kernel {
 };
 const _: () = assert!(variants_agree(&VARIANTS));
 
-pub(super) static FAMILY: Family = Family { kernel: &KERNEL, variants: VARIANTS, of_keys: false };
+pub(super) static FAMILY: Family = Family {
+    kernel: &KERNEL,
+    quad: Some(&variant::attention::QUAD),
+    variants: [&variant::attention::TILE, &variant::attention::ROW],
+    of_keys: false,
+};
 
 /// out = [softmax(q kᵀ / sqrt(dim)) v | log-sum-exp of the scores], head by head and batch entry by batch entry: q is
 /// [batch * q_tokens, heads * dim], k and v are [batch / k_batch_div * k_tokens, heads * dim], out is

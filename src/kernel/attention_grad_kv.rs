@@ -21,7 +21,7 @@ pub static KERNEL: Kernel = Kernel {
 };
 const _: () = assert!(variants_agree(&VARIANTS));
 
-pub(super) static FAMILY: Family = Family { kernel: &KERNEL, variants: VARIANTS, of_keys: true };
+pub(super) static FAMILY: Family = Family { kernel: &KERNEL, quad: None, variants: VARIANTS, of_keys: true };
 
 /// [dk | dv], [batch / k_batch_div * k_tokens, 2 * heads * dim], one command per variant that suits the target, best
 /// first. Sums over the queries are in their order.

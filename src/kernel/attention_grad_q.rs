@@ -20,7 +20,7 @@ pub static KERNEL: Kernel = Kernel {
 };
 const _: () = assert!(variants_agree(&VARIANTS));
 
-pub(super) static FAMILY: Family = Family { kernel: &KERNEL, variants: VARIANTS, of_keys: false };
+pub(super) static FAMILY: Family = Family { kernel: &KERNEL, quad: None, variants: VARIANTS, of_keys: false };
 
 /// What both gradients read: q, k and v, the result y = [o | lse] of [`super::attention`], and its cotangent d, shaped like it.
 #[derive(Clone, Copy, Debug)]

@@ -32,7 +32,7 @@ pub static KERNEL: Kernel = Kernel {
 };
 const _: () = assert!(variants_agree(&VARIANTS));
 
-pub(super) static FAMILY: Family = Family { kernel: &KERNEL, variants: VARIANTS, of_keys: false };
+pub(super) static FAMILY: Family = Family { kernel: &KERNEL, quad: None, variants: VARIANTS, of_keys: false };
 
 /// The tangent, shaped like the result y = [o | lse] of [`super::attention`], of q, k and v with `tangents` (none: zero),
 /// shaped like them. `empty` is bound, and never read, where there is none. One command per variant that suits the target,

@@ -47,11 +47,12 @@ enum Rows {
 }
 
 impl Setting {
-    /// Operands of these kinds with values of about `scale`.
+    /// Operands of these kinds with values of about `scale`, their rows at multiples of `unit` elements.
     fn new(
         &(batch, k_batch_div, heads, q_tokens, k_tokens, dim, causal): &Shape,
         kinds: &[Rows],
         scale: f32,
+        unit: usize,
     ) -> Setting {
         let shape = AttentionShape { heads, q_tokens, k_tokens, causal };
         let sizes = Sizes { shape, batch, k_batch_div, dim };
@@ -62,7 +63,7 @@ impl Setting {
                 Rows::Keys => (batch / k_batch_div * k_tokens, heads * dim),
                 Rows::Results => (batch * q_tokens, heads * dim + heads),
             };
-            let view = View::strided(n, cols + n % 3);
+            let view = View::strided(unit * n, cols.next_multiple_of(unit) + unit * (n % 3));
             let mut data = values(view.at(rows - 1, cols - 1) + 1, 7 * n as u64 + 1);
             data.iter_mut().for_each(|v| *v *= scale);
             operands.push(data);
@@ -181,11 +182,12 @@ impl Setting {
     }
 }
 
-/// Every shape with moderate scores, and some with scores far apart.
+/// Every shape with moderate scores, some with scores far apart, and those by fours that can be.
 fn settings(kinds: &[Rows]) -> Vec<Setting> {
-    let moderate = SHAPES.iter().map(|s| Setting::new(s, kinds, 1.0));
-    let far = SHAPES[2..6].iter().map(|s| Setting::new(s, kinds, 5.0));
-    moderate.chain(far).collect()
+    let moderate = SHAPES.iter().map(|s| Setting::new(s, kinds, 1.0, 1));
+    let far = SHAPES[2..6].iter().map(|s| Setting::new(s, kinds, 5.0, 1));
+    let fours = SHAPES.iter().filter(|(.., dim, _)| dim.is_multiple_of(4));
+    moderate.chain(far).chain(fours.map(|s| Setting::new(s, kinds, 3.0, 4))).collect()
 }
 
 /// The cases of `attention`, and one whose operands are column slices of one buffer.
@@ -203,7 +205,7 @@ pub fn forward(target: &Target) -> Vec<Case> {
         out.extend(s.cases("attention", commands, size, want));
     }
     // q, k and v side by side in the rows of one buffer.
-    let mut s = Setting::new(&(2, 1, 2, 9, 9, 8, false), &[Rows::Queries, Rows::Keys, Rows::Keys], 1.0);
+    let mut s = Setting::new(&(2, 1, 2, 9, 9, 8, false), &[Rows::Queries, Rows::Keys, Rows::Keys], 1.0, 1);
     let joint = values(18 * 48, 5);
     s.operands = vec![joint.clone(), joint.clone(), joint];
     s.views = [0, 16, 32].map(|c| View::strided(c, 48)).to_vec();
