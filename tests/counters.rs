@@ -303,6 +303,7 @@ fn steady_state_creates_nothing_and_uploads_only_inputs() {
         let made =
             cost.buffers_created + cost.pipelines_created + cost.bind_groups_created + cost.bytes_allocated;
         assert_eq!(made, 0, "{solver}, batch {requests}: a run in steady state creates nothing: {cost:?}");
+        assert_eq!(cost.queue_writes, 0, "{solver}, batch {requests}: inputs ride in the submit: {cost:?}");
         // The observations, and 16 words that name the noise.
         let inputs = 4 * (requests * OBS + 16) as u64;
         assert!(
@@ -486,6 +487,7 @@ fn a_pass_for_robots_is_one_submit_and_creates_nothing() {
         let made =
             cost.buffers_created + cost.pipelines_created + cost.bind_groups_created + cost.bytes_allocated;
         assert_eq!(made, 0, "{name}: a pass in steady state creates nothing: {cost:?}");
+        assert_eq!(cost.queue_writes, 0, "{name}: inputs ride in the submit: {cost:?}");
         // Observations, noise keys, what the source is told, and the 16 words of the state.
         let up = 4 * (ROBOTS * (6 + 4 + words) + 16) as u64;
         assert!(cost.bytes_uploaded <= up, "{name}: needed at most {up} bytes up: {cost:?}");

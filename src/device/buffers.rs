@@ -126,6 +126,7 @@ impl Gpu {
             return Ok(());
         }
         self.inner.queue.write_buffer(&buffer.raw, offset, data);
+        add(&self.inner.counters.queue_writes, 1);
         add(&self.inner.counters.bytes_uploaded, data.len() as u64);
         self.check()
     }

@@ -41,6 +41,8 @@ counters! {
     bytes_allocated,
     /// Bytes written from the host.
     bytes_uploaded,
+    /// Writes through wgpu's queue: each makes a buffer and frees it again.
+    queue_writes,
     /// Bytes that arrived at the host.
     bytes_read_back,
     /// Compute pipelines compiled.

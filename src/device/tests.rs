@@ -134,6 +134,7 @@ fn uploads_arrive_in_order_through_memory_that_goes_round() {
     let created = gpu.counters().since(&before);
     // One piece that goes round, and the memory of the reads.
     assert_eq!((created.buffers_created, created.bytes_uploaded), (2, 20 * (64 + 12)));
+    assert_eq!(created.queue_writes, 0);
 }
 
 #[test]
@@ -194,6 +195,7 @@ fn replay_creates_nothing_and_counters_are_exact() {
         dispatches: 20,
         submits: 10,
         bytes_uploaded: 10 * bytes,
+        queue_writes: 10,
         bytes_read_back: 10 * bytes,
         ..Default::default()
     };
