@@ -5,10 +5,10 @@
 
 mod common;
 
-use advect::device::{CounterSnapshot, Device};
+use advect::device::{CounterSnapshot, Device, GpuOptions};
 use advect::flow::integrator::Start;
 use advect::flow::{Batch, Field, IntegrateOptions, Integrator};
-use advect::graph::{Graph, Result, Shape, Value};
+use advect::graph::{Fusion, Graph, Result, Shape, Value};
 use advect::kernel::math::Activation;
 use advect::nn::{Builder, Conditioning, Inputs, NetworkSpec, ParamStore, TimeInput, mlp, unet1d};
 use advect::policy::{ChunkSource, GuidedOptions, PrefixSpec, Previous, SamplerOptions};
@@ -135,14 +135,21 @@ impl Policy {
     }
 
     fn with(device: &Device, solver: &str, batch: Batch, trajectory: bool) -> Policy {
-        let (field, options) = (Mlp256::new(), IntegrateOptions { trajectory, ..Default::default() });
+        let options = IntegrateOptions { trajectory, ..Default::default() };
+        let mut policy = Policy::planned(device, solver, batch, &options);
+        let values = (policy.integrator.steps() + 1) * batch.rows() * DIM;
+        policy.trajectory = trajectory.then(|| vec![0.0; values]);
+        policy
+    }
+
+    fn planned(device: &Device, solver: &str, batch: Batch, options: &IntegrateOptions) -> Policy {
+        let field = Mlp256::new();
         let store = field.params();
         let solver = solver.parse().unwrap();
-        let mut integrator = Integrator::new(device, &field, &store.layout, solver, batch, &options).unwrap();
+        let mut integrator = Integrator::new(device, &field, &store.layout, solver, batch, options).unwrap();
         integrator.set_params(&store.values).unwrap();
         let obs = (0..batch.requests * OBS).map(|i| (i * 37 % 101) as f32 / 50.0 - 1.0).collect();
-        let trajectory = trajectory.then(|| vec![0.0; (integrator.steps() + 1) * batch.rows() * DIM]);
-        Policy { integrator, obs, out: vec![0.0; batch.rows() * DIM], trajectory }
+        Policy { integrator, obs, out: vec![0.0; batch.rows() * DIM], trajectory: None }
     }
 
     fn sample(&mut self, seed: u64) -> &[f32] {
@@ -292,6 +299,28 @@ fn a_sampling_pass_is_one_submit() {
             "batch {requests}: noise, solver steps and read-back share one submit: {cost:?}"
         );
     }
+}
+
+#[test]
+fn a_long_pass_begins_while_the_rest_is_recorded() {
+    let _alone = alone();
+    let passes = [0, 8, 64].map(|dispatches| {
+        let mut options = GpuOptions::default();
+        options.head_start = Some(dispatches);
+        let device = common::gpu_with(&options)?;
+        let options = IntegrateOptions { fusion: Fusion::Layers, ..Default::default() };
+        let mut policy = Policy::planned(&device, "euler:10", Batch { requests: 3, samples: 1 }, &options);
+        Some((policy.cost(), bits(policy.sample(4))))
+    });
+    let [Some((whole, samples)), Some(in_parts), Some(short)] = passes else { return };
+    assert!((25..=64).contains(&whole.dispatches), "{whole:?}");
+    // 8, 16, and the rest of at most 32 or 64; 64 are not worth a part.
+    let parts = if whole.dispatches > 56 { 4 } else { 3 };
+    assert_eq!(whole.submits, 1);
+    let mut wanted = whole;
+    wanted.submits = parts;
+    assert_eq!(in_parts, (wanted, samples.clone()));
+    assert_eq!(short, (whole, samples));
 }
 
 #[test]

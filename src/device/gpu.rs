@@ -25,6 +25,9 @@ const WANTED: Features = Features::SUBGROUP
 /// Most of the memory that a driver would give us that buffers take.
 const MEMORY_PERCENT: u8 = 95;
 
+/// Dispatches after which a GPU begins with a longer pass.
+const HEAD_START: usize = 64;
+
 /// How to open a GPU.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
@@ -48,6 +51,10 @@ pub struct GpuOptions {
     /// as long as a chunk at batch 1 takes; the longer a pass, the less that matters. Zero: never poll. A software adapter never
     /// does: it needs the processor for the work itself.
     pub spin: Duration,
+    /// A pass whose results are waited for and that has more than twice so many dispatches goes to the device in parts, the first of so
+    /// many dispatches, each next of twice as many: recording a dispatch takes the host a microsecond or more, and the device works
+    /// meanwhile. 0: always whole. None: 64, but on software adapters, which have no processor to spare, 0.
+    pub head_start: Option<usize>,
 }
 
 impl Default for GpuOptions {
@@ -60,6 +67,7 @@ impl Default for GpuOptions {
             binding_bytes: None,
             checked: false,
             spin: Duration::from_millis(1),
+            head_start: None,
         }
     }
 }
@@ -96,6 +104,7 @@ pub(super) struct Inner {
     caps: Caps,
     matrix_error: OnceLock<f64>,
     spin: Duration,
+    head_start: usize,
 }
 
 /// Names a submission, to wait for it.
@@ -211,7 +220,11 @@ impl Gpu {
         }));
         let mut caps = Caps::of(&report, features);
         caps.limits = DeviceLimits::from(&limits);
-        let spin = if report.is_software() { Duration::ZERO } else { options.spin };
+        let (spin, head_start) = match report.is_software() {
+            true => (Duration::ZERO, 0),
+            false => (options.spin, HEAD_START),
+        };
+        let head_start = options.head_start.unwrap_or(head_start);
         tracing::debug!("opened {}", report.describe());
         let inner = Inner {
             device,
@@ -224,6 +237,7 @@ impl Gpu {
             caps,
             matrix_error: OnceLock::new(),
             spin,
+            head_start,
         };
         let mut gpu = Self { inner: Arc::new(inner), tuning: None };
         if let Some(folder) = &options.cache {
@@ -343,6 +357,11 @@ impl Gpu {
     pub fn wait_all(&self, timeout: Duration) -> Result<(), DeviceError> {
         self.guarded_poll(PollType::Wait { submission_index: None, timeout: Some(timeout) }, timeout)
             .map(drop)
+    }
+
+    /// Dispatches of the first part of a pass that goes to the device in parts; 0: none does ([`GpuOptions::head_start`]).
+    pub(crate) fn head_start(&self) -> usize {
+        self.inner.head_start
     }
 
     /// Polls until `done`, for as long as [`GpuOptions::spin`] allows and at most `timeout`. True if it is done.

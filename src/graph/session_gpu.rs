@@ -166,42 +166,46 @@ impl GpuSession {
         times: usize,
         reads: &[(BufferId, usize)],
     ) -> Result<Option<Submission>> {
-        let mut parts = [Command::Run(&[]); PARTS];
-        let (mut count, mut ms) = (0, 0.0);
+        // Where somebody waits, the device begins while the rest is recorded.
+        let head_start = if reads.is_empty() { None } else { self.head_start(phases, times) };
+        let mut batch = Batch::new(&self.gpu, head_start.unwrap_or(usize::MAX));
         for copy in self.uploads.commands() {
-            parts[count] = copy;
-            count += 1;
+            batch.push(copy);
         }
-        let mut last = None;
         for _ in 0..times {
-            for &phase in phases {
-                for (range, cost) in &self.pieces[phase] {
-                    if count > 0 && (ms + cost > SUBMIT_MS || count + reads.len() >= PARTS) {
-                        last = Some(self.gpu.submit(&parts[..count])?);
-                        (count, ms) = (0, 0.0);
-                    }
-                    parts[count] = Command::Run(&self.dispatches[range.clone()]);
-                    count += 1;
-                    ms += cost;
-                    self.pending_ms += cost;
+            for (range, cost) in phases.iter().flat_map(|phase| &self.pieces[*phase]) {
+                if batch.ms + cost > SUBMIT_MS || batch.count + reads.len() >= PARTS {
+                    batch.send()?;
                 }
+                let mut from = range.start;
+                while range.end - from > batch.room() {
+                    let to = from + batch.room();
+                    batch.push(Command::Run(&self.dispatches[from..to]));
+                    batch.send()?;
+                    from = to;
+                }
+                batch.push(Command::Run(&self.dispatches[from..range.end]));
+                batch.ms += cost;
+                self.pending_ms += cost;
             }
         }
         if let Some(readback) = &self.readback {
             let mut at = 0;
-            for (id, elements) in reads {
-                if *elements == 0 {
-                    continue;
-                }
-                parts[count] = readback.copy(&self.slots[id.0 as usize], 0, at, 4 * *elements as u64);
-                at += 4 * *elements as u64;
-                count += 1;
+            for (id, elements) in reads.iter().filter(|(_, elements)| *elements > 0) {
+                let bytes = 4 * *elements as u64;
+                batch.push(readback.copy(&self.slots[id.0 as usize], 0, at, bytes));
+                at += bytes;
             }
         }
-        if count > 0 {
-            last = Some(self.gpu.submit(&parts[..count])?);
-        }
-        Ok(last)
+        batch.send()?;
+        Ok(batch.last)
+    }
+
+    /// Dispatches of the first submission of a pass that is worth several.
+    fn head_start(&self, phases: &[usize], times: usize) -> Option<usize> {
+        let first = self.gpu.head_start();
+        let each: usize = phases.iter().map(|phase| self.plan.phases[*phase].range.len()).sum();
+        (first > 0 && times * each > 2 * first).then_some(first)
     }
 
     pub(super) fn wait(&mut self) -> Result<()> {
@@ -248,6 +252,49 @@ impl GpuSession {
 
     pub(super) fn counters(&self) -> CounterSnapshot {
         self.gpu.counters()
+    }
+}
+
+/// A submission that is being put together.
+struct Batch<'a> {
+    gpu: &'a Gpu,
+    parts: [Command<'a>; PARTS],
+    count: usize,
+    /// Predicted milliseconds.
+    ms: f64,
+    dispatches: usize,
+    /// Most dispatches of this submission; the next may have twice as many.
+    most: usize,
+    last: Option<Submission>,
+}
+
+impl<'a> Batch<'a> {
+    fn new(gpu: &'a Gpu, most: usize) -> Batch<'a> {
+        let parts = [Command::Run(&[]); PARTS];
+        Batch { gpu, parts, count: 0, ms: 0.0, dispatches: 0, most, last: None }
+    }
+
+    /// Dispatches that it may still take.
+    fn room(&self) -> usize {
+        self.most - self.dispatches
+    }
+
+    fn push(&mut self, part: Command<'a>) {
+        if let Command::Run(run) = part {
+            self.dispatches += run.len();
+        }
+        self.parts[self.count] = part;
+        self.count += 1;
+    }
+
+    /// Submits what there is.
+    fn send(&mut self) -> Result<()> {
+        if self.count > 0 {
+            self.last = Some(self.gpu.submit(&self.parts[..self.count])?);
+            (self.count, self.ms, self.dispatches) = (0, 0.0, 0);
+            self.most = self.most.saturating_mul(2);
+        }
+        Ok(())
     }
 }
 
