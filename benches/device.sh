@@ -5,6 +5,7 @@
 # A step that fails or takes too long is told, and the next one runs; the exit status is then 1. OUT/summary.md says how each ended.
 # Environment:
 #   ADVECT          the binary (built here by default)
+#   STATISTICS      the binary of benches/driver_statistics.rs (built here with ADVECT; without it that step is left out)
 #   ADVECT_DEVICE   the device (gpu)
 #   STEP_SECONDS    the longest that a step may take (300)
 set -uo pipefail
@@ -28,6 +29,8 @@ out="$(cd "$out" && pwd)"
 if [ -z "${ADVECT:-}" ]; then
     (cd "$root" && cargo build --locked --release) || exit
     ADVECT="${CARGO_TARGET_DIR:-$root/target}/release/advect"
+    STATISTICS="$(cd "$root" && cargo build --locked --release --quiet --bench driver_statistics --message-format=json |
+        sed -n 's/.*"executable":"\([^"]*driver_statistics[^"]*\)".*/\1/p')" || exit
 fi
 export ADVECT_DEVICE="${ADVECT_DEVICE:-gpu}"
 # What is measured is what a tuned device does: the tuning and the compiled kernels of this run alone.
@@ -63,6 +66,8 @@ bench() {
 
 step devices json "$ADVECT" devices --json
 step selftest json "$ADVECT" selftest --json
+# Not every driver tells (3).
+[ -z "${STATISTICS:-}" ] || step statistics md bash -c '"$0" --may-spill || [ $? -eq 3 ]' "$STATISTICS"
 for fusion in layers rows latency; do
     bench "guess-$fusion" --fusion "$fusion" --batch "$batches"
 done

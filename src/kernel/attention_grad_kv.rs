@@ -8,7 +8,8 @@ use super::cost::{Cost, Span};
 use super::{Arg, Command, Kernel, Target, TwinCx, Variant, variant};
 use crate::device::Access;
 
-const VARIANTS: [&Variant; 2] = [&variant::attention_grad_kv::TILE, &variant::attention_grad_kv::ROW];
+const VARIANTS: [&Variant; 3] =
+    [&variant::attention_grad_kv::QUAD, &variant::attention_grad_kv::TILE, &variant::attention_grad_kv::ROW];
 
 /// The kernel.
 pub static KERNEL: Kernel = Kernel {
@@ -21,7 +22,12 @@ pub static KERNEL: Kernel = Kernel {
 };
 const _: () = assert!(variants_agree(&VARIANTS));
 
-pub(super) static FAMILY: Family = Family { kernel: &KERNEL, quad: None, variants: VARIANTS, of_keys: true };
+pub(super) static FAMILY: Family = Family {
+    kernel: &KERNEL,
+    quad: Some(&variant::attention_grad_kv::QUAD),
+    variants: [&variant::attention_grad_kv::TILE, &variant::attention_grad_kv::ROW],
+    of_keys: true,
+};
 
 /// [dk | dv], [batch / k_batch_div * k_tokens, 2 * heads * dim], one command per variant that suits the target, best
 /// first. Sums over the queries are in their order.

@@ -7,7 +7,8 @@ use super::cost::{Cost, Span};
 use super::{Arg, Command, Kernel, Target, TwinCx, Variant, variant};
 use crate::device::Access;
 
-const VARIANTS: [&Variant; 2] = [&variant::attention_grad_q::TILE, &variant::attention_grad_q::ROW];
+const VARIANTS: [&Variant; 3] =
+    [&variant::attention_grad_q::QUAD, &variant::attention_grad_q::TILE, &variant::attention_grad_q::ROW];
 
 /// The kernel.
 pub static KERNEL: Kernel = Kernel {
@@ -20,7 +21,12 @@ pub static KERNEL: Kernel = Kernel {
 };
 const _: () = assert!(variants_agree(&VARIANTS));
 
-pub(super) static FAMILY: Family = Family { kernel: &KERNEL, quad: None, variants: VARIANTS, of_keys: false };
+pub(super) static FAMILY: Family = Family {
+    kernel: &KERNEL,
+    quad: Some(&variant::attention_grad_q::QUAD),
+    variants: [&variant::attention_grad_q::TILE, &variant::attention_grad_q::ROW],
+    of_keys: false,
+};
 
 /// What both gradients read: q, k and v, the result y = [o | lse] of [`super::attention`], and its cotangent d, shaped like it.
 #[derive(Clone, Copy, Debug)]
