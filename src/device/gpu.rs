@@ -45,7 +45,7 @@ pub struct GpuOptions {
     /// smaller device. For tests; a multiple of 256, and at least 64 KiB.
     pub binding_bytes: Option<u64>,
     /// Have Vulkan's driver check every load and store of a kernel, so that one past the end of a buffer does nothing in place of losing
-    /// the device. The kernels need no such checks, and on GPUs that do not check by themselves they cost a third of the speed and more.
+    /// the device. The kernels need no such checks, and where the compiler must add them they are up to a third of a kernel's instructions.
     pub checked: bool,
     /// How long a wait for results polls before it sleeps. A thread that the driver wakes comes tens of microseconds late, which is
     /// as long as a chunk at batch 1 takes; the longer a pass, the less that matters. Zero: never poll. A software adapter never
