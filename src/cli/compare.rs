@@ -3,6 +3,7 @@
 use super::Run;
 use super::common::{Context, Interrupt, note_line, number_in, print, print_json, progress};
 use super::errors::{Interrupted, Usage};
+use super::files::Files;
 use super::output::{Colour, Table, count, duration, short};
 use advect::compare::record::Reference;
 use advect::compare::summary::{Mean, Spread};
@@ -12,7 +13,7 @@ use advect::compare::{
 };
 use indicatif::ProgressBar;
 use serde::Serialize;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// Compare ways of generating actions: the same data, network and number of steps for each, then measures and pictures
@@ -80,6 +81,7 @@ impl Run for Compare {
         let methods = Method::parse(&self.methods).map_err(asked)?;
         let network: Network = self.network.parse().map_err(|e| Usage(format!("--network: {e}")))?;
         let name = self.task.as_deref().unwrap_or_default();
+        self.files().check()?;
         let task = Task::open(name, &TaskOptions { data: self.data.clone() }).map_err(asked)?;
         let device = cx.open()?;
         let interrupt = Interrupt::catch()?;
@@ -118,6 +120,21 @@ impl Run for Compare {
 }
 
 impl Compare {
+    fn files(&self) -> Files {
+        let mut files = Files::default();
+        // A task is an id, or the name of a file.
+        if let Some(task) = self.task.as_deref().map(Path::new).filter(|task| task.is_file()) {
+            files = files.reads("--task", task);
+        }
+        if let Some(data) = &self.data {
+            files = files.reads("--data", data);
+        }
+        for name in ["settings.json", "train.npz", "held_out.npz", "compare.json", "report.html"] {
+            files = files.writes("--out", &self.out.join(name));
+        }
+        files.fills("--out", &self.out.join("runs"))
+    }
+
     /// The command line that repeats this comparison.
     fn command(&self, cx: &Context) -> String {
         let task = self.task.as_deref().unwrap_or_default();

@@ -12,6 +12,7 @@ mod training;
 use super::Run;
 use super::common::{Context, Interrupt, note_line, print};
 use super::errors::Interrupted;
+use super::files::Files;
 use super::output::{Colour, bytes, count, grouped, short};
 use advect::data::{Aside, Episodes, write_aside, write_npy_f32};
 use advect::policy::SamplerOptions;
@@ -73,6 +74,9 @@ impl Run for Demo {
         let mut parts = Parts { list: Vec::new(), since: begin };
         let interrupt = Interrupt::catch()?;
         let mut config = RunConfig { seed: self.seed, ..RunConfig::push_t() };
+        let outputs = [POLICY, ACTIONS, METRICS, REPORT].map(|name| self.out.join(name));
+        let files = Files::default().reads("--data", &self.data);
+        outputs.iter().fold(files, |files, path| files.writes("--out", path)).check()?;
         let episodes = self.load(&config)?;
         self.prepare()?;
         let device = cx.open()?;

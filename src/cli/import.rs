@@ -2,6 +2,7 @@
 
 use super::Run;
 use super::common::{Context, print};
+use super::files::{Files, ending_in};
 use advect::policy::{Objective, Policy};
 use std::fmt::Write as _;
 use std::path::PathBuf;
@@ -24,8 +25,26 @@ pub struct Import {
     out: PathBuf,
 }
 
+impl Import {
+    /// The policy may lie in the checkpoint's folder, but not in the place of a file of it.
+    fn files(&self) -> Files {
+        let mut files = Files::default().writes("--out", &self.out);
+        for folder in [self.dir.clone(), self.dir.join("pretrained_model")] {
+            for path in ending_in(&folder, &["json", "safetensors"]) {
+                let name = path.file_name().unwrap_or_default().to_string_lossy();
+                let parts = ["model.safetensors", "policy_"];
+                if name.ends_with(".json") || parts.iter().any(|part| name.starts_with(part)) {
+                    files = files.reads("DIR", &path);
+                }
+            }
+        }
+        files
+    }
+}
+
 impl Run for Import {
     fn run(self, _: &Context) -> anyhow::Result<()> {
+        self.files().check()?;
         let policy = Policy::import_lerobot(&self.dir)?;
         policy.save(&self.out)?;
         let spec = &policy.spec;

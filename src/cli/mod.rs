@@ -10,6 +10,7 @@ mod data;
 mod demo;
 mod devices;
 mod errors;
+mod files;
 mod import;
 mod output;
 mod sample;

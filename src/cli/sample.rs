@@ -3,6 +3,7 @@
 use super::Run;
 use super::common::{Context, Interrupt, number_in, print, print_json};
 use super::errors::{Interrupted, Usage};
+use super::files::Files;
 use super::output::{bytes, count, grouped, short};
 use super::weights::WeightsArg;
 use advect::data::{Array, Aside, NpyWriter, read_npy_f32};
@@ -245,13 +246,17 @@ impl Sample {
                 );
             }
         }
-        let outputs: Vec<&Path> = self.outputs().collect();
-        for (n, path) in outputs.iter().enumerate() {
-            if outputs[..n].contains(path) {
-                return Err(Usage(format!("{} is named for two outputs", path.display())).into());
+        let mut files = Files::default().reads("POLICY", &self.policy).reads("--obs", &self.obs);
+        if let Some(noise) = &self.noise {
+            files = files.reads("--noise", noise);
+        }
+        files = files.writes("--out", &self.out);
+        for (option, path) in [("--trajectory", &self.trajectory), ("--log-prob", &self.log_prob)] {
+            if let Some(path) = path {
+                files = files.writes(option, path);
             }
         }
-        Ok(())
+        files.check()
     }
 
     fn outputs(&self) -> impl Iterator<Item = &Path> {

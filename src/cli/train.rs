@@ -3,6 +3,7 @@
 use super::Run;
 use super::common::{Context, Interrupt, note_line, number_in, print, print_json, progress};
 use super::errors::Interrupted;
+use super::files::Files;
 use super::output::{count, duration, grouped, short};
 use advect::data::{Aside, Episodes, Loaded};
 use advect::policy::Objective;
@@ -110,6 +111,8 @@ struct Summary<'a> {
 impl Run for Train {
     fn run(self, cx: &Context) -> anyhow::Result<()> {
         let config = self.settings()?;
+        let metrics = self.metrics.clone().unwrap_or_else(|| self.out.with_file_name("metrics.jsonl"));
+        self.files(&config, &metrics).check()?;
         let Loaded { episodes, notes } = Episodes::load_all(&self.data, &config.data)?;
         for note in notes {
             note_line(&note);
@@ -119,7 +122,6 @@ impl Run for Train {
         if self.out.is_dir() {
             anyhow::bail!("cannot write {}: it is a folder", self.out.display());
         }
-        let metrics = self.metrics.clone().unwrap_or_else(|| self.out.with_file_name("metrics.jsonl"));
         let data = resume::fingerprint(&episodes);
 
         let device = cx.open()?;
@@ -188,6 +190,24 @@ impl Run for Train {
 }
 
 impl Train {
+    /// What is read and what is written.
+    fn files(&self, config: &RunConfig, metrics: &Path) -> Files {
+        let mut files = Files::default();
+        for data in &self.data {
+            files = files.reads("--data", data);
+        }
+        if let Some(path) = &self.config {
+            files = files.reads("--config", path);
+        }
+        if let Some(reflow) = &config.reflow {
+            files = files.reads("reflow.policy", &reflow.policy);
+        }
+        files
+            .writes("--out", &self.out)
+            .writes("the run's state", &resume::train_path(&self.out))
+            .writes("--metrics", metrics)
+    }
+
     /// The configuration file (or the stopped run's settings), then the options.
     fn settings(&self) -> anyhow::Result<RunConfig> {
         let mut config = match &self.config {

@@ -21,12 +21,12 @@ const LENGTH: usize = 20;
 const OBS: usize = 3;
 
 /// A folder with demonstrations (demos.npz), settings (run.toml) and a place to write to (out).
-struct Bench {
+pub(crate) struct Bench {
     folder: TempDir,
 }
 
 impl Bench {
-    fn new() -> Bench {
+    pub(crate) fn new() -> Bench {
         let bench = Bench { folder: tempfile::tempdir().expect("a folder") };
         Demos::default().write(&bench.path("demos.npz"));
         std::fs::write(bench.path("run.toml"), RUN).expect("written");
@@ -34,22 +34,24 @@ impl Bench {
         bench
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 
-    fn names(&self) -> Vec<String> {
-        let mut names = Vec::new();
+    /// Every file with its bytes.
+    fn files(&self) -> Vec<(PathBuf, Vec<u8>)> {
+        let mut files = Vec::new();
         for folder in [self.folder.path().to_path_buf(), self.path("out")] {
             for entry in std::fs::read_dir(folder).expect("a folder") {
-                names.push(entry.expect("an entry").path().display().to_string());
+                let path = entry.expect("an entry").path();
+                files.push((path.clone(), std::fs::read(path).unwrap_or_default()));
             }
         }
-        names.sort();
-        names
+        files.sort();
+        files
     }
 
-    fn command(&self, args: &[&str]) -> Command {
+    pub(crate) fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_advect"));
         for name in ["ADVECT_DEVICE", "ADVECT_THREADS", "RUST_LOG"] {
             command.env_remove(name);
@@ -59,26 +61,26 @@ impl Bench {
     }
 
     /// Runs what must fail with one error line that holds all of `words`, and leave the folder as it was.
-    fn fails(&self, args: &[&str], code: i32, words: &[&str]) {
-        let before = self.names();
+    pub(crate) fn fails(&self, args: &[&str], code: i32, words: &[&str]) {
+        let before = self.files();
         let output = self.command(args).output().expect("the command starts");
         error_of(args, &output, code, words);
-        assert_eq!(self.names(), before, "{args:?} left something");
+        assert!(self.files() == before, "{args:?} left something, or changed a file");
     }
 
-    fn train_fails(&self, more: &[&str], code: i32, words: &[&str]) {
+    pub(crate) fn train_fails(&self, more: &[&str], code: i32, words: &[&str]) {
         let given =
             ["--data", "demos.npz", "--config", "run.toml", "--out", "out/p.safetensors", "--device", "cpu"];
         self.fails(&with("train", &[], &given, more), code, words);
     }
 
-    fn sample_fails(&self, more: &[&str], code: i32, words: &[&str]) {
+    pub(crate) fn sample_fails(&self, more: &[&str], code: i32, words: &[&str]) {
         let given = ["--obs", "obs.npy", "--out", "out/a.npy", "--device", "cpu"];
         self.fails(&with("sample", &["p.safetensors"], &given, more), code, words);
     }
 
     /// Adds a policy and observations that can be sampled.
-    fn with_policy(self) -> Bench {
+    pub(crate) fn with_policy(self) -> Bench {
         let episodes = Demos::default().episodes();
         let config: RunConfig = toml::from_str(RUN).expect("settings");
         let device = Device::Cpu(Cpu::with_threads(1).expect("a thread"));
@@ -248,7 +250,8 @@ fn demonstrations() {
     Demos { lengths: vec![77, 3], ..Demos::default() }.write(&bad);
     bench.train_fails(&data, 1, &["bad.npz", "episode", "3 steps", "horizon 4"]);
     bench.train_fails(&["--successful-only"], 1, &["demos.npz", "episode_success"]);
-    bench.train_fails(&["--data", "."], 1, &["directory"]);
+    std::fs::create_dir(bench.path("nothing")).expect("a folder");
+    bench.train_fails(&["--data", "nothing"], 1, &["directory"]);
     std::fs::remove_file(&bad).expect("removed");
 }
 
@@ -417,7 +420,7 @@ fn sample_options() {
         2,
         &["--trajectory", "fixed steps"],
     );
-    bench.sample_fails(&["--trajectory", "out/a.npy"], 2, &["out/a.npy", "two outputs"]);
+    bench.sample_fails(&["--trajectory", "out/a.npy"], 2, &["out/a.npy", "are one file"]);
     bench.sample_fails(
         &["--log-prob", "lp.npy", "--log-prob-divergence", "hutchinson:0"],
         2,
@@ -594,7 +597,7 @@ fn a_learning_rate_that_explodes() {
 fn no_adapter() {
     let bench = Bench::new().with_policy();
     let args = ["sample", "p.safetensors", "--obs", "obs.npy", "--out", "out/a.npy", "--device", "gpu"];
-    let before = bench.names();
+    let before = bench.files();
     let mut command = bench.command(&args);
     for name in ["VK_DRIVER_FILES", "VK_ICD_FILENAMES"] {
         command.env(name, bench.path("no such driver.json"));
@@ -605,7 +608,7 @@ fn no_adapter() {
         return;
     }
     error_of(&args, &output, 1, &["no GPU adapter"]);
-    assert_eq!(bench.names(), before);
+    assert!(bench.files() == before);
 }
 
 /// Ctrl-C saves and says how to go on; the run then ends as one that was never stopped.

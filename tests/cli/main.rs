@@ -4,6 +4,7 @@ mod bad_input;
 mod commands;
 mod compare;
 mod demo;
+mod overwriting;
 #[cfg(unix)]
 #[path = "../common/signal.rs"]
 mod signal;

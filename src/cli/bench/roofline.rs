@@ -5,7 +5,10 @@ use super::super::errors::Usage;
 use super::super::output::{Colour, Table, bytes, grouped, short};
 use super::{Bench, stopped};
 use advect::bench::{self, Budget, RooflineReport, RooflineRow, TRAIN_BATCH};
+use advect::data::write_aside;
 use advect::report::{Page, Section};
+use anyhow::Context as _;
+use std::io::Write as _;
 use std::path::Path;
 
 pub(super) fn run(args: &Bench, cx: &Context) -> anyhow::Result<()> {
@@ -57,13 +60,19 @@ pub(super) fn run(args: &Bench, cx: &Context) -> anyhow::Result<()> {
 /// The drawing, alone or in a page with the table.
 fn write(path: &Path, report: &RooflineReport) -> anyhow::Result<()> {
     let figure = bench::plot(report);
-    if path.extension().is_some_and(|e| e == "svg") {
-        return Ok(figure.write(path)?);
+    let text = match path.extension().is_some_and(|e| e == "svg") {
+        true => figure.svg().to_owned(),
+        false => {
+            let section = Section::new("Time and floor")
+                .figure(figure, "Across: operations per byte that must come from outside or go there. Up: what a run reached. The lines: the most that the device can do.")
+                .code(render(report, Colour::none()));
+            Page::new(format!("Roofline, {}", report.device)).section(section).to_html()
+        }
+    };
+    if let Some(folder) = path.parent() {
+        std::fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
     }
-    let section = Section::new("Time and floor")
-        .figure(figure, "Across: operations per byte that must come from outside or go there. Up: what a run reached. The lines: the most that the device can do.")
-        .code(render(report, Colour::none()));
-    Ok(Page::new(format!("Roofline, {}", report.device)).section(section).write(path)?)
+    Ok(write_aside(path, |file| file.write_all(text.as_bytes()))?)
 }
 
 fn render(report: &RooflineReport, colour: Colour) -> String {

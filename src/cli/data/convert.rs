@@ -3,6 +3,7 @@
 use crate::cli::Run;
 use crate::cli::common::{Context, note_line, print, print_json};
 use crate::cli::errors::Usage;
+use crate::cli::files::Files;
 use crate::cli::output::count;
 use crate::cli::train::in_file;
 use advect::data::{DataSpec, Kind, convert};
@@ -77,6 +78,11 @@ impl Run for Convert {
                 Usage(format!("{}: found a folder, needed a name that is free", self.to.display())).into()
             );
         }
+        let mut files = Files::default().reads("IN", &self.from).writes("OUT", &self.to);
+        if let Some(config) = &self.config {
+            files = files.reads("--config", config);
+        }
+        files.check()?;
         let done = convert(&self.from, &self.to, kind, &spec, &self.task)
             .map_err(|e| in_file(&self.from, e.into()))?;
         for note in &done.notes {
