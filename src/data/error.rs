@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use super::aside::WriteError;
+use super::budget::BudgetError;
 use super::lerobot::LeRobotError;
 
 /// A fault in a data file, in demonstrations or in how they were asked for. Each is one line that names the thing,
@@ -27,6 +28,14 @@ pub enum DataError {
     /// A file could not be written.
     #[error(transparent)]
     Write(#[from] WriteError),
+    /// A file says that its contents take more memory than it may have.
+    #[error("{}: {source}", path.display())]
+    Budget {
+        /// The file.
+        path: PathBuf,
+        /// What was asked for.
+        source: BudgetError,
+    },
     /// A LeRobot directory is at fault.
     #[error(transparent)]
     LeRobot(#[from] LeRobotError),

@@ -5,13 +5,16 @@ use std::io::{BufReader, Read, Seek};
 use std::path::Path;
 
 use npyz::npz::NpzArchive;
-use npyz::{DType, TypeChar};
+use npyz::zip::read::ZipFile;
+use npyz::zip::result::ZipError;
 
 use super::aside::open;
+use super::budget::{Budget, product};
 use super::episodes::{EpisodeArrays, Episodes};
 use super::error::DataError;
 use super::inputs::ObsInput;
 use super::npy::{Array, Decoded, Element, decode};
+use super::npy_header::Header;
 use super::source::{Kind, Source};
 use super::spec::{Columns, DataSpec};
 
@@ -131,9 +134,30 @@ pub fn read_npz_f32(path: impl AsRef<Path>, array: &str) -> Result<Option<Array>
     Ok(found.map(|(shape, data)| Array { shape, data }))
 }
 
+/// Bytes of an array of names.
+const MOST_TEXT: usize = 1 << 22;
+
+/// An array's header, and what follows it.
+fn entry<'z>(
+    npz: &'z mut NpzArchive<BufReader<File>>,
+    what: &str,
+    array: &str,
+) -> Result<Option<(Header, ZipFile<'z>)>, DataError> {
+    let bad = |reason: String| DataError::NotNpy { what: what.to_string(), reason };
+    let mut entry = match npz.zip_archive().by_name(&format!("{array}.npy")) {
+        Ok(entry) => entry,
+        Err(ZipError::FileNotFound) => return Ok(None),
+        Err(error) => return Err(bad(error.to_string())),
+    };
+    let header = Header::read(&mut entry).map_err(bad)?;
+    Ok(Some((header, entry)))
+}
+
 struct Archive<'a> {
     path: &'a Path,
     npz: NpzArchive<BufReader<File>>,
+    /// Memory of all arrays together.
+    budget: Budget,
 }
 
 impl<'a> Archive<'a> {
@@ -143,6 +167,7 @@ impl<'a> Archive<'a> {
         let mut magic = Vec::new();
         file.by_ref().take(6).read_to_end(&mut magic).map_err(read)?;
         file.rewind().map_err(read)?;
+        let budget = Budget::of(&file);
         let npz = NpzArchive::new(BufReader::new(file)).map_err(|error| {
             // The directory of a zip lies at its end, so a copy cut short still starts like one.
             let reason = match magic.as_slice() {
@@ -153,15 +178,16 @@ impl<'a> Archive<'a> {
             };
             DataError::NotNpz { path: path.to_path_buf(), reason }
         })?;
-        Ok(Self { path, npz })
+        Ok(Self { path, npz, budget })
     }
 
     fn read<T: Element>(&mut self, array: &str) -> Result<Option<Decoded<T>>, DataError> {
-        let what = format!("{}: array '{array}'", self.path.display());
-        let bad = |error: std::io::Error| DataError::NotNpy { what: what.clone(), reason: error.to_string() };
-        let Some(npy) = self.npz.by_name(array).map_err(bad)? else { return Ok(None) };
-        let header = npy.header().clone();
-        decode(&what, &header, npy.into_inner()).map(Some)
+        let (path, budget) = (self.path, &mut self.budget);
+        let what = format!("{}: array '{array}'", path.display());
+        let Some((header, entry)) = entry(&mut self.npz, &what, array)? else { return Ok(None) };
+        let over = |source| DataError::Budget { path: path.to_path_buf(), source };
+        let mut room = |count| budget.vec(&format!("array '{array}'"), count).map_err(over);
+        decode(&what, &header, entry, &mut room).map(Some)
     }
 
     fn missing(&self, array: &str) -> DataError {
@@ -190,21 +216,30 @@ impl<'a> Archive<'a> {
 
     /// An array of texts; none where there is no such array, or it holds something else.
     fn texts(&mut self, array: &str) -> Result<Option<Vec<String>>, DataError> {
-        let bad = |error: std::io::Error| {
-            let what = format!("{}: array '{array}'", self.path.display());
-            DataError::NotNpy { what, reason: error.to_string() }
-        };
-        let Some(npy) = self.npz.by_name(array).map_err(bad)? else { return Ok(None) };
-        let texts = match npy.header().dtype() {
-            DType::Plain(dtype) => dtype.type_char() == TypeChar::UnicodeStr,
-            _ => false,
-        };
-        // A claim of any size is not worth memory before the bytes are there.
-        let small = npy.header().shape().iter().product::<u64>() <= 1 << 20;
-        if !texts || !small || npy.header().shape().len() != 1 {
+        let what = format!("{}: array '{array}'", self.path.display());
+        let Some((header, entry)) = entry(&mut self.npz, &what, array)? else { return Ok(None) };
+        // Characters of 4 bytes each: `<U12`.
+        let (Some(('U', length, big)), &[count]) = (header.element(), &header.shape[..]) else {
             return Ok(None);
+        };
+        let size = usize::try_from(count).ok().and_then(|count| product(&[count, length, 4]));
+        let Some(size) = size.filter(|size| length > 0 && *size <= MOST_TEXT) else { return Ok(None) };
+        let mut bytes = Vec::new();
+        let bad = |reason: String| DataError::NotNpy { what: what.clone(), reason };
+        entry.take(size as u64).read_to_end(&mut bytes).map_err(|e| bad(e.to_string()))?;
+        if bytes.len() < size {
+            return Err(DataError::Truncated { what, found: bytes.len() as u64, needed: size as u64 });
         }
-        npy.into_vec::<String>().map(Some).map_err(bad)
+        let character = |b: &[u8; 4]| {
+            let code = if big { u32::from_be_bytes(*b) } else { u32::from_le_bytes(*b) };
+            char::from_u32(code)
+        };
+        let text = |row: &[u8]| {
+            let text: Option<String> = row.as_chunks().0.iter().map(character).collect();
+            text.map(|text| text.trim_end_matches('\0').to_string())
+        };
+        let texts: Option<Vec<String>> = bytes.chunks_exact(4 * length).map(text).collect();
+        texts.map(Some).ok_or_else(|| bad("it holds what is no character".into()))
     }
 
     /// Names of values, where there are as many as needed.

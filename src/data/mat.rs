@@ -2,13 +2,15 @@
 //!
 //! The format is MathWorks' "MAT-File Format" (R2024a): a header of 128 bytes, then elements, each a tag (type, bytes) and its data
 //! padded to 8 bytes. Sparse matrices, objects and function handles are named but not read; version 7.3 is HDF5 and refused.
+//!
+//! A value of 8 bytes takes ten times that in memory, and a compressed one a thousand times: all that is read is counted ([`Budget`]).
 
-use std::io::Read;
 use std::path::Path;
 
 use flate2::read::ZlibDecoder;
 
 use super::aside::open;
+use super::budget::{Budget, BudgetError, product};
 use super::error::DataError;
 
 /// A value of a file. Matrices are as MATLAB stores them, the first index fastest.
@@ -70,30 +72,59 @@ impl MatValue {
     }
 }
 
-/// Most bytes that a file may unpack to.
-const MOST: u64 = 1 << 28;
+/// Memory that every value takes beside its numbers: itself, its lengths and what their allocations cost.
+const VALUE: u64 = size_of::<MatValue>() as u64 + 64;
 /// How deep values may lie in each other.
 const DEEPEST: usize = 32;
 
 /// The variables of a .mat file, by name, in the file's order.
 ///
 /// # Errors
-/// [`DataError`] if the file is missing, is no .mat file of level 5, or is truncated or damaged.
+/// [`DataError`] if the file is missing, is no .mat file of level 5, is truncated or damaged, or unpacks to more than a file of its
+/// size may take ([`Budget`]).
 pub fn read_mat(path: impl AsRef<Path>) -> Result<Vec<(String, MatValue)>, DataError> {
     let path = path.as_ref();
-    let mut bytes = Vec::new();
-    open(path)?
-        .take(MOST)
-        .read_to_end(&mut bytes)
+    let file = open(path)?;
+    let mut budget = Budget::of(&file);
+    let bytes = budget
+        .read_to_end("the file", file)
         .map_err(|source| DataError::Read { path: path.to_path_buf(), source })?;
-    parse(&bytes).map_err(|reason| DataError::NotMat { path: path.to_path_buf(), reason })
+    parse(&bytes, &mut budget).map_err(|fault| match fault {
+        Fault::Bad(reason) => DataError::NotMat { path: path.to_path_buf(), reason },
+        Fault::Over(source) => DataError::Budget { path: path.to_path_buf(), source },
+    })
 }
 
-type Parsed<T> = Result<T, String>;
+/// Why bytes are no .mat file, or none that is read.
+#[derive(Debug)]
+enum Fault {
+    Bad(String),
+    Over(BudgetError),
+}
 
-fn parse(bytes: &[u8]) -> Parsed<Vec<(String, MatValue)>> {
+impl From<String> for Fault {
+    fn from(reason: String) -> Fault {
+        Fault::Bad(reason)
+    }
+}
+
+impl From<&str> for Fault {
+    fn from(reason: &str) -> Fault {
+        Fault::Bad(reason.into())
+    }
+}
+
+impl From<BudgetError> for Fault {
+    fn from(error: BudgetError) -> Fault {
+        Fault::Over(error)
+    }
+}
+
+type Parsed<T> = Result<T, Fault>;
+
+fn parse(bytes: &[u8], budget: &mut Budget) -> Parsed<Vec<(String, MatValue)>> {
     let Some((header, rest)) = bytes.split_at_checked(128) else {
-        return Err(format!("found {} bytes, needed a header of 128", bytes.len()));
+        return Err(format!("found {} bytes, needed a header of 128", bytes.len()).into());
     };
     let little = match &header[126..] {
         b"IM" => true,
@@ -107,34 +138,39 @@ fn parse(bytes: &[u8]) -> Parsed<Vec<(String, MatValue)>> {
     match version {
         0x0100 => {}
         0x0200 => return Err("it is of version 7.3 (HDF5): needed save('-v7')".into()),
-        other => return Err(format!("it is of version {other:#06x}: needed 0x0100")),
+        other => return Err(format!("it is of version {other:#06x}: needed 0x0100").into()),
     }
-    let (mut variables, mut unpacked) = (Vec::new(), 0u64);
+    let mut variables = Vec::new();
     while !input.bytes.is_empty() {
         let (kind, data) = input.element()?;
         let bytes;
+        let mut plain = None;
         let (kind, data) = match kind {
             COMPRESSED => {
-                let mut plain = Vec::new();
-                let room = MOST.saturating_sub(unpacked);
-                ZlibDecoder::new(data.bytes)
-                    .take(room)
-                    .read_to_end(&mut plain)
-                    .map_err(|e| format!("a compressed variable is damaged ({e})"))?;
-                unpacked += plain.len() as u64;
-                if plain.len() as u64 == room {
-                    return Err(format!("it unpacks to more than {MOST} bytes"));
-                }
-                bytes = plain;
+                bytes = unpack(data.bytes, budget)?;
+                plain = Some(bytes.len() as u64);
                 Input { bytes: &bytes, little }.element()?
             }
             _ => (kind, data),
         };
         if kind == MATRIX {
-            variables.push(matrix(data, DEEPEST)?);
+            variables.push(matrix(data, DEEPEST, budget)?);
+        }
+        if let Some(plain) = plain {
+            budget.give(plain);
         }
     }
     Ok(variables)
+}
+
+/// A compressed variable. What it takes is counted.
+fn unpack(packed: &[u8], budget: &mut Budget) -> Parsed<Vec<u8>> {
+    budget.read_to_end("a compressed variable", ZlibDecoder::new(packed)).map_err(|error| {
+        match error.get_ref().and_then(|inner| inner.downcast_ref::<BudgetError>()) {
+            Some(over) => Fault::Over(over.clone()),
+            None => Fault::Bad(format!("a compressed variable is damaged ({error})")),
+        }
+    })
 }
 
 const MATRIX: u32 = 14;
@@ -154,7 +190,7 @@ impl<'a> Input<'a> {
                 self.bytes = rest;
                 Ok(taken)
             }
-            None => Err(format!("truncated: found {} bytes, needed {n}", self.bytes.len())),
+            None => Err(format!("truncated: found {} bytes, needed {n}", self.bytes.len()).into()),
         }
     }
 
@@ -184,18 +220,18 @@ impl<'a> Input<'a> {
     }
 
     /// An element of numbers of any type.
-    fn numbers(&mut self) -> Parsed<Vec<f64>> {
+    fn numbers(&mut self, budget: &mut Budget) -> Parsed<Vec<f64>> {
         let (kind, data) = self.element()?;
         let little = self.little;
         macro_rules! read {
-            ($type:ty, $size:literal) => {
-                data.bytes
-                    .as_chunks::<$size>()
-                    .0
-                    .iter()
-                    .map(|b| if little { <$type>::from_le_bytes(*b) } else { <$type>::from_be_bytes(*b) } as f64)
-                    .collect()
-            };
+            ($type:ty, $size:literal) => {{
+                let items = data.bytes.as_chunks::<$size>().0;
+                let mut out: Vec<f64> = budget.vec("an array of numbers", items.len())?;
+                let one =
+                    |b: &[u8; $size]| if little { <$type>::from_le_bytes(*b) } else { <$type>::from_be_bytes(*b) } as f64;
+                out.extend(items.iter().map(one));
+                out
+            }};
         }
         Ok(match kind {
             1 => read!(i8, 1),
@@ -208,12 +244,13 @@ impl<'a> Input<'a> {
             9 => read!(f64, 8),
             12 => read!(i64, 8),
             13 => read!(u64, 8),
-            other => return Err(format!("numbers of the unknown type {other}")),
+            other => return Err(format!("numbers of the unknown type {other}").into()),
         })
     }
 
-    fn text(&mut self) -> Parsed<String> {
-        Ok(characters(&self.numbers()?))
+    fn text(&mut self, budget: &mut Budget) -> Parsed<String> {
+        // The codes go again, and what stays is half of them at most.
+        Ok(characters(&self.numbers(budget)?))
     }
 }
 
@@ -223,10 +260,12 @@ fn characters(codes: &[f64]) -> String {
 }
 
 /// A matrix element's name and value; `deep` levels may still follow.
-fn matrix(mut input: Input<'_>, deep: usize) -> Parsed<(String, MatValue)> {
+fn matrix(mut input: Input<'_>, deep: usize, budget: &mut Budget) -> Parsed<(String, MatValue)> {
     let Some(deep) = deep.checked_sub(1) else {
-        return Err(format!("values lie more than {DEEPEST} deep in each other"));
+        return Err(format!("values lie more than {DEEPEST} deep in each other").into());
     };
+    // Elements of a few bytes, by the million, are where a file grows most.
+    budget.take("the file's values", VALUE)?;
     if input.bytes.is_empty() {
         // An element of no bytes is an empty matrix.
         return Ok((String::new(), MatValue::Numbers { dims: vec![0, 0], values: vec![] }));
@@ -237,49 +276,58 @@ fn matrix(mut input: Input<'_>, deep: usize) -> Parsed<(String, MatValue)> {
         return Ok((String::new(), MatValue::Other("an object")));
     }
     let mut dims = Vec::new();
-    for d in input.numbers()? {
+    for d in input.numbers(budget)? {
         // Negative or fractional lengths do not survive the way back.
         let length = d as usize;
         if length as f64 != d {
-            return Err(format!("a matrix of length {d}"));
+            return Err(format!("a matrix of length {d}").into());
         }
         dims.push(length);
     }
-    let count = dims.iter().try_fold(1usize, |n, d| n.checked_mul(*d)).filter(|_| dims.len() >= 2);
+    let count = product(&dims).filter(|_| dims.len() >= 2);
     let count = count.ok_or_else(|| format!("a matrix of shape {dims:?}"))?;
-    let name = input.text()?;
-    let whole = |what: &str, found: usize| match found == count {
-        true => Ok(()),
-        false => Err(format!("{name:?} has {found} {what}, needed {count} for its shape {dims:?}")),
-    };
+    let name = input.text(budget)?;
     let value = match class {
         1 => {
-            let cells = values(&mut input, count, deep)?;
+            let cells = values(&mut input, count, deep, budget)?;
             MatValue::Cells { dims, cells }
         }
         2 => {
-            let length = input.numbers()?.first().copied().unwrap_or(0.0) as usize;
+            let length = input.numbers(budget)?.first().copied().unwrap_or(0.0) as usize;
             let (_, names) = input.element()?;
-            let names: Vec<String> = match length {
-                0 => Vec::new(),
-                n => names.bytes.chunks_exact(n).map(field_name).collect(),
-            };
-            let total = count.checked_mul(names.len()).ok_or("a struct of too many fields")?;
-            let all = values(&mut input, total, deep)?;
-            let of = |i: usize| all.iter().skip(i).step_by(names.len()).cloned().collect();
-            let fields = names.iter().enumerate().map(|(i, n)| (n.clone(), of(i))).collect();
+            let length = length.max(1);
+            // A name of one byte becomes a text and a list.
+            let entry = size_of::<(String, Vec<MatValue>)>() as u64 + 32;
+            budget.take(
+                "a struct's names",
+                (names.bytes.len() / length) as u64 * entry + names.bytes.len() as u64,
+            )?;
+            let mut fields: Vec<(String, Vec<MatValue>)> =
+                names.bytes.chunks_exact(length).map(|name| (field_name(name), Vec::new())).collect();
+            let total = count.checked_mul(fields.len()).ok_or("a struct of too many fields")?;
+            let all = values(&mut input, total, deep, budget)?;
+            // Struct by struct, each with all fields.
+            let width = fields.len().max(1);
+            for (n, value) in all.into_iter().enumerate() {
+                fields[n % width].1.push(value);
+            }
             MatValue::Struct { dims, fields }
         }
-        4 => MatValue::Text(input.text()?),
+        4 => MatValue::Text(input.text(budget)?),
         6..=15 => {
-            let values = input.numbers()?;
-            whole("numbers", values.len())?;
+            let values = input.numbers(budget)?;
+            if values.len() != count {
+                let found = values.len();
+                return Err(
+                    format!("{name:?} has {found} numbers, needed {count} for its shape {dims:?}").into()
+                );
+            }
             MatValue::Numbers { dims, values }
         }
         3 => MatValue::Other("an object"),
         5 => MatValue::Other("a sparse matrix"),
         16 => MatValue::Other("a function handle"),
-        other => return Err(format!("{name:?} is of the unknown class {other}")),
+        other => return Err(format!("{name:?} is of the unknown class {other}").into()),
     };
     Ok((name, value))
 }
@@ -290,12 +338,12 @@ fn field_name(bytes: &[u8]) -> String {
 }
 
 /// `count` matrix elements. Memory grows with what is really there.
-fn values(input: &mut Input<'_>, count: usize, deep: usize) -> Parsed<Vec<MatValue>> {
+fn values(input: &mut Input<'_>, count: usize, deep: usize, budget: &mut Budget) -> Parsed<Vec<MatValue>> {
     let mut found = Vec::new();
     for _ in 0..count {
         match input.element()? {
-            (MATRIX, data) => found.push(matrix(data, deep)?.1),
-            (other, _) => return Err(format!("found an element of type {other}, needed a matrix")),
+            (MATRIX, data) => found.push(matrix(data, deep, budget)?.1),
+            (other, _) => return Err(format!("found an element of type {other}, needed a matrix").into()),
         }
     }
     Ok(found)
@@ -308,6 +356,13 @@ pub(crate) mod tests {
     use flate2::write::ZlibEncoder;
     use proptest::prelude::*;
     use std::io::Write as _;
+
+    fn parse(bytes: &[u8]) -> Result<Vec<(String, MatValue)>, String> {
+        super::parse(bytes, &mut Budget::of_size(bytes.len() as u64)).map_err(|fault| match fault {
+            Fault::Bad(reason) => reason,
+            Fault::Over(error) => error.to_string(),
+        })
+    }
 
     fn element(kind: u32, data: &[u8]) -> Vec<u8> {
         let mut out = [kind.to_le_bytes(), (data.len() as u32).to_le_bytes()].concat();
@@ -419,6 +474,28 @@ pub(crate) mod tests {
         assert!(matches!(read_mat(&path), Err(DataError::NotFound { .. })));
         std::fs::write(&path, b"MATLAB").unwrap();
         assert!(matches!(read_mat(&path), Err(DataError::NotMat { .. })));
+    }
+
+    #[test]
+    fn small_files_do_not_take_gigabytes() {
+        // 8 MB of empty cells in 8 kB: each would take ten times its 8 bytes.
+        let empty = [MATRIX.to_le_bytes(), 0u32.to_le_bytes()].concat();
+        let cells = |n: u32| element(MATRIX, &[head("c", 1, &[1, n]), empty.repeat(n as usize)].concat());
+        let bytes = file(&[packed(&cells(1 << 22))]);
+        assert!(bytes.len() < 1 << 20, "{}", bytes.len());
+        let text = parse(&bytes).unwrap_err();
+        assert!(text.contains("bytes of memory, and a file of"), "{text}");
+        assert!(parse(&file(&[packed(&cells(1000))])).is_ok());
+        // Many fields with names of one byte, in many structs.
+        let mut data = head("s", 2, &[1, 0]);
+        data.extend([words(&[5 | 4 << 16]), words(&[1])].concat());
+        data.extend(element(1, &vec![b'a'; 1 << 23]));
+        let text = parse(&file(&[packed(&element(MATRIX, &data))])).unwrap_err();
+        assert!(text.contains("a struct's names needs"), "{text}");
+        // Zeros without end.
+        let bytes = file(&[packed(&vec![0; 300 << 20])]);
+        let text = parse(&bytes).unwrap_err();
+        assert!(text.contains("a compressed variable needs"), "{text}");
     }
 
     proptest! {

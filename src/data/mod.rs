@@ -4,6 +4,7 @@
 //! [`Windows`] says where every training example lies. Fitting a normaliser is [`crate::policy::normalizer`].
 
 mod aside;
+pub mod budget;
 mod convert;
 mod episodes;
 mod error;
@@ -14,6 +15,7 @@ mod lerobot;
 mod load;
 mod mat;
 mod npy;
+mod npy_header;
 pub mod quality;
 mod save;
 mod source;
@@ -22,6 +24,7 @@ pub mod split;
 mod windows;
 
 pub use aside::{Aside, WriteError, write_aside};
+pub use budget::{Budget, BudgetError};
 pub use convert::{Converted, convert};
 pub use episodes::{EpisodeArrays, Episodes};
 pub use error::DataError;

@@ -3,10 +3,13 @@
 use std::io::{self, BufReader, Read};
 use std::path::Path;
 
-use npyz::{DType, NpyFile, NpyHeader, Order, TypeChar, WriterBuilder};
+use half::f16;
+use npyz::{DType, WriterBuilder};
 
 use super::aside::{Aside, WriteError, open};
+use super::budget::{Budget, product};
 use super::error::DataError;
+use super::npy_header::Header;
 
 /// A dense array, row-major.
 #[derive(Clone, Debug, PartialEq)]
@@ -17,17 +20,20 @@ pub struct Array {
     pub data: Vec<f32>,
 }
 
-/// Reads a .npy file of f4, f8, integers of any width or bool as f32, row-major whatever its order on disk.
+/// Reads a .npy file of f2, f4, f8, integers of any width or bool as f32, row-major whatever its order on disk.
 ///
 /// # Errors
 /// [`DataError`] if the file is missing, is no .npy, has another dtype, or is truncated.
 pub fn read_npy_f32(path: impl AsRef<Path>) -> Result<Array, DataError> {
     let path = path.as_ref();
-    let mut reader = BufReader::new(open(path)?);
+    let file = open(path)?;
+    let (mut budget, mut reader) = (Budget::of(&file), BufReader::new(file));
     let what = path.display().to_string();
-    let header = NpyHeader::from_reader(&mut reader)
-        .map_err(|error| DataError::NotNpy { what: what.clone(), reason: error.to_string() })?;
-    let (shape, data) = decode(&what, &header, reader)?;
+    let header =
+        Header::read(&mut reader).map_err(|reason| DataError::NotNpy { what: what.clone(), reason })?;
+    let over = |source| DataError::Budget { path: path.to_path_buf(), source };
+    let (shape, data) =
+        decode(&what, &header, reader, &mut |count| budget.vec("the array", count).map_err(over))?;
     Ok(Array { shape, data })
 }
 
@@ -139,80 +145,103 @@ macro_rules! element {
 element!(f32);
 element!(f64);
 
-/// Reads the elements after a header, row-major. `what` names the array in errors.
+/// Bytes that are decoded at a time.
+const PIECE: usize = 1 << 16;
+
+/// Reads the elements after a header, row-major. `what` names the array in errors; `room` gives memory for a number of elements,
+/// before which none is taken.
 pub(super) fn decode<T: Element>(
     what: &str,
-    header: &NpyHeader,
-    reader: impl Read,
+    header: &Header,
+    mut reader: impl Read,
+    room: &mut dyn FnMut(usize) -> Result<Vec<T>, DataError>,
 ) -> Result<Decoded<T>, DataError> {
     let bad = |reason: String| DataError::NotNpy { what: what.to_string(), reason };
     let wrong_dtype = || DataError::Dtype {
         what: what.to_string(),
-        found: header.dtype().descr().trim_matches('\'').to_string(),
-        needed: "f4, f8, bool or an integer type",
+        found: header.descr.chars().take(80).collect(),
+        needed: "f2, f4, f8, bool or an integer type",
     };
-    let DType::Plain(dtype) = header.dtype() else { return Err(wrong_dtype()) };
-    let kind = (dtype.type_char(), dtype.size_field());
-    if !matches!(
-        kind,
-        (TypeChar::Float, 4 | 8) | (TypeChar::Int | TypeChar::Uint, 1 | 2 | 4 | 8) | (TypeChar::Bool, 1)
-    ) {
+    let (kind, width, big) = header.element().ok_or_else(wrong_dtype)?;
+    if !matches!((kind, width), ('f', 2 | 4 | 8) | ('i' | 'u', 1 | 2 | 4 | 8) | ('b', 1)) {
         return Err(wrong_dtype());
     }
-    let shape: Option<Vec<usize>> = header.shape().iter().map(|&extent| extent.try_into().ok()).collect();
-    let size = shape.as_deref().and_then(product).and_then(|count| count.checked_mul(kind.1 as usize));
-    let (Some(shape), Some(size)) = (shape, size) else {
-        return Err(bad(format!("shape {:?} overflows", header.shape())));
+    let shape: Option<Vec<usize>> = header.shape.iter().map(|&extent| extent.try_into().ok()).collect();
+    let count = shape.as_deref().and_then(product);
+    let size = count.and_then(|count| count.checked_mul(width));
+    let (Some(shape), Some(count), Some(size)) = (shape, count, size) else {
+        return Err(bad(format!("shape {:?} overflows", header.shape)));
     };
-
-    // The header may claim any size, so memory grows with what is really there.
-    let mut bytes = Vec::new();
-    reader.take(size as u64).read_to_end(&mut bytes).map_err(|error| bad(error.to_string()))?;
-    if bytes.len() < size {
-        return Err(DataError::Truncated {
-            what: what.to_string(),
-            found: bytes.len() as u64,
-            needed: size as u64,
-        });
+    let mut stored = room(count)?;
+    let mut bytes = vec![0u8; PIECE.min(size)];
+    let mut found = 0;
+    while found < size {
+        let piece = &mut bytes[..PIECE.min(size - found)];
+        let n = fill(&mut reader, piece).map_err(|error| bad(error.to_string()))?;
+        found += n;
+        if n < piece.len() {
+            return Err(DataError::Truncated {
+                what: what.to_string(),
+                found: found as u64,
+                needed: size as u64,
+            });
+        }
+        macro_rules! read {
+            ($type:ty, $convert:expr) => {{
+                let one = |b: &[u8; size_of::<$type>()]| match big {
+                    false => <$type>::from_le_bytes(*b),
+                    true => <$type>::from_be_bytes(*b),
+                };
+                stored.extend(piece.as_chunks().0.iter().map(|b| $convert(one(b))));
+            }};
+        }
+        match (kind, width) {
+            ('f', 2) => read!(f16, |v: f16| T::from_f32(v.into())),
+            ('f', 4) => read!(f32, T::from_f32),
+            ('f', _) => read!(f64, T::from_f64),
+            ('i', 1) => read!(i8, |v: i8| T::from_i64(v.into())),
+            ('i', 2) => read!(i16, |v: i16| T::from_i64(v.into())),
+            ('i', 4) => read!(i32, |v: i32| T::from_i64(v.into())),
+            ('i', _) => read!(i64, T::from_i64),
+            ('u', 1) => read!(u8, |v: u8| T::from_u64(v.into())),
+            ('u', 2) => read!(u16, |v: u16| T::from_u64(v.into())),
+            ('u', 4) => read!(u32, |v: u32| T::from_u64(v.into())),
+            ('u', _) => read!(u64, T::from_u64),
+            _ => stored.extend(piece.iter().map(|b| T::from_u64((*b != 0).into()))),
+        }
     }
-    let npy = NpyFile::with_header(header.clone(), bytes.as_slice());
-    macro_rules! read {
-        ($type:ty, $convert:expr) => {
-            npy.into_vec::<$type>().map(|values| values.into_iter().map($convert).collect::<Vec<T>>())
-        };
-    }
-    let stored = match kind {
-        (TypeChar::Float, 4) => read!(f32, T::from_f32),
-        (TypeChar::Float, _) => read!(f64, T::from_f64),
-        (TypeChar::Int, 1) => read!(i8, |v| T::from_i64(v.into())),
-        (TypeChar::Int, 2) => read!(i16, |v| T::from_i64(v.into())),
-        (TypeChar::Int, 4) => read!(i32, |v| T::from_i64(v.into())),
-        (TypeChar::Int, _) => read!(i64, T::from_i64),
-        (TypeChar::Uint, 1) => read!(u8, |v| T::from_u64(v.into())),
-        (TypeChar::Uint, 2) => read!(u16, |v| T::from_u64(v.into())),
-        (TypeChar::Uint, 4) => read!(u32, |v| T::from_u64(v.into())),
-        (TypeChar::Uint, _) => read!(u64, T::from_u64),
-        _ => read!(bool, |v| T::from_u64(v.into())),
-    }
-    .map_err(|error| bad(error.to_string()))?;
-    let data = match header.order() {
-        Order::C => stored,
-        Order::Fortran => row_major(&shape, &stored),
+    let data = match header.fortran {
+        false => stored,
+        true => row_major(&shape, &stored, room(count)?),
     };
     Ok((shape, data))
 }
 
-/// Reorders elements stored first axis fastest to last axis fastest.
-fn row_major<T: Copy>(shape: &[usize], stored: &[T]) -> Vec<T> {
+/// Reads until the piece is full or nothing more comes; how many bytes came.
+fn fill(reader: &mut impl Read, piece: &mut [u8]) -> io::Result<usize> {
+    let mut found = 0;
+    while found < piece.len() {
+        match reader.read(&mut piece[found..]) {
+            Ok(0) => break,
+            Ok(n) => found += n,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(found)
+}
+
+/// Reorders elements stored first axis fastest to last axis fastest, into `data`, which is empty.
+fn row_major<T: Copy>(shape: &[usize], stored: &[T], mut data: Vec<T>) -> Vec<T> {
     let mut strides = Vec::with_capacity(shape.len());
     let mut stride = 1;
     for extent in shape {
         strides.push(stride);
-        stride *= extent;
+        // Where an axis is empty, no stride is used, and the others may be of any length.
+        stride = usize::saturating_mul(stride, *extent);
     }
     let mut index = vec![0; shape.len()];
     let mut at = 0;
-    let mut data = Vec::with_capacity(stored.len());
     for _ in 0..stored.len() {
         data.push(stored[at]);
         for axis in (0..shape.len()).rev() {
@@ -228,14 +257,10 @@ fn row_major<T: Copy>(shape: &[usize], stored: &[T]) -> Vec<T> {
     data
 }
 
-fn product(shape: &[usize]) -> Option<usize> {
-    shape.iter().try_fold(1usize, |count, &extent| count.checked_mul(extent))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use npyz::{AutoSerialize, WriteOptions};
+    use npyz::{AutoSerialize, Order, WriteOptions};
     use proptest::prelude::*;
 
     fn store<T: AutoSerialize + Clone>(path: &Path, shape: &[u64], order: Order, values: &[T]) {
@@ -257,6 +282,12 @@ mod tests {
             )*};
         }
         check!(f32, f64, i8, i16, i32, i64, u8, u16, u32, u64);
+        let halves: Vec<u8> =
+            [1.5f32, -2.0, 65504.0].iter().flat_map(|v| f16::from_f32(*v).to_le_bytes()).collect();
+        let mut file = b"\x93NUMPY\x01\x00\x40\x00".to_vec();
+        file.extend(format!("{:<63}\n", "{'descr': '<f2', 'fortran_order': False, 'shape': (3,), }").bytes());
+        std::fs::write(&path, [file, halves].concat()).unwrap();
+        assert_eq!(read_npy_f32(&path).unwrap().data, [1.5, -2.0, 65504.0]);
         store(&path, &[2], Order::C, &[true, false]);
         assert_eq!(read_npy_f32(&path).unwrap().data, [1.0, 0.0]);
         store(&path, &[], Order::C, &[2.5f64]);
@@ -308,10 +339,16 @@ mod tests {
             read_npy_f32(&path).unwrap_err()
         };
         let text = header("<c8", "(2,)").to_string();
-        assert!(text.ends_with("wrong dtype: found <c8, needed f4, f8, bool or an integer type"), "{text}");
+        assert!(
+            text.ends_with("wrong dtype: found <c8, needed f2, f4, f8, bool or an integer type"),
+            "{text}"
+        );
         assert!(matches!(header("<U3", "(2,)"), DataError::Dtype { .. }));
         assert!(matches!(header("|O", "(2,)"), DataError::Dtype { .. }));
-        assert!(matches!(header("<f4", "(1152921504606846976,)"), DataError::Truncated { found: 0, .. }));
+        // More than any file may have is refused before it is looked for.
+        assert!(matches!(header("<f4", "(1152921504606846976,)"), DataError::Budget { .. }));
+        assert!(matches!(header("<f4", "(1000,)"), DataError::Truncated { found: 0, .. }));
+        assert!(matches!(header("<f4", "(4294967296, 4294967296)"), DataError::NotNpy { .. }));
         assert!(matches!(header("<f8", "(9223372036854775807,)"), DataError::NotNpy { .. }));
     }
 
