@@ -1,6 +1,7 @@
 //! LeRobot directories: one that the lerobot package wrote (`make_dataset.py`), a real one of a robot, damaged ones. And LeRobot
 //! checkpoints.
 
+mod books;
 mod convert;
 mod damage;
 mod import;

@@ -1,5 +1,7 @@
 //! Which episodes there are, in which files: meta/episodes.jsonl and meta/tasks.jsonl (v2), or their parquet files (v3).
 
+use std::collections::HashMap;
+use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
@@ -11,13 +13,19 @@ use super::table::Table;
 /// Most episodes of a data set.
 const MOST: usize = 1 << 24;
 
-/// A data file, and the episodes that must lie in it: index and length, in order.
+/// What the list of episodes says. It is bookkeeping: rows carry the number of their episode, and those decide.
 #[derive(Debug, PartialEq)]
-pub struct DataFile {
-    /// Where it is.
+pub struct Listing {
+    /// The list: a file or a folder.
     pub path: PathBuf,
-    /// The episodes.
-    pub episodes: Vec<Listed>,
+    /// The episodes in order; none where there is no list.
+    pub episodes: Option<Vec<Listed>>,
+    /// The file, of `files`, that each is said to lie in, where that is said.
+    pub places: Vec<Option<usize>>,
+    /// The data files that the list names, in the order of their episodes.
+    pub files: Vec<PathBuf>,
+    /// The data files that it does not name, in the order of their names.
+    pub others: Vec<PathBuf>,
 }
 
 /// An episode as the list of episodes has it.
@@ -30,31 +38,39 @@ pub struct Listed {
     pub length: usize,
 }
 
-/// The data files in the order of their episodes.
-pub fn files(folder: &Path, info: &Info) -> Result<Vec<DataFile>> {
+/// Reads the list of episodes.
+pub fn listing(folder: &Path, info: &Info) -> Result<Listing> {
     match info.layout {
         Layout::V2 => v2(folder, info),
         Layout::V3 => v3(folder, info),
     }
 }
 
-fn v2(folder: &Path, info: &Info) -> Result<Vec<DataFile>> {
+fn v2(folder: &Path, info: &Info) -> Result<Listing> {
     let path = folder.join("meta/episodes.jsonl");
     let mut listed: Vec<Listed> = lines(&path)?;
     listed.sort_by_key(|episode| episode.index);
     check(&path, &listed)?;
-    let file = |episode: Listed| {
+    let file = |episode: &Listed| {
         let numbers = [("episode_chunk", episode.index / info.chunks_size), ("episode_index", episode.index)];
-        Ok(DataFile { path: info.data_file(folder, &numbers)?, episodes: vec![episode] })
+        info.data_file(folder, &numbers)
     };
-    listed.into_iter().map(file).collect()
+    let files = listed.iter().map(file).collect::<Result<_>>()?;
+    let places = (0..listed.len()).map(Some).collect();
+    Ok(Listing { path, episodes: Some(listed), places, files, others: vec![] })
 }
 
-fn v3(folder: &Path, info: &Info) -> Result<Vec<DataFile>> {
-    let mut all: Vec<(Listed, [usize; 2])> = Vec::new();
-    let root = folder.join("meta/episodes");
-    for path in parquet_files(&root)? {
-        let table = Table::open(&path)?;
+fn v3(folder: &Path, info: &Info) -> Result<Listing> {
+    let path = folder.join("meta/episodes");
+    let there = info.data_files(folder)?;
+    let lists = if path.is_dir() { parquet_files(&path)? } else { vec![] };
+    // lerobot writes the list when ten episodes are buffered or when the recording is finalized, whichever is first.
+    if lists.is_empty() || lists.iter().any(|list| cut_off(list)) {
+        return Ok(Listing { path, episodes: None, places: vec![], files: vec![], others: there });
+    }
+    let mut all: Vec<(Listed, Option<[usize; 2]>)> = Vec::new();
+    for path in &lists {
+        let table = Table::open(path)?;
         let whole = |column: &str| -> Result<Vec<usize>> {
             let numbers = table.integers(column)?.into_iter().enumerate();
             let whole = |(row, n): (usize, i64)| {
@@ -68,24 +84,55 @@ fn v3(folder: &Path, info: &Info) -> Result<Vec<DataFile>> {
             numbers.map(whole).collect()
         };
         let (index, length) = (whole("episode_index")?, whole("length")?);
-        let (chunk, file) = (whole("data/chunk_index")?, whole("data/file_index")?);
-        let rows = index.into_iter().zip(length).zip(chunk.into_iter().zip(file));
-        all.extend(rows.map(|((index, length), (chunk, file))| (Listed { index, length }, [chunk, file])));
+        // Where an episode lies is a hint: a column that is absent, null or absurd leaves it to the rows.
+        let hint = |column: &str| match table.has(column) {
+            true => table.integers(column).ok().filter(|found| found.len() == index.len()),
+            false => None,
+        };
+        let (chunk, file) = (hint("data/chunk_index"), hint("data/file_index"));
+        let place = |row: usize| -> Option<[usize; 2]> {
+            let number = |of: &Option<Vec<i64>>| usize::try_from(*of.as_ref()?.get(row)?).ok();
+            Some([number(&chunk)?, number(&file)?])
+        };
+        let rows = index.iter().zip(length).enumerate();
+        all.extend(rows.map(|(row, (&index, length))| (Listed { index, length }, place(row))));
     }
     all.sort_by_key(|(episode, _)| episode.index);
-    check(&root, &all.iter().map(|(episode, _)| *episode).collect::<Vec<_>>())?;
-    let mut files: Vec<([usize; 2], DataFile)> = Vec::new();
-    for (episode, place) in all {
-        match files.last_mut() {
-            Some((last, file)) if *last == place => file.episodes.push(episode),
-            _ => {
+    let episodes: Vec<Listed> = all.iter().map(|(episode, _)| *episode).collect();
+    check(&path, &episodes)?;
+    let (mut files, mut numbered) = (Vec::new(), HashMap::new());
+    let mut places = Vec::new();
+    for (_, place) in all {
+        let Some(place) = place else {
+            places.push(None);
+            continue;
+        };
+        let at = match numbered.get(&place) {
+            Some(&at) => at,
+            None => {
                 let numbers = [("chunk_index", place[0]), ("file_index", place[1])];
-                let path = info.data_file(folder, &numbers)?;
-                files.push((place, DataFile { path, episodes: vec![episode] }));
+                files.push(info.data_file(folder, &numbers)?);
+                numbered.insert(place, files.len() - 1);
+                files.len() - 1
             }
-        }
+        };
+        places.push(Some(at));
     }
-    Ok(files.into_iter().map(|(_, file)| file).collect())
+    let others = there.into_iter().filter(|path| !files.contains(path)).collect();
+    Ok(Listing { path, episodes: Some(episodes), places, files, others })
+}
+
+/// Whether a parquet file begins as one and has no footer: its writer was never closed.
+pub fn cut_off(path: &Path) -> bool {
+    let ends = || -> std::io::Result<[[u8; 4]; 2]> {
+        let mut file = std::fs::File::open(path)?;
+        let mut ends = [[0; 4]; 2];
+        file.read_exact(&mut ends[0])?;
+        file.seek(SeekFrom::End(-4))?;
+        file.read_exact(&mut ends[1])?;
+        Ok(ends)
+    };
+    ends().is_ok_and(|[head, tail]| head == *b"PAR1" && tail != *b"PAR1")
 }
 
 /// That there are episodes, not absurdly many, each once.

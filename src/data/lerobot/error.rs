@@ -44,6 +44,18 @@ pub enum LeRobotError {
         /// What the reader said.
         reason: String,
     },
+    /// A recording was cut off: the data file was never closed.
+    #[error(
+        "{}: not readable as parquet: it has no footer: the recording ended before finalize() was called (or a copy was cut \
+         short), and the file's frames are lost ({lost}). Call finalize() at the end of a recording, also where it fails",
+        path.display()
+    )]
+    Unfinished {
+        /// The file.
+        path: PathBuf,
+        /// What was in it, as far as the other files tell.
+        lost: String,
+    },
     /// There is no such column.
     #[error("{}: no column '{column}'; present: {}", path.display(), list(present))]
     MissingColumn {

@@ -155,6 +155,32 @@ impl Info {
         })
     }
 
+    /// All files of the folder that `data_path` could mean, in the order of their names; what is no file or link within the
+    /// folder is passed over.
+    pub fn data_files(&self, folder: &Path) -> Result<Vec<PathBuf>> {
+        // That the template stays within the folder is checked first.
+        let any = [("chunk_index", 0), ("file_index", 0), ("episode_index", 0), ("episode_chunk", 0)];
+        self.data_file(folder, &any)?;
+        let parts: Vec<&str> = self.data_path.split('/').filter(|part| !matches!(*part, "" | ".")).collect();
+        let mut level = vec![folder.to_path_buf()];
+        for part in parts {
+            let mut next = Vec::new();
+            for folder in level {
+                let Ok(entries) = std::fs::read_dir(&folder) else { continue };
+                let names = entries.flatten().map(|entry| entry.file_name());
+                next.extend(
+                    names
+                        .filter(|name| could_be(part, &name.to_string_lossy()))
+                        .map(|name| folder.join(name)),
+                );
+            }
+            level = next;
+        }
+        level.retain(|path| path.is_file());
+        level.sort();
+        Ok(level)
+    }
+
     /// The data file that `data_path` means with these numbers; it lies within the folder.
     pub fn data_file(&self, folder: &Path, numbers: &[(&str, usize)]) -> Result<PathBuf> {
         let bad = |needed| LeRobotError::Setting {
@@ -171,6 +197,15 @@ impl Info {
         }
         Ok(folder.join(relative))
     }
+}
+
+/// Whether a path could be a template of [`filled`] with some numbers in its fields.
+fn could_be(template: &str, path: &str) -> bool {
+    let Some((before, after)) = template.split_once('{') else { return template == path };
+    let Some(rest) = path.strip_prefix(before) else { return false };
+    let Some((_, tail)) = after.split_once('}') else { return false };
+    let number = rest.trim_start_matches(|c: char| c.is_ascii_digit() || c == ' ');
+    number.len() < rest.len() && could_be(tail, number)
 }
 
 /// Reads a JSON document.
@@ -280,6 +315,18 @@ mod tests {
             json!([[]]),
         ] {
             assert_eq!(names(&form), None, "{form}");
+        }
+    }
+
+    #[test]
+    fn names_of_data_files_are_known() {
+        let (template, fits) = ("file-{file_index:03d}.parquet", could_be);
+        assert!(
+            fits(template, "file-000.parquet") && fits(template, "file-1234.parquet") && fits("data", "data")
+        );
+        for other in ["file-.parquet", "file-000.parquet.bak", "old-file-000.parquet", "file-0a0.parquet", ""]
+        {
+            assert!(!fits(template, other), "{other}");
         }
     }
 

@@ -63,7 +63,7 @@ pub(super) fn read(folder: &Path, spec: &DataSpec) -> Result<Source, DataError> 
         None => info.features.iter().find(|feature| feature.name == SUCCESS).map(|f| f.name.clone()),
     };
     let tasks = episodes::tasks(folder, &info)?;
-    let files = episodes::files(folder, &info)?;
+    let listing = episodes::listing(folder, &info)?;
     let wanted = |feature: &&Feature| Wanted { name: feature.name.clone(), dim: dim(feature) };
     let fps = spec.fps.unwrap_or(info.fps);
     let request = Request {
@@ -74,7 +74,7 @@ pub(super) fn read(folder: &Path, spec: &DataSpec) -> Result<Source, DataError> 
         fps,
         tolerance: spec.tolerance_s,
     };
-    let mut frames = Frames::read(&files, &request)?;
+    let mut frames = Frames::read(&listing, &request)?;
     let action_values = frames.columns.pop().unwrap_or_default();
     let parts = obs.iter().zip(frames.columns).map(|(f, values)| (f.name.as_str(), values, dim(f))).collect();
     let (obs_values, obs_dim, obs_inputs) = beside(parts)?;
@@ -86,7 +86,7 @@ pub(super) fn read(folder: &Path, spec: &DataSpec) -> Result<Source, DataError> 
     };
     let (images, others): (Vec<&Feature>, Vec<&Feature>) =
         info.features.iter().filter(|feature| !used(&feature.name)).partition(|feature| feature.is_image());
-    let mut notes = Vec::new();
+    let mut notes = std::mem::take(&mut frames.notes);
     for feature in obs.iter().chain([&action]) {
         if let Some(fault) = &feature.names_fault {
             notes.push(format!("names of '{}' are not used: {fault}", feature.name));

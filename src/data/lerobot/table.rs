@@ -45,6 +45,11 @@ impl Table {
         Ok(Table { path: path.into(), file, metadata })
     }
 
+    /// Rows, as the footer counts them.
+    pub fn rows(&self) -> usize {
+        usize::try_from(self.metadata.metadata().file_metadata().num_rows()).unwrap_or(0)
+    }
+
     /// Names of the columns.
     pub fn names(&self) -> Vec<String> {
         self.metadata.schema().fields().iter().map(|field| field.name().clone()).collect()
