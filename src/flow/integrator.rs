@@ -16,9 +16,12 @@ use std::sync::Arc;
 
 mod block;
 mod lane;
+mod outcome;
 mod plan;
 mod scheme;
 use lane::{Lane, Shared};
+pub(crate) use outcome::all_done;
+pub use outcome::{RowOutcome, RowStatus};
 use plan::plan;
 use scheme::Scheme;
 
@@ -68,7 +71,7 @@ impl Default for IntegrateOptions<'_> {
             trajectory: false,
             staging: true,
             finish: None,
-            max_steps: 10_000,
+            max_steps: MAX_STEPS,
             fusion: Fusion::Auto,
             precision: Precision::F32,
         }
@@ -131,6 +134,8 @@ pub struct Integrator {
     lanes: Vec<Lane>,
     block: Batch,
     cpu: Option<Cpu>,
+    /// Of each row in the last run.
+    outcomes: Vec<RowOutcome>,
 }
 
 impl Integrator {
@@ -213,6 +218,9 @@ impl Integrator {
                 needed: "at least one request and one sample, and no more than memory holds",
             });
         }
+        if options.max_steps == 0 && matches!(scheme.solver(), Solver::Adaptive { .. }) {
+            return Err(FlowError::Range { what: "max_steps", found: 0.0, needed: "at least one step" });
+        }
         let (block, threads, cpu) = match device {
             Device::Gpu(_) => (batch, 1, None),
             Device::Cpu(cpu) => {
@@ -247,6 +255,7 @@ impl Integrator {
             lanes,
             block,
             cpu,
+            outcomes: vec![RowOutcome::default(); batch.rows()],
         })
     }
 
@@ -343,13 +352,42 @@ impl Integrator {
 
     /// Integrates: `requests` has one slice [requests, columns] per input of the field, `out` is [rows, output columns],
     /// `trajectory` (if compiled in) [steps + 1, rows, dim].
+    ///
+    /// # Errors
+    /// [`FlowError::NonFinite`] or [`FlowError::Unfinished`] if a row failed ([`Integrator::outcomes`] says which; the others'
+    /// results hold); arrays of another length; a failing device.
     pub fn run(
         &mut self,
         start: Start<'_>,
         requests: &[&[f32]],
         out: &mut [f32],
-        mut trajectory: Option<&mut [f32]>,
+        trajectory: Option<&mut [f32]>,
     ) -> Result<()> {
+        self.run_each(start, requests, out, trajectory)?;
+        self.all_done()
+    }
+
+    /// An error that names the first row of the last run that failed, if one did.
+    pub(crate) fn all_done(&self) -> Result<()> {
+        all_done(&self.outcomes, self.solver)
+    }
+
+    /// What became of each row in the last run, \[rows\].
+    pub fn outcomes(&self) -> &[RowOutcome] {
+        &self.outcomes
+    }
+
+    /// As [`Integrator::run`], but a row that fails is no error: its result is NaN, and its outcome \[rows\] says why.
+    ///
+    /// # Errors
+    /// Arrays of another length; a failing device.
+    pub fn run_each(
+        &mut self,
+        start: Start<'_>,
+        requests: &[&[f32]],
+        out: &mut [f32],
+        mut trajectory: Option<&mut [f32]>,
+    ) -> Result<&[RowOutcome]> {
         self.check(start, requests, out, trajectory.as_deref())?;
         let (rows, block_rows) = (self.batch.rows(), self.block.rows());
         let shared = Shared {
@@ -359,10 +397,10 @@ impl Integrator {
             block: self.block,
             dim: self.dim,
             start_cols: self.start_cols,
-            solver: self.solver,
             t0: self.t0,
             t1: self.t1,
             max_steps: self.max_steps,
+            steps: self.steps,
         };
         let cols = self.lanes[0].output_cols;
         let want = trajectory.is_some();
@@ -372,21 +410,22 @@ impl Integrator {
         let blocks = rows.div_ceil(block_rows);
         let per_lane = blocks.div_ceil(lanes) * block_rows;
         if lanes == 1 {
-            shared.lane(&mut self.lanes[0], 0, rows, out, &mut kept)?;
+            shared.lane(&mut self.lanes[0], 0, rows, out, &mut kept, &mut self.outcomes)?;
         } else if let Some(cpu) = &self.cpu {
-            let work = self.lanes.par_iter_mut().zip(out.par_chunks_mut(per_lane * cols)).enumerate();
+            let rows = out.par_chunks_mut(per_lane * cols).zip(self.outcomes.par_chunks_mut(per_lane));
+            let work = self.lanes.par_iter_mut().zip(rows).enumerate();
             let empty_or = |n: usize| n.max(1);
             if want {
                 let work = work.zip(kept.par_chunks_mut(empty_or(per_lane * keep)));
                 cpu.install(|| {
-                    work.try_for_each(|((i, (lane, out)), kept)| {
-                        shared.lane(lane, i * per_lane, out.len() / cols, out, kept)
+                    work.try_for_each(|((i, (lane, (out, outcomes))), kept)| {
+                        shared.lane(lane, i * per_lane, out.len() / cols, out, kept, outcomes)
                     })
                 })?;
             } else {
                 cpu.install(|| {
-                    work.try_for_each(|(i, (lane, out))| {
-                        shared.lane(lane, i * per_lane, out.len() / cols, out, &mut [])
+                    work.try_for_each(|(i, (lane, (out, outcomes)))| {
+                        shared.lane(lane, i * per_lane, out.len() / cols, out, &mut [], outcomes)
                     })
                 })?;
             }
@@ -394,7 +433,7 @@ impl Integrator {
         if let Some(all) = trajectory.as_mut() {
             self.scatter(&kept, all);
         }
-        Ok(())
+        Ok(&self.outcomes)
     }
 
     /// From blocks of [steps + 1, rows of the block, dim] to [steps + 1, rows, dim].
@@ -452,6 +491,8 @@ pub(super) fn no_ode(solver: Solver) -> FlowError {
     FlowError::Unsupported { solver: solver.to_string(), what: "the integration of a field" }
 }
 
+/// Most attempted steps of an adaptive solver, where nothing else is said.
+pub const MAX_STEPS: usize = 10_000;
 /// The finished output of an integrator with a [`Finish`]: the buffer that it must make resident under this name.
 pub const OUTPUT: &str = "output";
 /// Seed, request number and the count of non-finite values.

@@ -3,7 +3,7 @@
 //! The divergence comes from forward mode: e . (dv/dx e) for tangents e. Exact: one row per unit vector. Hutchinson: rows
 //! with a Rademacher vector each, kept along the trajectory (Grathwohl 2019).
 
-use super::integrator::{Batch, IntegrateOptions, Integrator, Start};
+use super::integrator::{Batch, IntegrateOptions, Integrator, RowOutcome, RowStatus, Start, all_done};
 use super::{Field, FlowError, Result, Solver};
 use crate::device::Device;
 use crate::graph::{Graph, ParamLayout, Value};
@@ -70,6 +70,9 @@ pub struct LogProb {
     dim: usize,
     probes: usize,
     request_cols: Vec<usize>,
+    solver: Solver,
+    /// Of each row in the last run.
+    outcomes: Vec<RowOutcome>,
 }
 
 impl LogProb {
@@ -102,7 +105,8 @@ impl LogProb {
         let augmented = Augmented { field };
         let integrator = Integrator::new(device, &augmented, layout, solver, whole, &options)?;
         let request_cols = field.request().iter().map(|r| r.1).collect();
-        Ok(LogProb { integrator, divergence, rows, dim, probes, request_cols })
+        let outcomes = vec![RowOutcome::default(); rows];
+        Ok(LogProb { integrator, divergence, rows, dim, probes, request_cols, solver, outcomes })
     }
 
     /// Sets the parameters.
@@ -119,6 +123,26 @@ impl LogProb {
     /// As [`LogProb::run`] for rows that begin at number `first_row` of a longer list: each row has the Rademacher vectors of
     /// its number, however the list is cut.
     pub fn run_from(
+        &mut self,
+        first_row: usize,
+        x1: &[f32],
+        requests: &[&[f32]],
+    ) -> Result<(Vec<f64>, Vec<f32>)> {
+        let found = self.run_each_from(first_row, x1, requests)?;
+        all_done(&self.outcomes, self.solver)?;
+        Ok(found)
+    }
+
+    /// What became of each row in the last run, \[rows\]; its steps are those of all its vectors.
+    pub fn outcomes(&self) -> &[RowOutcome] {
+        &self.outcomes
+    }
+
+    /// As [`LogProb::run_from`], but a row that fails is no error: its density is NaN, and its outcome says why.
+    ///
+    /// # Errors
+    /// Arrays of another length; a failing device.
+    pub fn run_each_from(
         &mut self,
         first_row: usize,
         x1: &[f32],
@@ -144,7 +168,17 @@ impl LogProb {
         inputs.push(self.probe_vectors(first_row));
         let slices: Vec<&[f32]> = inputs.iter().map(Vec::as_slice).collect();
         let mut end = vec![0.0; start.len()];
-        self.integrator.run(Start::Given(&start), &slices, &mut end, None)?;
+        self.integrator.run_each(Start::Given(&start), &slices, &mut end, None)?;
+        for (row, each) in self.outcomes.iter_mut().zip(self.integrator.outcomes().chunks(probes)) {
+            *row = RowOutcome::default();
+            for probe in each {
+                row.steps += probe.steps;
+                row.rejected += probe.rejected;
+                if row.status.is_done() {
+                    row.status = probe.status;
+                }
+            }
+        }
         let mut log_prob = Vec::with_capacity(rows);
         let mut x0 = Vec::with_capacity(rows * dim);
         for sample in end.chunks_exact(probes * (dim + 1)) {
@@ -159,8 +193,13 @@ impl LogProb {
             log_prob.push(-0.5 * square - 0.5 * dim as f64 * std::f64::consts::TAU.ln() + trace);
             x0.extend_from_slice(x);
         }
-        if let Some(count) = Some(log_prob.iter().filter(|v| !v.is_finite()).count()).filter(|c| *c > 0) {
-            return Err(FlowError::NonFinite { count, total: rows });
+        for (row, value) in self.outcomes.iter_mut().zip(&mut log_prob) {
+            if row.status.is_done() && !value.is_finite() {
+                row.status = RowStatus::NonFinite;
+            }
+            if !row.status.is_done() {
+                *value = f64::NAN;
+            }
         }
         Ok((log_prob, x0))
     }

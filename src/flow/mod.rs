@@ -92,7 +92,9 @@ pub enum FlowError {
         what: &'static str,
     },
     /// An adaptive solver did not reach the end.
-    #[error("{solver}: {unfinished} of {rows} samples did not reach the end within {steps} steps")]
+    #[error(
+        "{solver}: {unfinished} of {rows} samples did not reach the end (the first: number {first}; {steps} steps tried): needed a larger tolerance, more steps, or a solver with fixed steps"
+    )]
     Unfinished {
         /// The solver.
         solver: String,
@@ -100,16 +102,20 @@ pub enum FlowError {
         unfinished: usize,
         /// All samples.
         rows: usize,
-        /// The limit.
+        /// The first that did not, from 0.
+        first: usize,
+        /// The most steps that one of them tried.
         steps: usize,
     },
     /// The field became NaN or infinite.
-    #[error("the flow is not finite: {count} of {total} values")]
+    #[error("the flow is not finite in {count} of {total} samples (the first: number {first})")]
     NonFinite {
-        /// How many values.
+        /// How many samples have a value that is NaN or infinite.
         count: usize,
         /// Of how many.
         total: usize,
+        /// The first such sample, from 0.
+        first: usize,
     },
     /// The graph or the device failed.
     #[error(transparent)]

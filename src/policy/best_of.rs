@@ -17,6 +17,8 @@ pub struct Choice {
 pub struct BestOf {
     sampler: Sampler,
     candidates: Vec<f32>,
+    /// What is scored in place of the candidates, where some have failed.
+    scored: Vec<f32>,
 }
 
 impl Policy {
@@ -30,17 +32,17 @@ impl Policy {
     ) -> Result<BestOf> {
         let sampler = self.sampler(device, observations, candidates, options)?;
         let values = sampler.batch().rows() * self.spec.chunk();
-        Ok(BestOf { sampler, candidates: vec![0.0; values] })
+        Ok(BestOf { sampler, candidates: vec![0.0; values], scored: Vec::new() })
     }
 }
 
 impl BestOf {
     /// Keeps for each observation the candidate that `score` likes most: it is given the number of the observation and a
-    /// candidate [horizon, action_dim] in physical units. Of equals the first is kept; a NaN is never chosen. The chunks kept
-    /// are [observations, horizon, action_dim].
+    /// candidate [horizon, action_dim] in physical units. Of equals the first is kept; a NaN is never chosen, nor a candidate whose
+    /// sampling failed, which is not scored. The chunks kept are [observations, horizon, action_dim].
     ///
     /// # Errors
-    /// As [`Sampler::sample`]; [`PolicyError::NonFinite`] if all scores of an observation are NaN.
+    /// As [`Sampler::sample`], but for a failed candidate only if its observation has no other; [`PolicyError::NonFinite`] if all scores of an observation are NaN.
     pub fn by_score(
         &mut self,
         obs: &[f32],
@@ -54,7 +56,11 @@ impl BestOf {
             .candidates
             .chunks_exact(chunk)
             .enumerate()
-            .map(|(row, candidate)| score(row / samples, candidate))
+            .zip(self.sampler.outcomes())
+            .map(|((row, candidate), outcome)| match outcome.status.is_done() {
+                true => score(row / samples, candidate),
+                false => f64::NAN,
+            })
             .collect();
         self.keep(&scores, chunks)
     }
@@ -71,11 +77,22 @@ impl BestOf {
         chunks: &mut [f32],
     ) -> Result<Vec<Choice>> {
         self.sample(obs, noise, chunks)?;
-        let scores = likelihood.log_prob(obs, &self.candidates)?;
+        let (chunk, samples) = (self.sampler.spec().chunk(), self.sampler.batch().samples);
+        let done = |row: usize| self.sampler.outcomes()[row].status.is_done();
+        // A failed candidate has no density: a sound one of the same observation is evaluated in its place, and not counted.
+        self.scored.clear();
+        for row in 0..self.sampler.batch().rows() {
+            let first = row / samples * samples;
+            let of = if done(row) { Some(row) } else { (first..first + samples).find(|row| done(*row)) };
+            let of = of.unwrap_or(row);
+            self.scored.extend_from_slice(&self.candidates[of * chunk..][..chunk]);
+        }
+        let mut scores = likelihood.log_prob(obs, &self.scored)?;
+        scores.iter_mut().enumerate().filter(|(row, _)| !done(*row)).for_each(|(_, score)| *score = f64::NAN);
         self.keep(&scores, chunks)
     }
 
-    /// All candidates of the last call, [observations, candidates, horizon, action_dim].
+    /// All candidates of the last call, [observations, candidates, horizon, action_dim]; NaN where one failed.
     pub fn candidates(&self) -> &[f32] {
         &self.candidates
     }
@@ -88,7 +105,12 @@ impl BestOf {
     fn sample(&mut self, obs: &[f32], noise: Noise<'_>, chunks: &[f32]) -> Result<()> {
         let needed = self.sampler.batch().requests * self.sampler.spec().chunk();
         expect("chunks", chunks.len(), needed)?;
-        self.sampler.sample(obs, noise, &mut self.candidates)
+        let samples = self.sampler.batch().samples;
+        let outcomes = self.sampler.sample_each(obs, noise, &mut self.candidates)?;
+        match outcomes.chunks(samples).all(|each| each.iter().any(|outcome| outcome.status.is_done())) {
+            true => Ok(()),
+            false => Ok(self.sampler.integrator().all_done()?),
+        }
     }
 
     fn keep(&self, scores: &[f64], chunks: &mut [f32]) -> Result<Vec<Choice>> {

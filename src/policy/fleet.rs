@@ -3,10 +3,11 @@
 //! What a chunk is does not depend on the split: its noise is named by its place in the whole batch, so that results differ
 //! between splits only as they do between devices.
 
-use super::sampler::{Noise, Sampler, SamplerOptions, count, expect};
-use super::{NoiseKey, Policy, PolicyError, Result};
+use super::sampler::{Noise, Sampler, SamplerOptions, count, expect, finite};
+use super::{NoiseKey, Policy, PolicyError, Result, RowOutcome};
 use crate::device::Device;
 use crate::flow::Batch;
+use crate::flow::integrator::all_done;
 use std::ops::Range;
 use std::time::Instant;
 
@@ -17,6 +18,8 @@ const TRIALS: usize = 3;
 pub struct Fleet {
     parts: Vec<Part>,
     batch: Batch,
+    /// Of each chunk of the last batch.
+    outcomes: Vec<RowOutcome>,
     /// Numbers in an observation and in a chunk.
     sizes: [usize; 2],
 }
@@ -63,6 +66,11 @@ impl Policy {
             return Err(shape("a fleet's results", "a trajectory".into(), "chunks only"));
         }
         let batch = Batch { requests: observations, samples };
+        let units = if observations == 1 { samples } else { observations };
+        if batch.requests == 0 || batch.samples == 0 {
+            let found = format!("{observations} observations of {samples} samples");
+            return Err(shape("a fleet's batch", found, "at least one observation and one sample"));
+        }
         let ratio = match shares {
             Some(shares) => {
                 let sound = shares.iter().all(|s| s.is_finite() && *s > 0.0);
@@ -78,7 +86,6 @@ impl Policy {
             None if devices.len() == 1 => vec![1.0],
             None => self.speeds(devices, batch, options)?,
         };
-        let units = if observations == 1 { samples } else { observations };
         let mut parts = Vec::new();
         for (device, range) in devices.iter().zip(cut(units, &ratio)) {
             if range.is_empty() {
@@ -88,7 +95,8 @@ impl Policy {
             let sampler = self.sampler(device, own.requests, own.samples, options)?;
             parts.push(Part { device: device.describe(), sampler, range });
         }
-        Ok(Fleet { parts, batch, sizes: [self.spec.request(), self.spec.chunk()] })
+        let outcomes = vec![RowOutcome::default(); batch.rows()];
+        Ok(Fleet { parts, batch, outcomes, sizes: [self.spec.request(), self.spec.chunk()] })
     }
 
     /// Chunks per second of each device on an even share of a batch.
@@ -147,39 +155,69 @@ impl Fleet {
     /// # Errors
     /// As [`Sampler::sample`]; the first device's that fails.
     pub fn sample(&mut self, obs: &[f32], noise: Noise<'_>, actions: &mut [f32]) -> Result<()> {
+        self.sample_each(obs, noise, actions)?;
+        Ok(all_done(&self.outcomes, self.solver())?)
+    }
+
+    /// What became of each chunk of the last batch, and in how many steps, [observations, samples].
+    pub fn outcomes(&self) -> &[RowOutcome] {
+        &self.outcomes
+    }
+
+    /// As [`Fleet::sample`], but a chunk that fails is no error: its actions are NaN, and its outcome says why. One outcome for
+    /// each chunk, [observations, samples].
+    ///
+    /// # Errors
+    /// As [`Sampler::sample_each`]; the first device's that fails.
+    pub fn sample_each(
+        &mut self,
+        obs: &[f32],
+        noise: Noise<'_>,
+        actions: &mut [f32],
+    ) -> Result<&[RowOutcome]> {
         let Batch { requests, samples } = self.batch;
         let [request, chunk] = self.sizes;
         expect("observations", obs.len(), requests * request)?;
         expect("actions", actions.len(), self.batch.rows() * chunk)?;
+        finite("observations", obs)?;
         let start = self.parts[0].sampler.integrator().start_cols();
         match noise {
             Noise::PerObservation(keys) => count("noise keys", keys.len(), requests)?,
-            Noise::Given(x) => expect("noise", x.len(), self.batch.rows() * start)?,
+            Noise::Given(x) => {
+                expect("noise", x.len(), self.batch.rows() * start)?;
+                finite("noise", x)?;
+            }
             Noise::Seed { .. } => {}
         }
         let single = requests == 1;
         std::thread::scope(|scope| {
-            let mut rest = actions;
+            let (mut rest, mut rest_of_outcomes) = (actions, &mut self.outcomes[..]);
             let mut running = Vec::new();
             for part in &mut self.parts {
                 let range = part.range.clone();
                 let rows = if single { range.clone() } else { range.start * samples..range.end * samples };
                 let (own, others) = std::mem::take(&mut rest).split_at_mut(rows.len() * chunk);
                 rest = others;
+                let (outcomes, others) = std::mem::take(&mut rest_of_outcomes).split_at_mut(rows.len());
+                rest_of_outcomes = others;
                 let obs = if single { obs } else { &obs[range.start * request..range.end * request] };
-                running.push(scope.spawn(move || match noise {
-                    Noise::Given(x) => {
-                        let given = rows.start * start..rows.end * start;
-                        part.sampler.sample(obs, Noise::Given(&x[given]), own)
-                    }
-                    Noise::PerObservation(keys) if !single => {
-                        part.sampler.sample(obs, Noise::PerObservation(&keys[range]), own)
-                    }
-                    Noise::PerObservation(&[NoiseKey { seed, request }, ..])
-                    | Noise::Seed { seed, request } => {
-                        part.sampler.sample_part(obs, NoiseKey { seed, request }, rows.start, own)
-                    }
-                    Noise::PerObservation(&[]) => count("noise keys", 0, requests),
+                running.push(scope.spawn(move || {
+                    let made = match noise {
+                        Noise::Given(x) => {
+                            let given = rows.start * start..rows.end * start;
+                            part.sampler.sample_each(obs, Noise::Given(&x[given]), own)
+                        }
+                        Noise::PerObservation(keys) if !single => {
+                            part.sampler.sample_each(obs, Noise::PerObservation(&keys[range]), own)
+                        }
+                        Noise::PerObservation(&[NoiseKey { seed, request }, ..])
+                        | Noise::Seed { seed, request } => {
+                            part.sampler.sample_part(obs, NoiseKey { seed, request }, rows.start, own)
+                        }
+                        Noise::PerObservation(&[]) => return count("noise keys", 0, requests),
+                    };
+                    outcomes.copy_from_slice(made?);
+                    Ok(())
                 }));
             }
             let mut result = Ok(());
@@ -189,7 +227,8 @@ impl Fleet {
                 result = result.and(own);
             }
             result
-        })
+        })?;
+        Ok(&self.outcomes)
     }
 
     /// What each device computes.

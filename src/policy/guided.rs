@@ -4,7 +4,7 @@ use super::checkpoint::Policy;
 use super::sampler::{compile, count, expect, finite};
 use super::source::{ChunkSource, ModelSpace, Previous};
 use super::spec::PolicyField;
-use super::{NoiseKey, PolicyError, PolicySpec, Result, SamplerOptions};
+use super::{NoiseKey, PolicyError, PolicySpec, Result, RowOutcome, SamplerOptions};
 use crate::device::Device;
 use crate::flow::guidance::soft_mask;
 use crate::flow::integrator::Start;
@@ -105,6 +105,28 @@ impl GuidedSampler {
         }
         Ok(())
     }
+
+    /// A chunk for each robot; which of them are of use is for the integrator to say.
+    fn draw(
+        &mut self,
+        obs: &[f32],
+        noise: &[NoiseKey],
+        previous: Option<&Previous<'_>>,
+        chunks: &mut [f32],
+    ) -> Result<()> {
+        expect("observations", obs.len(), self.robots * self.spec.request())?;
+        expect("chunks", chunks.len(), self.robots * self.spec.chunk())?;
+        count("noise keys", noise.len(), self.robots)?;
+        finite("observations", obs)?;
+        self.previous.fill(0.0);
+        self.weights.fill(0.0);
+        if let Some(previous) = previous {
+            self.guide(obs, previous)?;
+        }
+        let requests = [obs, &self.previous, &self.weights];
+        self.integrator.run_each(Start::Keys(noise), &requests, chunks, None)?;
+        Ok(())
+    }
 }
 
 impl ChunkSource for GuidedSampler {
@@ -124,16 +146,21 @@ impl ChunkSource for GuidedSampler {
         previous: Option<&Previous<'_>>,
         chunks: &mut [f32],
     ) -> Result<()> {
-        expect("observations", obs.len(), self.robots * self.spec.request())?;
-        expect("chunks", chunks.len(), self.robots * self.spec.chunk())?;
-        count("noise keys", noise.len(), self.robots)?;
-        finite("observations", obs)?;
-        self.previous.fill(0.0);
-        self.weights.fill(0.0);
-        if let Some(previous) = previous {
-            self.guide(obs, previous)?;
-        }
-        let requests = [obs, &self.previous, &self.weights];
-        Ok(self.integrator.run(Start::Keys(noise), &requests, chunks, None)?)
+        self.draw(obs, noise, previous, chunks)?;
+        Ok(self.integrator.all_done()?)
+    }
+
+    fn sample_each(
+        &mut self,
+        obs: &[f32],
+        noise: &[NoiseKey],
+        previous: Option<&Previous<'_>>,
+        chunks: &mut [f32],
+        outcomes: &mut [RowOutcome],
+    ) -> Result<()> {
+        count("outcomes", outcomes.len(), self.robots)?;
+        self.draw(obs, noise, previous, chunks)?;
+        outcomes.copy_from_slice(self.integrator.outcomes());
+        Ok(())
     }
 }

@@ -4,8 +4,9 @@ use super::checkpoint::{Policy, Weights};
 use super::sampler::{expect, finite};
 use super::source::ModelSpace;
 use super::spec::{PolicyField, PolicySpec};
-use super::{PolicyError, Result};
+use super::{PolicyError, Result, RowOutcome};
 use crate::device::Device;
+use crate::flow::integrator::all_done;
 use crate::flow::log_prob::{Divergence, LogProb};
 use crate::flow::{Batch, Solver};
 use crate::nn::ParamStore;
@@ -34,6 +35,8 @@ pub struct Likelihood {
     options: LogProbOptions,
     device: Device,
     compiled: Option<(usize, LogProb)>,
+    /// Of each chunk in the last call.
+    outcomes: Vec<RowOutcome>,
 }
 
 impl Policy {
@@ -59,6 +62,7 @@ impl Policy {
             options: *options,
             device: device.clone(),
             compiled: None,
+            outcomes: Vec::new(),
         })
     }
 }
@@ -66,6 +70,21 @@ impl Policy {
 impl Likelihood {
     /// As [`Policy::log_prob`].
     pub fn log_prob(&mut self, obs: &[f32], chunks: &[f32]) -> Result<Vec<f64>> {
+        let values = self.log_prob_each(obs, chunks)?;
+        all_done(&self.outcomes, self.options.solver)?;
+        Ok(values)
+    }
+
+    /// What became of each chunk in the last call.
+    pub fn outcomes(&self) -> &[RowOutcome] {
+        &self.outcomes
+    }
+
+    /// As [`Likelihood::log_prob`], but a chunk that fails is no error: its density is NaN, and its outcome says why.
+    ///
+    /// # Errors
+    /// Arrays of another length, values that are not finite, or a failing device.
+    pub fn log_prob_each(&mut self, obs: &[f32], chunks: &[f32]) -> Result<Vec<f64>> {
         let spec = &self.spec;
         let rows = chunks.len() / spec.chunk();
         let observations = obs.len() / spec.request();
@@ -92,6 +111,7 @@ impl Likelihood {
         };
         let piece = (LOG_PROB_ROWS / probes.max(1)).clamp(1, rows);
         let mut values = Vec::with_capacity(rows);
+        self.outcomes.clear();
         for first in (0..rows).step_by(piece) {
             let n = piece.min(rows - first);
             let mut log_prob = match self.compiled.take() {
@@ -114,7 +134,8 @@ impl Likelihood {
                 &x[first * spec.chunk()..][..n * spec.chunk()],
                 &per_row[first * spec.request()..][..n * spec.request()],
             );
-            values.extend(log_prob.run_from(first, chunks, &[requests])?.0);
+            values.extend(log_prob.run_each_from(first, chunks, &[requests])?.0);
+            self.outcomes.extend_from_slice(log_prob.outcomes());
             self.compiled = Some((n, log_prob));
         }
         if options.physical {

@@ -27,7 +27,7 @@ pub use likelihood::{Likelihood, LogProbOptions};
 pub use normalizer::{NormError, NormKind, Normalizer, Scope};
 pub use prefix::{PrefixSampler, PrefixSpec};
 pub use relative::RelativeTo;
-pub use sampler::{Noise, NoiseKey, Sampler, SamplerOptions};
+pub use sampler::{Noise, NoiseKey, RowOutcome, RowStatus, Sampler, SamplerOptions};
 pub use source::{ChunkSource, Previous};
 pub use spec::{NoiseLaw, PolicySpec, Provenance, TimeConvention};
 pub use stream::Stream;

@@ -5,7 +5,7 @@ use super::checkpoint::Policy;
 use super::sampler::{compile, count, expect, finite};
 use super::source::{ChunkSource, ModelSpace, Previous};
 use super::spec::PolicyField;
-use super::{NoiseKey, PolicyError, PolicySpec, Result, SamplerOptions};
+use super::{NoiseKey, PolicyError, PolicySpec, Result, RowOutcome, SamplerOptions};
 use crate::device::Device;
 use crate::flow::integrator::Start;
 use crate::flow::{Batch, Field, Integrator};
@@ -158,6 +158,28 @@ impl PrefixSampler {
         }
         Ok(())
     }
+
+    /// A chunk for each robot; which of them are of use is for the integrator to say.
+    fn draw(
+        &mut self,
+        obs: &[f32],
+        noise: &[NoiseKey],
+        previous: Option<&Previous<'_>>,
+        chunks: &mut [f32],
+    ) -> Result<()> {
+        expect("observations", obs.len(), self.robots * self.spec.request())?;
+        expect("chunks", chunks.len(), self.robots * self.spec.chunk())?;
+        count("noise keys", noise.len(), self.robots)?;
+        finite("observations", obs)?;
+        self.prefix.fill(0.0);
+        self.free.fill(1.0);
+        if let Some(previous) = previous {
+            self.hold(obs, previous)?;
+        }
+        let requests = [obs, &self.prefix, &self.free];
+        self.integrator.run_each(Start::Keys(noise), &requests, chunks, None)?;
+        Ok(())
+    }
 }
 
 impl ChunkSource for PrefixSampler {
@@ -177,16 +199,21 @@ impl ChunkSource for PrefixSampler {
         previous: Option<&Previous<'_>>,
         chunks: &mut [f32],
     ) -> Result<()> {
-        expect("observations", obs.len(), self.robots * self.spec.request())?;
-        expect("chunks", chunks.len(), self.robots * self.spec.chunk())?;
-        count("noise keys", noise.len(), self.robots)?;
-        finite("observations", obs)?;
-        self.prefix.fill(0.0);
-        self.free.fill(1.0);
-        if let Some(previous) = previous {
-            self.hold(obs, previous)?;
-        }
-        let requests = [obs, &self.prefix, &self.free];
-        Ok(self.integrator.run(Start::Keys(noise), &requests, chunks, None)?)
+        self.draw(obs, noise, previous, chunks)?;
+        Ok(self.integrator.all_done()?)
+    }
+
+    fn sample_each(
+        &mut self,
+        obs: &[f32],
+        noise: &[NoiseKey],
+        previous: Option<&Previous<'_>>,
+        chunks: &mut [f32],
+        outcomes: &mut [RowOutcome],
+    ) -> Result<()> {
+        count("outcomes", outcomes.len(), self.robots)?;
+        self.draw(obs, noise, previous, chunks)?;
+        outcomes.copy_from_slice(self.integrator.outcomes());
+        Ok(())
     }
 }

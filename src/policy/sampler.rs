@@ -5,14 +5,14 @@ use super::source::{ChunkSource, Previous};
 use super::spec::{OBS, PolicyField, PolicySpec, PolicySteps};
 use super::{PolicyError, Result};
 use crate::device::{CounterSnapshot, Device};
-use crate::flow::integrator::{Finish, OUTPUT, STATE, Start};
+use crate::flow::integrator::{Finish, MAX_STEPS, OUTPUT, STATE, Start};
 use crate::flow::{Batch, Field, IntegrateOptions, Integrator, Solver, TimeLaw};
 use crate::graph::{Fusion, Precision, Program};
 use crate::kernel::BufferId;
 use crate::kernel::denormalize::{self, DenormShape};
 use crate::objective::Sampling;
 
-pub use crate::flow::integrator::NoiseKey;
+pub use crate::flow::integrator::{NoiseKey, RowOutcome, RowStatus};
 
 /// What a sampler is compiled for.
 #[derive(Clone, Debug)]
@@ -29,6 +29,8 @@ pub struct SamplerOptions {
     pub fusion: Fusion,
     /// How weights are stored.
     pub precision: Precision,
+    /// Most steps that an adaptive solver may try; a chunk that needs more fails alone.
+    pub max_steps: usize,
 }
 
 impl Default for SamplerOptions {
@@ -40,6 +42,7 @@ impl Default for SamplerOptions {
             weights: Weights::Ema,
             fusion: Fusion::Auto,
             precision: Precision::F32,
+            max_steps: MAX_STEPS,
         }
     }
 }
@@ -178,6 +181,7 @@ fn finished(
         trajectory: options.trajectory,
         fusion: options.fusion,
         precision: options.precision,
+        max_steps: options.max_steps,
         finish: Some(&finish),
         ..IntegrateOptions::default()
     };
@@ -200,8 +204,33 @@ impl Sampler {
 
     /// Chunks in physical units [observations, samples, horizon, action_dim] into `actions`, for raw observations
     /// [observations, history, obs_dim].
+    ///
+    /// # Errors
+    /// [`FlowError::NonFinite`](crate::flow::FlowError::NonFinite) or [`FlowError::Unfinished`](crate::flow::FlowError::Unfinished) if a
+    /// chunk failed: its actions are NaN, the others hold, and [`Sampler::outcomes`] says which is which. Else arrays of another
+    /// length, values that are not finite, or a failing device.
     pub fn sample(&mut self, obs: &[f32], noise: Noise<'_>, actions: &mut [f32]) -> Result<()> {
         self.run(obs, noise, actions, None)
+    }
+
+    /// As [`Sampler::sample`], but a chunk that fails is no error: its actions are NaN, and its outcome says why. One outcome for
+    /// each chunk, [observations, samples].
+    ///
+    /// # Errors
+    /// Arrays of another length, values that are not finite, or a failing device.
+    pub fn sample_each(
+        &mut self,
+        obs: &[f32],
+        noise: Noise<'_>,
+        actions: &mut [f32],
+    ) -> Result<&[RowOutcome]> {
+        let start = self.start(noise)?;
+        self.run_each(obs, start, actions, None)
+    }
+
+    /// What became of each chunk of the last batch, and in how many steps, [observations, samples].
+    pub fn outcomes(&self) -> &[RowOutcome] {
+        self.integrator.outcomes()
     }
 
     /// As [`Sampler::sample`], with all states in physical units [observations, samples, steps + 1, horizon, action_dim].
@@ -239,7 +268,12 @@ impl Sampler {
         actions: &mut [f32],
         trajectory: Option<&mut [f32]>,
     ) -> Result<()> {
-        let start = match noise {
+        let start = self.start(noise)?;
+        self.run_from(obs, start, actions, trajectory)
+    }
+
+    fn start<'a>(&self, noise: Noise<'a>) -> Result<Start<'a>> {
+        Ok(match noise {
             // What starts from zeros needs no noise, whatever is given.
             _ if !self.zeros.is_empty() => Start::Given(&[]),
             Noise::Seed { seed, request } => Start::Noise { seed, request },
@@ -252,8 +286,7 @@ impl Sampler {
                 finite("noise", x)?;
                 Start::Given(x)
             }
-        };
-        self.run_from(obs, start, actions, trajectory)
+        })
     }
 
     /// Chunks of the rows of a larger batch that begin at row `first_row`, from that batch's seed and request.
@@ -263,9 +296,9 @@ impl Sampler {
         NoiseKey { seed, request }: NoiseKey,
         first_row: usize,
         actions: &mut [f32],
-    ) -> Result<()> {
+    ) -> Result<&[RowOutcome]> {
         let first = (first_row * self.integrator.start_cols()) as u64;
-        self.run_from(obs, Start::Part { seed, request, first }, actions, None)
+        self.run_each(obs, Start::Part { seed, request, first }, actions, None)
     }
 
     fn run_from(
@@ -275,18 +308,30 @@ impl Sampler {
         actions: &mut [f32],
         trajectory: Option<&mut [f32]>,
     ) -> Result<()> {
+        self.run_each(obs, start, actions, trajectory)?;
+        Ok(self.integrator.all_done()?)
+    }
+
+    fn run_each(
+        &mut self,
+        obs: &[f32],
+        start: Start<'_>,
+        actions: &mut [f32],
+        trajectory: Option<&mut [f32]>,
+    ) -> Result<&[RowOutcome]> {
         expect("observations", obs.len(), self.batch.requests * self.spec.request())?;
         expect("actions", actions.len(), self.batch.rows() * self.spec.chunk())?;
         finite("observations", obs)?;
         let start = if self.zeros.is_empty() { start } else { Start::Given(&self.zeros) };
-        self.integrator.run(start, &[obs], actions, trajectory)?;
+        let outcomes = self.integrator.run_each(start, &[obs], actions, trajectory)?;
         if self.settles {
             let (method, dim) = (self.spec.objective.method(), self.spec.action_dim);
-            for chunk in actions.chunks_exact_mut(self.spec.chunk()) {
+            let chunks = actions.chunks_exact_mut(self.spec.chunk()).zip(outcomes);
+            for (chunk, _) in chunks.filter(|(_, outcome)| outcome.status.is_done()) {
                 method.settle(dim, chunk)?;
             }
         }
-        Ok(())
+        Ok(outcomes)
     }
 
     /// The solver in use: a regression is evaluated once, whatever was asked for.
@@ -343,6 +388,20 @@ impl ChunkSource for Sampler {
     ) -> Result<()> {
         count("samples for each observation of a chunk source", self.batch.samples, 1)?;
         self.run(obs, Noise::PerObservation(noise), chunks, None)
+    }
+
+    fn sample_each(
+        &mut self,
+        obs: &[f32],
+        noise: &[NoiseKey],
+        _: Option<&Previous<'_>>,
+        chunks: &mut [f32],
+        outcomes: &mut [RowOutcome],
+    ) -> Result<()> {
+        count("samples for each observation of a chunk source", self.batch.samples, 1)?;
+        count("outcomes", outcomes.len(), self.batch.requests)?;
+        outcomes.copy_from_slice(Sampler::sample_each(self, obs, Noise::PerObservation(noise), chunks)?);
+        Ok(())
     }
 }
 

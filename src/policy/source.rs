@@ -1,7 +1,7 @@
 //! What makes chunks for robots: a plain sampler, or one that continues what a robot is executing.
 
 use super::sampler::{count, expect};
-use super::{NoiseKey, PolicyError, PolicySpec, Result};
+use super::{NoiseKey, PolicyError, PolicySpec, Result, RowOutcome};
 
 /// What is left of the chunk that each robot is executing, re-indexed: row 0 is the action for the time of the new
 /// chunk's first action.
@@ -63,6 +63,24 @@ pub trait ChunkSource: Send {
         previous: Option<&Previous<'_>>,
         chunks: &mut [f32],
     ) -> Result<()>;
+
+    /// As [`ChunkSource::sample`], but a robot whose chunk fails costs no other its own: its chunk is NaN, and its outcome
+    /// \[robots\] says why. A source that cannot tell robots apart fails for all.
+    ///
+    /// # Errors
+    /// As [`ChunkSource::sample`], but for what the outcomes say.
+    fn sample_each(
+        &mut self,
+        obs: &[f32],
+        noise: &[NoiseKey],
+        previous: Option<&Previous<'_>>,
+        chunks: &mut [f32],
+        outcomes: &mut [RowOutcome],
+    ) -> Result<()> {
+        self.sample(obs, noise, previous, chunks)?;
+        outcomes.fill(RowOutcome::default());
+        Ok(())
+    }
 }
 
 impl<S: ChunkSource + ?Sized> ChunkSource for Box<S> {
@@ -82,6 +100,17 @@ impl<S: ChunkSource + ?Sized> ChunkSource for Box<S> {
         chunks: &mut [f32],
     ) -> Result<()> {
         (**self).sample(obs, noise, previous, chunks)
+    }
+
+    fn sample_each(
+        &mut self,
+        obs: &[f32],
+        noise: &[NoiseKey],
+        previous: Option<&Previous<'_>>,
+        chunks: &mut [f32],
+        outcomes: &mut [RowOutcome],
+    ) -> Result<()> {
+        (**self).sample_each(obs, noise, previous, chunks, outcomes)
     }
 }
 

@@ -63,6 +63,11 @@ fn what_makes_no_fleet_is_refused() {
     };
     refused(policy.fleet(&[], 1, 1, None, &options).map(drop));
     refused(policy.fleet(&devices, 1, 1, Some(&[1.0]), &options).map(drop));
+    // An empty batch has nothing to share out, whether or not the devices would be timed.
+    for [observations, samples] in [[0, 1], [1, 0], [0, 0]] {
+        refused(policy.fleet(&devices, observations, samples, None, &options).map(drop));
+        refused(policy.fleet(&devices[..1], observations, samples, Some(&[1.0]), &options).map(drop));
+    }
     let zeros = vec![0.0; devices.len()];
     refused(policy.fleet(&devices, 1, 1, Some(&zeros), &options).map(drop));
     let trajectory = SamplerOptions { trajectory: true, ..SamplerOptions::default() };
@@ -72,7 +77,9 @@ fn what_makes_no_fleet_is_refused() {
     refused(fleet.sample(&observations(1), Noise::Seed { seed: 0, request: 0 }, &mut out));
     refused(fleet.sample(&observations(2), Noise::PerObservation(&[]), &mut out));
     let mut broken = observations(2);
-    broken[0] = f32::NAN;
+    // Named by its place in the whole batch, whichever device has it.
+    let last = broken.len() - 1;
+    broken[last] = f32::NAN;
     let failed = fleet.sample(&broken, Noise::Seed { seed: 0, request: 0 }, &mut out);
-    assert!(matches!(failed, Err(PolicyError::NonFinite { .. })), "{failed:?}");
+    assert!(matches!(failed, Err(PolicyError::NonFinite { element, .. }) if element == last), "{failed:?}");
 }

@@ -10,4 +10,5 @@ mod fleet;
 mod guided;
 mod keys;
 mod prefix;
+mod rows;
 mod toy;

@@ -1,13 +1,14 @@
 //! Lanes: one resident plan each, and the blocks of rows that a run sends through it.
 
+use super::outcome::{RowOutcome, RowStatus};
 use super::{Batch, KEYED_NOISE, KEYS, NOISE, NOISE_STREAM, NoiseKey, OUTPUT, STATE, Start};
+use crate::flow::Result;
 use crate::flow::adaptive::{FIRST_STEP, adaptive_names};
 use crate::flow::fixed::names;
-use crate::flow::{FlowError, Result, Solver};
 use crate::graph::Session;
 use crate::graph::packing::{PACK, PACKED};
 use crate::kernel::draw::KEY;
-use crate::kernel::ode_control::record;
+use crate::kernel::ode_control::{RECORD, record};
 use crate::kernel::state::{State, WORDS};
 use crate::kernel::{BufferId, philox};
 
@@ -65,14 +66,15 @@ pub(super) struct Shared<'a> {
     pub(super) block: Batch,
     pub(super) dim: usize,
     pub(super) start_cols: usize,
-    pub(super) solver: Solver,
     pub(super) t0: f64,
     pub(super) t1: f64,
     pub(super) max_steps: usize,
+    /// Of a solver with fixed steps.
+    pub(super) steps: usize,
 }
 
 impl Shared<'_> {
-    /// Runs the blocks of rows `first .. first + rows` on one lane.
+    /// Runs the blocks of rows `first .. first + rows` on one lane. The results of rows that fail are NaN.
     pub(super) fn lane(
         &self,
         lane: &mut Lane,
@@ -80,6 +82,7 @@ impl Shared<'_> {
         rows: usize,
         out: &mut [f32],
         kept: &mut [f32],
+        outcomes: &mut [RowOutcome],
     ) -> Result<()> {
         let block = self.block.rows();
         let per_row = kept.len().checked_div(rows).unwrap_or(0);
@@ -88,10 +91,17 @@ impl Shared<'_> {
             let cols = lane.output_cols;
             let draw = self.write(lane, first + at, n)?;
             let mut state = [0.0f32; WORDS];
-            self.integrate(lane, n, draw, &mut out[at * cols..(at + n) * cols], &mut state)?;
-            let count = State::from_words(&state).non_finite as usize;
-            if lane.non_finite && count > 0 {
-                return Err(FlowError::NonFinite { count, total: n * cols });
+            let (out, outcomes) = (&mut out[at * cols..(at + n) * cols], &mut outcomes[at..at + n]);
+            self.integrate(lane, draw, out, &mut state, outcomes)?;
+            // The device counts what is not finite; which rows those are is looked up only where there are any.
+            let some_bad = lane.non_finite && State::from_words(&state).non_finite > 0;
+            for (row, outcome) in out.chunks_exact_mut(cols).zip(outcomes) {
+                if some_bad && outcome.status.is_done() && row.iter().any(|v| !v.is_finite()) {
+                    outcome.status = RowStatus::NonFinite;
+                }
+                if !outcome.status.is_done() {
+                    row.fill(f32::NAN);
+                }
             }
             if let (Some(t), true) = (lane.trajectory, per_row > 0) {
                 // Rows beyond n are padding of the last block: read per time.
@@ -161,14 +171,14 @@ impl Shared<'_> {
         Ok(draw)
     }
 
-    /// Integrates and reads the result and the state words.
+    /// Integrates and reads the result, the state words, and how far each row came.
     fn integrate(
         &self,
         lane: &mut Lane,
-        n: usize,
         draw: Draw,
         out: &mut [f32],
         state: &mut [f32; WORDS],
+        outcomes: &mut [RowOutcome],
     ) -> Result<()> {
         let Lane { session, phases, output, state: state_id, control, non_finite, scratch, .. } = lane;
         let all = match draw {
@@ -179,6 +189,7 @@ impl Shared<'_> {
         let words = if *non_finite { WORDS } else { 0 };
         let Some([control, active]) = *control else {
             session.run_reading(all, &mut [(*output, out), (*state_id, &mut state[..words])])?;
+            outcomes.fill(RowOutcome { steps: self.steps as u32, ..RowOutcome::default() });
             return Ok(());
         };
         let block = self.block.rows();
@@ -200,17 +211,14 @@ impl Shared<'_> {
                 break;
             }
         }
-        let unfinished = (counts[0] + counts[1]) as usize;
-        if unfinished > 0 {
-            return Err(FlowError::Unfinished {
-                solver: self.solver.to_string(),
-                unfinished,
-                rows: n,
-                steps: done,
-            });
+        scratch.resize(outcomes.len() * RECORD, 0.0);
+        session.run_reading(
+            phases.finish.as_slice(),
+            &mut [(*output, out), (*state_id, &mut state[..words]), (control, &mut scratch[..])],
+        )?;
+        for (outcome, record) in outcomes.iter_mut().zip(scratch.as_chunks().0) {
+            *outcome = RowOutcome::of_record(record);
         }
-        let finish = phases.finish;
-        session.run_reading(finish.as_slice(), &mut [(*output, out), (*state_id, &mut state[..words])])?;
         Ok(())
     }
 }
