@@ -1,4 +1,5 @@
-// denormalize: sampled actions from the model's space to physical units, y = x / scale + offset + anchor.
+// denormalize: sampled actions from the model's space to physical units, y = x / scale + offset + anchor; where the scale is
+// 0, which says that the column carries nothing, y = offset + anchor.
 // x, y: [rows, H, A] dense. affine: as in window.wgsl. obs: [M, history, O] raw; row r belongs to observation
 // r / samples_per_obs, and the anchor of a relative action dimension is the newest observation's value.
 // state: word 11 counts the non-finite outputs, by their exponent bits. One thread per element. Called by the samplers.
@@ -30,7 +31,11 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
         return;
     }
     let q = e % tall;
-    var v = x[e] / affine[2u * p.obs_dim + tall + q] + affine[2u * p.obs_dim + q];
+    let scale = affine[2u * p.obs_dim + tall + q];
+    var v = affine[2u * p.obs_dim + q];
+    if scale != 0.0 {
+        v = x[e] / scale + v;
+    }
     let relative = affine[2u * p.obs_dim + 2u * tall + q % p.action_dim];
     if relative >= 0.0 && p.history * p.obs_dim > 0u {
         let m = e / tall / p.samples_per_obs;

@@ -135,6 +135,9 @@ impl Run for Train {
         if self.resume {
             trainer.resume(&self.out, &data)?;
         }
+        for finding in trainer.findings() {
+            note_line(&format!("warning: {finding}"));
+        }
         let first = trainer.step();
         let writer = MetricsWriter::open(&metrics, self.resume.then_some(first))?;
         note_line(&format!(

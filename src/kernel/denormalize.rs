@@ -50,7 +50,7 @@ pub static KERNEL: Kernel = Kernel {
 const _: () = assert!(variant::denormalize::ONLY.params_bytes as usize == size_of::<Params>());
 const _: () = assert!(variant::denormalize::ONLY.workgroup[0] == 64);
 
-/// y = x / scale + offset + anchor over \[rows, H A\]; the anchor of a relative action dimension is the newest raw
+/// y = x / scale + offset + anchor over \[rows, H A\], without the first term where the scale is 0; the anchor of a relative action dimension is the newest raw
 /// observation's value. `affine` as laid out by [`super::window::affine`]; `obs` is raw, \[rows / samples_per_obs (up),
 /// history, O\]. Adds the number of non-finite outputs to the state's count.
 pub fn command(
@@ -118,6 +118,7 @@ fn twin(words: &[u32], args: &mut [Arg<'_>], cx: &TwinCx<'_>) {
 #[multiversion::multiversion(targets("x86_64+avx512f+avx512vl", "x86_64+avx2+fma"))]
 fn scale(x: &[f32], scale: &[f32], offset: &[f32], y: &mut [f32]) {
     for (((y, x), scale), offset) in y.iter_mut().zip(x).zip(scale).zip(offset) {
-        *y = x / scale + offset;
+        let x = x / scale;
+        *y = if *scale == 0.0 { *offset } else { x + offset };
     }
 }

@@ -1,5 +1,6 @@
 use super::*;
-use crate::data::{EpisodeArrays, WindowSpec};
+use crate::data::{EpisodeArrays, Episodes, Finding, WindowSpec, Windows};
+use crate::policy::RelativeTo;
 use proptest::prelude::*;
 
 fn one(kind: NormKind, data: &[f32]) -> (f32, f32) {
@@ -23,27 +24,74 @@ fn episodes() -> Episodes {
 #[test]
 fn formulas_hold() {
     assert_eq!(one(NormKind::MinMax, &[-1.0, 3.0, 0.0]), (1.0, 0.5));
-    assert_eq!(one(NormKind::MeanStd, &[1.0, 3.0]), (2.0, (1.0 / (1.0 + 1e-6)) as f32));
+    assert_eq!(one(NormKind::MeanStd, &[1.0, 3.0]), (2.0, 1.0));
     assert_eq!(one(NormKind::Identity, &[5.0, 9.0]), (0.0, 1.0));
     // numpy: quantile(arange(11), [.01, .99]) = [0.1, 9.9]
     let ramp: Vec<f32> = (0..11).rev().map(|n| n as f32).collect();
     let (offset, scale) = one(NormKind::Quantile, &ramp);
-    assert!((offset - 5.000_000_5).abs() < 1e-6 && (scale - (2.0 / 9.800_001) as f32).abs() < 1e-7);
+    assert!((offset - 5.0).abs() < 1e-6 && (scale - (2.0 / 9.8) as f32).abs() < 1e-7);
 }
 
 #[test]
-fn constant_dimensions_are_centred_and_keep_scale_1() {
+fn constant_dimensions_carry_nothing_and_come_out_exactly() {
     for kind in [NormKind::MinMax, NormKind::MeanStd, NormKind::Quantile] {
-        assert_eq!(one(kind, &[0.1; 7]), (0.1, 1.0));
-        assert_eq!(one(kind, &[-4.0]), (-4.0, 1.0));
+        assert_eq!(one(kind, &[0.1; 7]), (0.1, 0.0));
+        assert_eq!(one(kind, &[-4.0]), (-4.0, 0.0));
+        let fitted = Normalizer::fit_rows(kind, Scope::PerDim, &[0.0, 0.04, 1200.0, 1.0], 4).unwrap();
+        let mut said = [0.7, -3.0, f32::NAN, 5.0];
+        fitted.denormalize(&mut said).unwrap();
+        assert_eq!(said, [0.0, 0.04, 1200.0, 1.0]);
+        fitted.normalize(&mut said).unwrap();
+        assert_eq!(said, [0.0; 4]);
+        assert_eq!(fitted.log_abs_det(), 0.0);
     }
+    assert_eq!(one(NormKind::Identity, &[0.1; 7]), (0.0, 1.0));
     // One unit in the last place is rounding, a thousandth is not.
     let next = f32::from_bits(0.1f32.to_bits() + 1);
-    assert_eq!(one(NormKind::MeanStd, &[0.1, next]).1, 1.0);
+    assert_eq!(one(NormKind::MeanStd, &[0.1, next]).1, 0.0);
     assert!(one(NormKind::MeanStd, &[0.1, 0.1001]).1 > 1e3);
+}
+
+/// A swing with a rare, far value in it.
+fn swing(far: f32) -> Vec<f32> {
+    (0..1000).map(|t| if t == 77 { far } else { (t as f32 * 0.01).sin() }).collect()
+}
+
+#[test]
+fn the_choice_of_units_changes_nothing() {
+    for kind in [NormKind::MinMax, NormKind::MeanStd, NormKind::Quantile] {
+        for far in [1.0, 30.0, 1e4] {
+            let data = swing(far);
+            let normal = |data: &[f32]| {
+                let mut data = data.to_vec();
+                Normalizer::fit_rows(kind, Scope::PerDim, &data, 1).unwrap().normalize(&mut data).unwrap();
+                data
+            };
+            let want = normal(&data);
+            for unit in [2f32.powi(-27), 2f32.powi(20)] {
+                let there: Vec<f32> = data.iter().map(|x| x * unit).collect();
+                assert_eq!(normal(&there), want, "{kind:?} {unit}: bit for bit");
+            }
+            for unit in [1e-8, 1e6] {
+                let there: Vec<f32> = data.iter().map(|x| x * unit).collect();
+                for (a, b) in normal(&there).iter().zip(&want) {
+                    assert!((a - b).abs() <= 1e-6 * (1.0 + b.abs()), "{kind:?} {unit}: {a} {b}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn quantiles_next_to_each_other_give_way_to_the_range() {
     let mut mostly = vec![3.0; 1000];
     mostly[0] = 9.0;
-    assert_eq!(one(NormKind::Quantile, &mostly), (3.0, 1.0));
+    assert_eq!(one(NormKind::Quantile, &mostly), one(NormKind::MinMax, &mostly));
+    // Noise of 1e-6 with a few steps of 1.
+    let mut rare: Vec<f32> = (0..1000).map(|t| 1e-6 * (t as f32 * 1.7).sin()).collect();
+    (rare[3], rare[500]) = (1.0, -1.0);
+    assert_eq!(one(NormKind::Quantile, &rare), (0.0, 1.0));
+    assert_ne!(one(NormKind::Quantile, &swing(10.0)), one(NormKind::MinMax, &swing(10.0)));
 }
 
 #[test]
@@ -56,7 +104,9 @@ fn a_span_that_f32_cannot_scale_is_an_error_not_an_infinity() {
 #[test]
 fn observations_are_fitted_over_the_episodes_named() {
     let fitted = Normalizer::fit_obs(NormKind::MinMax, &episodes(), &[1]).unwrap();
-    assert_eq!((fitted.offset, fitted.scale), (vec![3.5, 7.0], vec![2.0, 1.0]));
+    assert_eq!((fitted.normalizer.offset, fitted.normalizer.scale), (vec![3.5, 7.0], vec![2.0, 0.0]));
+    let [found] = &fitted.findings[..] else { panic!("{:?}", fitted.findings) };
+    assert_eq!((found.array, found.index, found.finding), ("obs", 1, Finding::Constant { value: 7.0 }));
     assert!(matches!(Normalizer::fit_obs(NormKind::MinMax, &episodes(), &[]), Err(NormError::Count { .. })));
     assert!(matches!(Normalizer::fit_obs(NormKind::MinMax, &episodes(), &[2]), Err(NormError::Data(_))));
 }
@@ -68,7 +118,9 @@ fn chunks_are_fitted_relative_per_step_or_per_dimension() {
     let windows = Windows::new(&episodes, &[0], &spec).unwrap();
     // Chunks at t = 0, 1: [0, 1000], [10, 1001] and [10, 1001], [20, 1002]; dimension 0 loses t.
     let relative = RelativeTo(vec![Some(0), None]);
-    let fit = |scope| Normalizer::fit_actions(NormKind::MinMax, scope, &windows, Some(&relative)).unwrap();
+    let fit = |scope| {
+        Normalizer::fit_actions(NormKind::MinMax, scope, &windows, Some(&relative)).unwrap().normalizer
+    };
     let per_step = fit(Scope::PerStep);
     assert_eq!(per_step.offset, [4.5, 1000.5, 14.5, 1001.5]);
     assert_eq!(per_step.scale, [2.0 / 9.0, 2.0, 2.0 / 9.0, 2.0]);
@@ -94,7 +146,7 @@ fn fitting_windows_is_fitting_their_gathered_chunks() {
     for kind in [NormKind::MinMax, NormKind::MeanStd, NormKind::Quantile, NormKind::Identity] {
         for (scope, width) in [(Scope::PerStep, 32), (Scope::PerDim, 2)] {
             let fitted = Normalizer::fit_actions(kind, scope, &windows, Some(&relative)).unwrap();
-            assert_eq!(fitted, Normalizer::fit_rows(kind, scope, &chunks, width).unwrap());
+            assert_eq!(fitted.normalizer, Normalizer::fit_rows(kind, scope, &chunks, width).unwrap());
         }
     }
     let fitted = Normalizer::fit_rows(NormKind::MeanStd, Scope::PerStep, &chunks, 32).unwrap();
@@ -115,9 +167,12 @@ fn log_determinants_follow_the_scope() {
         offset: vec![0.0; 4],
         scale: vec![1.0, 2.0, 4.0, 8.0],
     };
+    // A column that carries nothing is left out.
+    let one_less = Normalizer { scale: vec![1.0, 0.0, 4.0, 8.0], ..per_step.clone() };
     let ln2 = std::f64::consts::LN_2;
     assert!((per_step.log_abs_det() - 6.0 * ln2).abs() < 1e-12);
     assert!((per_step.log_abs_det_chunk(2) - 6.0 * ln2).abs() < 1e-12);
+    assert!((one_less.log_abs_det() - 5.0 * ln2).abs() < 1e-12);
     let per_dim = Normalizer { scope: Scope::PerDim, ..per_step };
     assert!((per_dim.log_abs_det_chunk(3) - 18.0 * ln2).abs() < 1e-12);
 }
@@ -132,8 +187,8 @@ fn bad_statistics_and_data_are_named() {
         bad.check().unwrap_err().to_string()
     };
     assert_eq!(
-        fault(|n| n.scale[1] = 0.0),
-        "normaliser scale at 1: found 0, needed a finite positive number"
+        fault(|n| n.scale[1] = -0.5),
+        "normaliser scale at 1: found -0.5, needed a finite number, not negative"
     );
     assert_eq!(
         fault(|n| n.offset[0] = f32::NAN),

@@ -1,6 +1,7 @@
 //! Batched sampling of action chunks.
 
 use super::checkpoint::{Policy, Weights};
+use super::normalizer::denormalized;
 use super::source::{ChunkSource, Previous};
 use super::spec::{OBS, PolicyField, PolicySpec, PolicySteps};
 use super::{PolicyError, Result};
@@ -251,7 +252,7 @@ impl Sampler {
                 let from = &raw[(s * rows + r) * chunk..][..chunk];
                 let to = &mut out[(r * times + s) * chunk..][..chunk];
                 for (((to, from), o), k) in to.iter_mut().zip(from).zip(&offset).zip(&scale) {
-                    *to = from / k + o;
+                    *to = denormalized(*from, *o, *k);
                 }
                 if let Some(relative) = &self.spec.relative_to {
                     relative.add(to, &request[self.spec.request() - self.spec.obs_dim..])?;

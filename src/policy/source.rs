@@ -138,8 +138,8 @@ impl ModelSpace {
         Ok(())
     }
 
-    /// ln of how much a density grows from physical units to the model's.
+    /// ln of how much a density grows from physical units to the model's; columns of scale 0 are left out.
     pub(super) fn log_jacobian(&self) -> f64 {
-        self.scale.iter().map(|s| f64::from(s.abs()).ln()).sum()
+        super::normalizer::log_abs_det(&self.scale)
     }
 }

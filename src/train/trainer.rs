@@ -4,7 +4,7 @@ use super::config::RunConfig;
 use super::pairing::{Batch, Pairing, Source};
 use super::program::{self, DataSize, RING, names};
 use super::{Result, TrainError};
-use crate::data::{Episodes, Windows, split_episodes};
+use crate::data::{ColumnFinding, Episodes, Windows, split_episodes};
 use crate::device::{CounterSnapshot, Device};
 use crate::flow::coupling::{self, Coupling};
 use crate::graph::{Fusion, LAYERS, Plan, Profile, Session};
@@ -44,6 +44,7 @@ pub struct Trainer {
     pending: Pending,
     validation: Option<Validation>,
     pairing: Option<Pairing>,
+    findings: Vec<ColumnFinding>,
 }
 
 /// Losses since the last line of metrics, summed step by step so that the mean does not depend on how steps were grouped,
@@ -89,6 +90,15 @@ impl Trainer {
         let windows = Windows::new(episodes, &split.train, &config.windows())?;
         let relative = config.relative(episodes)?;
         let raw = config.raw_columns(episodes)?;
+        let obs = Normalizer::fit_obs(config.obs_normalizer, episodes, &split.train)?;
+        let action = Normalizer::fit_actions(
+            config.action_normalizer,
+            config.action_scope,
+            &windows,
+            relative.as_ref(),
+        )?;
+        let action = action.except(&raw, episodes.action_dim());
+        let findings = [obs.findings, action.findings].concat();
         let spec = PolicySpec {
             objective: config.objective.clone(),
             network: config.network.clone(),
@@ -109,14 +119,8 @@ impl Trainer {
             action_dim: episodes.action_dim(),
             action_offset: i32::try_from(config.action_offset).unwrap_or(i32::MAX),
             prefix: config.prefix,
-            obs_normalizer: Normalizer::fit_obs(config.obs_normalizer, episodes, &split.train)?,
-            action_normalizer: Normalizer::fit_actions(
-                config.action_normalizer,
-                config.action_scope,
-                &windows,
-                relative.as_ref(),
-            )?
-            .except(&raw, episodes.action_dim()),
+            obs_normalizer: obs.normalizer,
+            action_normalizer: action.normalizer,
             relative_to: relative,
             obs_names: episodes.obs_names().map(<[String]>::to_vec),
             action_names: episodes.action_names().map(<[String]>::to_vec),
@@ -197,6 +201,7 @@ impl Trainer {
             pending: Pending::default(),
             validation,
             pairing,
+            findings,
         })
     }
 
@@ -208,6 +213,11 @@ impl Trainer {
     /// What the policy is.
     pub fn spec(&self) -> &PolicySpec {
         &self.spec
+    }
+
+    /// Columns of the demonstrations that the policy does not look at, or that were fitted otherwise than asked.
+    pub fn findings(&self) -> &[ColumnFinding] {
+        &self.findings
     }
 
     /// Steps completed.

@@ -2,6 +2,8 @@
 
 use serde::Serialize;
 
+use crate::data::scaling::{self, quantile};
+
 /// Bars of a distribution.
 pub const BARS: usize = 12;
 
@@ -111,9 +113,9 @@ impl Column {
         self.distinct >= Self::MANY
     }
 
-    /// Whether it never changes.
+    /// Whether it never changes, or only by rounding.
     pub fn is_constant(&self) -> bool {
-        self.min == self.max
+        scaling::is_constant(self.min.into(), self.max.into())
     }
 
     /// Whether what changes is about what f32 can resolve.
@@ -132,15 +134,6 @@ impl Column {
             _ => 0.0,
         }
     }
-}
-
-/// A quantile of sorted values, interpolated linearly as numpy's; 0 of none.
-pub fn quantile(sorted: &[f32], q: f64) -> f64 {
-    let Some(last) = sorted.len().checked_sub(1) else { return 0.0 };
-    let at = q * last as f64;
-    let (low, part) = (at.floor() as usize, at.fract());
-    let (a, b) = (f64::from(sorted[low.min(last)]), f64::from(sorted[(low + 1).min(last)]));
-    a + (b - a) * part
 }
 
 fn histogram(sorted: &[f32], min: f32, max: f32) -> Vec<f32> {

@@ -12,6 +12,7 @@ use serde::Serialize;
 use super::episodes::{EpisodeArrays, Episodes};
 use super::error::DataError;
 use super::inputs::ObsInput;
+use super::scaling;
 use super::source::{Kind, Skipped, Source};
 use super::spec::DataSpec;
 pub use column::{BARS, Column, Place};
@@ -172,9 +173,9 @@ fn lengths(lengths: &[usize]) -> Lengths {
     sorted.sort_unstable_by(f32::total_cmp);
     Lengths {
         min: lengths.iter().copied().min().unwrap_or(0),
-        q10: column::quantile(&sorted, 0.1),
-        median: column::quantile(&sorted, 0.5),
-        q90: column::quantile(&sorted, 0.9),
+        q10: scaling::quantile(&sorted, 0.1),
+        median: scaling::quantile(&sorted, 0.5),
+        q90: scaling::quantile(&sorted, 0.9),
         max: lengths.iter().copied().max().unwrap_or(0),
         histogram: column.histogram,
     }

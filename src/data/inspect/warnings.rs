@@ -7,6 +7,7 @@ use serde::Serialize;
 use super::column::Column;
 use super::{Report, Rows};
 use crate::data::error::DataError;
+use crate::data::findings::number;
 use crate::data::source::Source;
 
 /// Most lines of one kind; the last says how many more there are.
@@ -165,7 +166,7 @@ fn jumps(rows: &Rows<'_>, columns: &[Column]) -> Vec<String> {
         let Some((row, largest)) = steps.clone().max_by(|a, b| a.1.total_cmp(&b.1)) else { continue };
         let mut sizes: Vec<f32> = steps.map(|step| step.1).collect();
         sizes.sort_unstable_by(f32::total_cmp);
-        let usual = super::column::quantile(&sizes, 0.99);
+        let usual = crate::data::scaling::quantile(&sizes, 0.99);
         let largest = f64::from(largest);
         if largest > 10.0 * usual && largest > 0.25 * c.range() {
             let (label, place) = (c.label(), rows.place(row));
@@ -293,21 +294,4 @@ fn labels(columns: &[&Column]) -> String {
     let more = columns.len() - shown.len();
     let text = shown.join(", ");
     if more > 0 { format!("{text} and {more} more:") } else { format!("{text}:") }
-}
-
-/// Four digits that count.
-fn number(x: f64) -> String {
-    let size = x.abs();
-    match () {
-        () if x == 0.0 => "0".into(),
-        () if (1e-3..1e5).contains(&size) => {
-            let decimals = (3 - size.log10().floor() as i32).clamp(0, 6) as usize;
-            let text = format!("{x:.decimals$}");
-            match text.contains('.') {
-                true => text.trim_end_matches('0').trim_end_matches('.').to_owned(),
-                false => text,
-            }
-        }
-        () => format!("{x:.3e}"),
-    }
 }
