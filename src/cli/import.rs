@@ -3,15 +3,16 @@
 use super::Run;
 use super::common::{Context, print};
 use super::files::{Files, ending_in};
-use advect::policy::{Objective, Policy};
+use advect::policy::{Objective, Policy, find_checkpoint};
 use std::fmt::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Turn a LeRobot diffusion checkpoint directory into a policy file
 ///
-/// The directory holds config.json, model.safetensors and the normaliser's statistics, as LeRobot 0.4 (or older) writes
-/// them; inputs are observation.state and observation.environment_state. A key that is missing, unknown or of another shape
-/// is an error that names it.
+/// The directory holds config.json, model.safetensors and the processors' files and statistics, as LeRobot 0.1 to 0.6 writes
+/// them, or is a run's folder above it; inputs are observation.state and observation.environment_state. Weights may be
+/// f32, f16, bf16 or f64. Actions relative to the state (relative_actions_processor) are made absolute. A key or a step of a
+/// processor that is missing, unknown or of another shape is an error that names it.
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -27,15 +28,13 @@ pub struct Import {
 
 impl Import {
     /// The policy may lie in the checkpoint's folder, but not in the place of a file of it.
-    fn files(&self) -> Files {
+    fn files(&self, dir: &Path) -> Files {
         let mut files = Files::default().writes("--out", &self.out);
-        for folder in [self.dir.clone(), self.dir.join("pretrained_model")] {
-            for path in ending_in(&folder, &["json", "safetensors"]) {
-                let name = path.file_name().unwrap_or_default().to_string_lossy();
-                let parts = ["model.safetensors", "policy_"];
-                if name.ends_with(".json") || parts.iter().any(|part| name.starts_with(part)) {
-                    files = files.reads("DIR", &path);
-                }
+        for path in ending_in(dir, &["json", "safetensors"]) {
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
+            let parts = ["model.safetensors", "policy_"];
+            if name.ends_with(".json") || parts.iter().any(|part| name.starts_with(part)) {
+                files = files.reads("DIR", &path);
             }
         }
         files
@@ -44,8 +43,9 @@ impl Import {
 
 impl Run for Import {
     fn run(self, _: &Context) -> anyhow::Result<()> {
-        self.files().check()?;
-        let policy = Policy::import_lerobot(&self.dir)?;
+        let dir = find_checkpoint(&self.dir)?;
+        self.files(&dir).check()?;
+        let policy = Policy::import_lerobot(&dir)?;
         policy.save(&self.out)?;
         let spec = &policy.spec;
         let mut text = format!("{}: {} parameters\n", self.out.display(), policy.weights.layout.count());
@@ -53,6 +53,13 @@ impl Run for Import {
             writeln!(text, "  takes {} [{}, {}]", input.name, spec.history, input.dim)?;
         }
         writeln!(text, "  gives actions [{}, {}]", spec.horizon, spec.action_dim)?;
+        if dir != self.dir {
+            writeln!(text, "  from {}", dir.display())?;
+        }
+        if let Some(relative) = &spec.relative_to {
+            let on = relative.0.iter().flatten().count();
+            writeln!(text, "  adds the newest state to {on} of {} action dimensions", spec.action_dim)?;
+        }
         if spec.action_offset < 0 {
             writeln!(
                 text,

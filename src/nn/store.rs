@@ -3,8 +3,9 @@
 use super::{Init, ParamSpec};
 use crate::graph::ParamLayout;
 use crate::kernel::philox;
+use half::{bf16, f16};
 use safetensors::SafeTensors;
-use safetensors::tensor::TensorView;
+use safetensors::tensor::{Dtype, TensorView};
 use std::sync::Arc;
 
 /// What can be wrong with named parameters.
@@ -35,8 +36,8 @@ pub enum StoreError {
         /// In the network.
         needed: Vec<usize>,
     },
-    /// A parameter that is not f32.
-    #[error("parameter {name:?}: found {found}, needed F32")]
+    /// A parameter that is no floating-point number of 16, 32 or 64 bits.
+    #[error("parameter {name:?}: found {found}, needed F32, F16, BF16 or F64")]
     Dtype {
         /// Its name.
         name: String,
@@ -56,7 +57,7 @@ pub enum StoreError {
 }
 
 impl StoreError {
-    /// A tensor of the file, if it is there, f32, and of this shape.
+    /// A tensor of the file, if it is there, of this shape, and of a type that [`values`] reads.
     pub(crate) fn check<'a>(
         file: &SafeTensors<'a>,
         name: &str,
@@ -68,7 +69,7 @@ impl StoreError {
             names.truncate(20);
             StoreError::Missing { name: name.into(), available: names.join(", ") }
         })?;
-        if tensor.dtype() != safetensors::Dtype::F32 {
+        if !matches!(tensor.dtype(), Dtype::F32 | Dtype::F16 | Dtype::BF16 | Dtype::F64) {
             return Err(StoreError::Dtype { name: name.into(), found: format!("{:?}", tensor.dtype()) });
         }
         if tensor.shape() != shape {
@@ -77,6 +78,24 @@ impl StoreError {
         }
         Ok(tensor)
     }
+}
+
+/// The values of a checked tensor as f32: halves exactly, doubles rounded.
+pub(crate) fn values<'a>(tensor: &TensorView<'a>) -> impl Iterator<Item = f32> + use<'a> {
+    let (dtype, data) = (tensor.dtype(), tensor.data());
+    let size = match dtype {
+        Dtype::F16 | Dtype::BF16 => 2,
+        Dtype::F64 => 8,
+        _ => 4,
+    };
+    data.chunks_exact(size).map(move |b| match (dtype, b) {
+        (Dtype::F16, &[a, b]) => f16::from_le_bytes([a, b]).to_f32(),
+        (Dtype::BF16, &[a, b]) => bf16::from_le_bytes([a, b]).to_f32(),
+        (_, &[a, b, c, d]) => f32::from_le_bytes([a, b, c, d]),
+        (_, &[a, b, c, d, e, f, g, h]) => f64::from_le_bytes([a, b, c, d, e, f, g, h]) as f32,
+        // Chunks have one of the sizes above.
+        _ => f32::NAN,
+    })
 }
 
 /// Stream of the parameters' initial values; each parameter adds its number.
@@ -129,15 +148,15 @@ impl ParamStore {
         Some(&self.values[info.offset..info.offset + info.shape.len()])
     }
 
-    /// Takes every parameter from `file`, where it is called `prefix` + its name. A missing key or another shape is an
+    /// Takes every parameter from `file`, where it is called `prefix` + its name and may be f16, bf16 or f64 too. A missing key or another shape is an
     /// error; keys with other prefixes are not looked at.
     pub fn load(&mut self, file: &SafeTensors<'_>, prefix: &str) -> Result<(), StoreError> {
         for info in self.layout.clone().iter() {
             let name = format!("{prefix}{}", info.name);
             let tensor = StoreError::check(file, &name, info.shape.dims())?;
             let out = &mut self.values[info.offset..info.offset + info.shape.len()];
-            for (element, (to, from)) in out.iter_mut().zip(tensor.data().chunks_exact(4)).enumerate() {
-                *to = f32::from_le_bytes([from[0], from[1], from[2], from[3]]);
+            for (element, (to, from)) in out.iter_mut().zip(values(&tensor)).enumerate() {
+                *to = from;
                 if !to.is_finite() {
                     return Err(StoreError::NonFinite { name, value: *to, element });
                 }

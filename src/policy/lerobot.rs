@@ -1,23 +1,33 @@
-//! Diffusion policies of LeRobot 0.4 (and older): a checkpoint directory with `config.json`, `model.safetensors` and the
-//! normaliser's statistics.
+//! Diffusion policies of LeRobot 0.1 to 0.6: a checkpoint directory with `config.json`, `model.safetensors`, the processors of
+//! observations and actions and their statistics. Every key and every step is carried out, known to change nothing, or
+//! refused by name.
 //!
 //! LeRobot's chunk starts at the oldest observation of the history (delta indices 1 - n_obs_steps ..), so the action for the
 //! newest observation is row n_obs_steps - 1 of the chunk: `action_offset` is 1 - n_obs_steps.
 
 mod config;
+mod folder;
+mod maps;
+mod processors;
 mod statistics;
+
+pub use folder::find as find_checkpoint;
+pub(super) use folder::hint;
 
 use super::{NoiseLaw, Objective, Policy, PolicyError, PolicySpec, Provenance, Result, TimeConvention};
 use crate::flow::Path as FlowPath;
 use crate::nn::{EncoderSpec, NetworkSpec, ParamStore, StoreError};
 use crate::objective::denoising::Denoising;
 use config::Config;
+use processors::Processors;
 use safetensors::SafeTensors;
-use statistics::Source;
+use serde_json::{Map, Value};
+use statistics::Statistics;
 use std::path::Path;
 
-/// What LeRobot puts before the U-Net's parameters.
-const PREFIX: &str = "diffusion.unet.";
+/// What LeRobot puts before the U-Net's parameters: as it is, and where the U-Net was compiled (`compile_model`).
+const PREFIXES: [&str; 2] = ["diffusion.unet.", "diffusion.unet._orig_mod."];
+const MODEL: &str = "model.safetensors";
 
 /// The directory being imported, named in errors.
 struct Import<'a> {
@@ -34,8 +44,11 @@ impl Import<'_> {
         std::fs::read(&path).map_err(|source| PolicyError::Read { path, source })
     }
 
-    fn text(&self, file: &str) -> Result<String> {
-        String::from_utf8(self.read(file)?).map_err(|e| self.bad(file, e.to_string()))
+    /// A file that holds a map.
+    fn json(&self, file: &str) -> Result<Map<String, Value>> {
+        let value: Value =
+            serde_json::from_slice(&self.read(file)?).map_err(|e| self.bad(file, e.to_string()))?;
+        config::object(&value).cloned().map_err(|e| self.bad(file, e))
     }
 
     fn tensors<'b>(&self, file: &str, bytes: &'b [u8]) -> Result<SafeTensors<'b>> {
@@ -45,21 +58,22 @@ impl Import<'_> {
 }
 
 impl Policy {
-    /// Imports a LeRobot diffusion checkpoint directory. Inputs are the state and, if there is one, the environment state;
-    /// LeRobot keeps no moving average of its own, so both sets of weights are the same.
+    /// Imports a LeRobot diffusion checkpoint directory, or the newest one of a run's folder above it. Inputs are the state
+    /// and, if there is one, the environment state; LeRobot keeps no moving average of its own, so both sets of weights are the
+    /// same. Weights and statistics in f16 and bf16 are widened exactly, doubles rounded.
     ///
     /// # Errors
     /// [`PolicyError::Import`] or [`PolicyError::Tensor`], naming what is missing, unknown, or of another shape.
     pub fn import_lerobot(dir: impl AsRef<Path>) -> Result<Policy> {
-        const MODEL: &str = "model.safetensors";
-        let at = Import { dir: dir.as_ref() };
-        let config = Config::parse(&at.text("config.json")?, &at)?;
+        let dir = find_checkpoint(dir.as_ref())?;
+        let at = Import { dir: &dir };
+        let config = Config::read(&at)?;
+        let (inputs, action) = (config.inputs(&at)?, config.action(&at)?);
         let bytes = at.read(MODEL)?;
         let file = at.tensors(MODEL, &bytes)?;
-        let (inputs, action) = (config.inputs(&at)?, config.action(&at)?);
-        let source = Source::find(&at, &config, &file)?;
-        let obs_normalizer = source.observations(&at, &inputs)?;
-        let action_normalizer = source.actions(&at, &action)?;
+        let processors = Processors::find(&at, &config, &file)?;
+        let observed = processors.observations(&at, &inputs)?;
+        let (action_normalizer, relative_to) = processors.actions(&at, &observed, &action)?;
         let denoising: Denoising = config.denoising(&at)?;
         let spec = PolicySpec {
             objective: Objective::Denoising(denoising),
@@ -70,14 +84,14 @@ impl Policy {
             noise: NoiseLaw::StandardNormal,
             history: config.n_obs_steps,
             obs_dim: inputs.iter().map(|f| f.dim).sum(),
-            obs_inputs: inputs.iter().map(|f| config::input(f, source.renamed_from(&f.key))).collect(),
+            obs_inputs: observed.inputs.iter().map(|i| config::input(&i.column, i.dim)).collect(),
             horizon: config.horizon,
             action_dim: action.dim,
             action_offset: 1 - i32::try_from(config.n_obs_steps).unwrap_or(i32::MAX),
             prefix: None,
-            obs_normalizer,
+            obs_normalizer: observed.normalizer,
             action_normalizer,
-            relative_to: None,
+            relative_to,
             obs_names: None,
             action_names: None,
             rate_hz: None,
@@ -92,16 +106,18 @@ impl Policy {
         spec.check()?;
         let params = spec.params()?;
         let tensor = |source: StoreError| PolicyError::Tensor { path: at.dir.join(MODEL), source };
+        let compiled = file.names().iter().any(|n| n.starts_with(PREFIXES[1]));
+        let prefix = PREFIXES[usize::from(compiled)];
         // Before memory is taken for them: a damaged configuration may ask for any size.
         for p in &params {
-            StoreError::check(&file, &format!("{PREFIX}{}", p.name), p.shape.dims()).map_err(tensor)?;
+            StoreError::check(&file, &format!("{prefix}{}", p.name), p.shape.dims()).map_err(tensor)?;
         }
         let mut weights = ParamStore::zeros(&params);
-        weights.load(&file, PREFIX).map_err(tensor)?;
+        weights.load(&file, prefix).map_err(tensor)?;
         for name in file.names() {
-            let known = match name.strip_prefix(PREFIX) {
+            let known = match name.strip_prefix(prefix) {
                 Some(own) => weights.layout.get(own).is_ok(),
-                None => source.owns(name),
+                None => processors.old && Statistics::owns(name),
             };
             if !known {
                 return Err(tensor(StoreError::Unexpected { name: name.to_string() }));

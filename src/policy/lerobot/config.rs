@@ -6,16 +6,73 @@ use crate::nn::TimeInput;
 use crate::nn::unet1d::Unet1d;
 use crate::objective::denoising::{BetaSchedule, Denoising, DenoisingSampler, Prediction};
 use crate::policy::{NormKind, Result};
-use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
-/// What LeRobot's DiffusionConfig says. Keys that do not matter for the U-Net are not looked at; of those that do, none has
-/// a default.
-#[derive(Debug, Deserialize)]
+/// Keys that say what the network is and what it was trained for. Defaults of some differ between LeRobot's versions (a
+/// horizon of 16 until 0.4, of 64 in 0.6), and the file does not say which version wrote it. Every version writes all of them,
+/// so none has a default here.
+const USED: [&str; 19] = [
+    "n_obs_steps",
+    "horizon",
+    "input_features",
+    "output_features",
+    "normalization_mapping",
+    "down_dims",
+    "kernel_size",
+    "n_groups",
+    "diffusion_step_embed_dim",
+    "use_film_scale_modulation",
+    "noise_scheduler_type",
+    "num_train_timesteps",
+    "beta_schedule",
+    "beta_start",
+    "beta_end",
+    "prediction_type",
+    "clip_sample",
+    "clip_sample_range",
+    "num_inference_steps",
+];
+
+/// Keys that change nothing of what a trained policy of states computes: where it runs, how it was trained, how many actions
+/// of a chunk are executed, the encoder of images that it does not have.
+const WITHOUT_EFFECT: [&str; 31] = [
+    "type",
+    "device",
+    "use_amp",
+    "push_to_hub",
+    "repo_id",
+    "private",
+    "tags",
+    "license",
+    "pretrained_path",
+    "pretrained_revision",
+    "n_action_steps",
+    "drop_n_last_frames",
+    "do_mask_loss_for_padding",
+    "vision_backbone",
+    "resize_shape",
+    "crop_ratio",
+    "crop_shape",
+    "crop_is_random",
+    "pretrained_backbone_weights",
+    "use_group_norm",
+    "spatial_softmax_num_keypoints",
+    "use_separate_rgb_encoder_per_camera",
+    "gradient_checkpointing",
+    "compile_model",
+    "compile_mode",
+    "optimizer_lr",
+    "optimizer_betas",
+    "optimizer_eps",
+    "optimizer_weight_decay",
+    "scheduler_name",
+    "scheduler_warmup_steps",
+];
+
+/// What LeRobot's DiffusionConfig says of the network.
+#[derive(Debug)]
 pub(super) struct Config {
-    /// `diffusion`; older versions leave it out.
-    #[serde(rename = "type")]
-    kind: Option<String>,
     pub(super) n_obs_steps: usize,
     pub(super) horizon: usize,
     input_features: Map<String, Value>,
@@ -47,24 +104,62 @@ pub(super) struct Feature {
 
 /// The key of the actions.
 pub(super) const ACTION: &str = "action";
-const STATE: &str = "observation.state";
+pub(super) const STATE: &str = "observation.state";
 const ENVIRONMENT: &str = "observation.environment_state";
 
 impl Config {
-    /// Reads the file's text.
-    pub(super) fn parse(text: &str, at: &Import<'_>) -> Result<Config> {
-        let config: Config = serde_json::from_str(text).map_err(|e| at.bad("config.json", e.to_string()))?;
-        match config.kind.as_deref() {
-            None | Some("diffusion") => Ok(config),
-            Some(other) => {
-                Err(at.bad("config.json", format!("found a policy of type {other:?}, needed \"diffusion\"")))
+    /// Reads the file.
+    pub(super) fn read(at: &Import<'_>) -> Result<Config> {
+        const FILE: &str = "config.json";
+        let all = at.json(FILE)?;
+        let bad = |what: String| at.bad(FILE, what);
+        match all.get("type") {
+            // Before 2025 it was left out.
+            None => {}
+            Some(Value::String(kind)) if kind == "diffusion" => {}
+            Some(kind) => {
+                return Err(bad(format!("a policy of type {kind}; diffusion policies are imported")));
             }
         }
+        if all.contains_key("input_shapes") {
+            let what = "it has \"input_shapes\", as LeRobot wrote before 2025: load and save the policy with LeRobot 0.1 or later";
+            return Err(bad(what.into()));
+        }
+        if all.get("use_peft").is_some_and(|v| *v != Value::Bool(false)) {
+            return Err(bad(
+                "use_peft: the weights are an adapter of another policy; merge them with PEFT first".into(),
+            ));
+        }
+        let get = Reader { all: &all, at, file: FILE };
+        let config = Config {
+            n_obs_steps: get.value("n_obs_steps")?,
+            horizon: get.value("horizon")?,
+            input_features: get.value("input_features")?,
+            output_features: get.value("output_features")?,
+            normalization_mapping: get.value("normalization_mapping")?,
+            down_dims: get.value("down_dims")?,
+            kernel_size: get.value("kernel_size")?,
+            n_groups: get.value("n_groups")?,
+            diffusion_step_embed_dim: get.value("diffusion_step_embed_dim")?,
+            use_film_scale_modulation: get.value("use_film_scale_modulation")?,
+            noise_scheduler_type: get.value("noise_scheduler_type")?,
+            num_train_timesteps: get.value("num_train_timesteps")?,
+            beta_schedule: get.value("beta_schedule")?,
+            beta_start: get.value("beta_start")?,
+            beta_end: get.value("beta_end")?,
+            prediction_type: get.value("prediction_type")?,
+            clip_sample: get.value("clip_sample")?,
+            clip_sample_range: get.value("clip_sample_range")?,
+            num_inference_steps: get.value("num_inference_steps")?,
+        };
+        let known: Vec<&str> = USED.into_iter().chain(WITHOUT_EFFECT).chain(["use_peft"]).collect();
+        keys_of(&all, &known).map_err(bad)?;
+        Ok(config)
     }
 
     /// The inputs in the order in which the network takes them: state, then environment state.
     pub(super) fn inputs(&self, at: &Import<'_>) -> Result<Vec<Feature>> {
-        let mut found = features(&self.input_features, at)?;
+        let mut found = self.features(&self.input_features, at)?;
         found.sort_by_key(|f| [STATE, ENVIRONMENT].iter().position(|k| *k == f.key));
         for f in &found {
             if f.kind == "VISUAL" {
@@ -73,6 +168,11 @@ impl Config {
             }
             if f.key != STATE && f.key != ENVIRONMENT {
                 let what = format!("unknown input {:?}: needed {STATE:?} and {ENVIRONMENT:?} at most", f.key);
+                return Err(at.bad("config.json", what));
+            }
+            let kind = if f.key == STATE { "STATE" } else { "ENV" };
+            if f.kind != kind {
+                let what = format!("the input {:?}: found type {:?}, needed {kind:?}", f.key, f.kind);
                 return Err(at.bad("config.json", what));
             }
         }
@@ -84,13 +184,28 @@ impl Config {
 
     /// The only output.
     pub(super) fn action(&self, at: &Import<'_>) -> Result<Feature> {
-        match features(&self.output_features, at)?.as_slice() {
-            [one] if one.key == ACTION => Ok(one.clone()),
+        match self.features(&self.output_features, at)?.as_slice() {
+            [one] if one.key == ACTION && one.kind == "ACTION" => Ok(one.clone()),
             other => {
-                let names: Vec<&str> = other.iter().map(|f| f.key.as_str()).collect();
-                Err(at.bad("config.json", format!("found the outputs {names:?}, needed [{ACTION:?}]")))
+                let names: Vec<(&str, &str)> =
+                    other.iter().map(|f| (f.key.as_str(), f.kind.as_str())).collect();
+                Err(at.bad(
+                    "config.json",
+                    format!("found the outputs {names:?}, needed {ACTION:?} of type ACTION"),
+                ))
             }
         }
+    }
+
+    /// Inputs and outputs.
+    pub(super) fn all_features(&self, at: &Import<'_>) -> Result<Vec<Feature>> {
+        let mut all = self.features(&self.input_features, at)?;
+        all.extend(self.features(&self.output_features, at)?);
+        Ok(all)
+    }
+
+    fn features(&self, map: &Map<String, Value>, at: &Import<'_>) -> Result<Vec<Feature>> {
+        features(map).map_err(|what| at.bad("config.json", what))
     }
 
     /// How features of a type are normalised; a type that is not mentioned is left as it is.
@@ -153,35 +268,76 @@ impl Config {
     }
 }
 
+/// Single values of a file.
+struct Reader<'a> {
+    all: &'a Map<String, Value>,
+    at: &'a Import<'a>,
+    file: &'a str,
+}
+
+impl Reader<'_> {
+    fn value<T: DeserializeOwned>(&self, key: &str) -> Result<T> {
+        let Some(value) = self.all.get(key) else {
+            let what = format!(
+                "the key {key:?} is missing; defaults differ between LeRobot's versions, all of which write it"
+            );
+            return Err(self.at.bad(self.file, what));
+        };
+        T::deserialize(value.clone()).map_err(|e| self.at.bad(self.file, format!("{key}: {e}")))
+    }
+}
+
+/// A value that must be a map.
+pub(super) fn object(value: &Value) -> std::result::Result<&Map<String, Value>, String> {
+    value.as_object().ok_or_else(|| format!("found {value}, needed a map"))
+}
+
+/// That a map has no key but these. What is not known here may change what the policy does.
+pub(super) fn keys_of(map: &Map<String, Value>, known: &[&str]) -> std::result::Result<(), String> {
+    match map.keys().find(|key| !known.contains(&key.as_str())) {
+        None => Ok(()),
+        Some(key) => Err(format!("the key {key:?} is not known here, and may change what the policy does")),
+    }
+}
+
+/// Types of features that LeRobot has.
+const KINDS: [&str; 6] = ["STATE", "VISUAL", "ENV", "ACTION", "REWARD", "LANGUAGE"];
+
 /// Features with one axis.
-fn features(map: &Map<String, Value>, at: &Import<'_>) -> Result<Vec<Feature>> {
+pub(super) fn features(map: &Map<String, Value>) -> std::result::Result<Vec<Feature>, String> {
     let feature = |(key, value): (&String, &Value)| {
-        let kind = value["type"].as_str().unwrap_or_default().to_string();
-        let shape: Vec<Option<u64>> =
-            value["shape"].as_array().map(|a| a.iter().map(Value::as_u64).collect()).unwrap_or_default();
-        let dim = match shape.as_slice() {
+        let value = object(value).map_err(|e| format!("{key:?}: {e}"))?;
+        keys_of(value, &["type", "shape"]).map_err(|e| format!("{key:?}: {e}"))?;
+        let kind = value.get("type").and_then(Value::as_str).unwrap_or_default().to_string();
+        if !KINDS.contains(&kind.as_str()) {
+            return Err(format!("{key:?}: found type {kind:?}, needed one of {}", KINDS.join(", ")));
+        }
+        let shape = value.get("shape").unwrap_or(&Value::Null);
+        let axes: Vec<Option<u64>> =
+            shape.as_array().map(|a| a.iter().map(Value::as_u64).collect()).unwrap_or_default();
+        let dim = match axes.as_slice() {
             [Some(dim)] if *dim > 0 => *dim as usize,
-            // An image's shape does not matter: it is refused by name.
+            // Only images have several axes, and they are refused by name.
             _ if kind == "VISUAL" => 0,
-            _ => {
-                let what = format!("{key:?}: found shape {}, needed one length", value["shape"]);
-                return Err(at.bad("config.json", what));
-            }
+            _ => return Err(format!("{key:?}: found shape {shape}, needed one length")),
         };
         Ok(Feature { key: key.clone(), kind, dim })
     };
     map.iter().map(feature).collect()
 }
 
-/// A normalisation mode by LeRobot's name.
-pub(super) fn mode(mapping: &Map<String, Value>, kind: &str, at: &Import<'_>) -> Result<Mode> {
+/// A normalisation mode by LeRobot's name; a type that is not mentioned is left as it is.
+pub(super) fn mode(mapping: &Map<String, Value>, kind: &str) -> std::result::Result<Mode, String> {
+    if !KINDS.contains(&kind) {
+        return Err(format!("unknown type {kind:?}: needed one of {}", KINDS.join(", ")));
+    }
     match mapping.get(kind).map(|v| v.as_str().unwrap_or_default()) {
         None | Some("IDENTITY") => Ok(Mode::Identity),
         Some("MEAN_STD") => Ok(Mode::MeanStd),
         Some("MIN_MAX") => Ok(Mode::Range(NormKind::MinMax, ["min", "max"])),
         Some("QUANTILES") => Ok(Mode::Range(NormKind::Quantile, ["q01", "q99"])),
         Some("QUANTILE10") => Ok(Mode::Range(NormKind::Quantile, ["q10", "q90"])),
-        Some(other) => Err(at.bad("the normaliser", format!("unknown mode {other:?} of {kind}"))),
+        Some(other) => Err(format!("unknown mode {other:?} of {kind}")),
     }
 }
 
@@ -196,7 +352,7 @@ pub(super) enum Mode {
     Range(NormKind, [&'static str; 2]),
 }
 
-/// The key of an input in a request.
-pub(super) fn input(feature: &Feature, renamed_from: Option<&str>) -> ObsInput {
-    ObsInput { name: ObsInput::key(renamed_from.unwrap_or(&feature.key), false), dim: feature.dim }
+/// The key of an input in a request, by what LeRobot's clients call it.
+pub(super) fn input(column: &str, dim: usize) -> ObsInput {
+    ObsInput { name: ObsInput::key(column, false), dim }
 }

@@ -1,184 +1,192 @@
-//! The normaliser of a LeRobot policy, from wherever its version keeps it.
+//! A normaliser of a LeRobot policy and its statistics, from wherever the policy's version keeps them.
 //!
-//! LeRobot 0.4 writes `policy_preprocessor.json` and `policy_postprocessor.json`, which name safetensors files with tensors
-//! `<feature>.<statistic>`. Older versions keep them in the model itself, as `normalize_inputs.buffer_<feature>.<statistic>`.
+//! LeRobot 0.4 and later name a safetensors file with tensors `<feature>.<statistic>`. Older versions keep them in the model
+//! itself, as `normalize_inputs.buffer_<feature>.<statistic>`.
 
-use super::Import;
-use super::config::{ACTION, Config, Feature, Mode, mode};
-use crate::nn::StoreError;
-use crate::policy::{NormKind, Normalizer, PolicyError, Result, Scope};
+use super::config::{ACTION, Config, Feature, Mode, features, keys_of, mode, object};
+use super::{Import, MODEL};
+use crate::nn::{StoreError, store};
+use crate::policy::{NormKind, PolicyError, Result};
 use safetensors::SafeTensors;
-use serde::Deserialize;
 use serde_json::{Map, Value};
+use std::collections::BTreeSet;
 
-/// A pipeline's file.
-#[derive(Deserialize)]
-struct Pipeline {
-    steps: Vec<Step>,
-}
-
-#[derive(Deserialize)]
-struct Step {
-    registry_name: Option<String>,
-    #[serde(default)]
-    config: Map<String, Value>,
-    state_file: Option<String>,
-}
-
-/// Statistics of one direction: where they are and how they are used.
-struct Statistics {
-    file: String,
-    bytes: Vec<u8>,
-    mapping: Map<String, Value>,
-    eps: f64,
-}
-
-/// Both directions.
-pub(super) struct Source {
-    observations: Statistics,
-    actions: Statistics,
-    renamed: Map<String, Value>,
-    old: bool,
-}
-
-const PREPROCESSOR: &str = "policy_preprocessor.json";
-const POSTPROCESSOR: &str = "policy_postprocessor.json";
-const MODEL: &str = "model.safetensors";
 /// Prefixes of the older layout.
 const OLD: [&str; 3] = ["normalize_inputs.", "normalize_targets.", "unnormalize_outputs."];
 
-impl Source {
-    /// Finds the statistics of a directory.
-    pub(super) fn find(at: &Import<'_>, config: &Config, model: &SafeTensors<'_>) -> Result<Source> {
-        if at.dir.join(PREPROCESSOR).is_file() {
-            let steps = |file| -> Result<Vec<Step>> {
-                let pipeline: Pipeline =
-                    serde_json::from_str(&at.text(file)?).map_err(|e| at.bad(file, e.to_string()))?;
-                Ok(pipeline.steps)
-            };
-            let (pre, post) = (steps(PREPROCESSOR)?, steps(POSTPROCESSOR)?);
-            let renamed = find(&pre, "rename_observations_processor")
-                .and_then(|s| s.config.get("rename_map")?.as_object().cloned())
-                .unwrap_or_default();
-            return Ok(Source {
-                observations: Statistics::of(at, PREPROCESSOR, find(&pre, "normalizer_processor"))?,
-                actions: Statistics::of(at, POSTPROCESSOR, find(&post, "unnormalizer_processor"))?,
-                renamed,
-                old: false,
-            });
-        }
-        if !model.names().iter().any(|n| OLD.iter().any(|prefix| n.starts_with(prefix))) {
-            let what =
-                format!("no normaliser statistics: found neither {PREPROCESSOR} nor {}* in {MODEL}", OLD[0]);
-            return Err(at.bad(PREPROCESSOR, what));
-        }
-        let old = || -> Result<Statistics> {
-            let (bytes, mapping) = (at.read(MODEL)?, config.mapping().clone());
-            Ok(Statistics { file: MODEL.into(), bytes, mapping, eps: 1e-8 })
+/// Below this, a range or a spread of 0 that LeRobot divides by its eps instead would blow up rounding.
+const SMALL_EPS: f64 = 1e-4;
+
+/// One normaliser: which features, by which statistics.
+pub(super) struct Statistics {
+    /// The file and its bytes; none: nothing was saved, and nothing may need them.
+    state: Option<(String, Vec<u8>)>,
+    features: Vec<Feature>,
+    mapping: Map<String, Value>,
+    /// The only observations that are normalised; none: all.
+    only: Option<BTreeSet<String>>,
+    eps: f64,
+    old: bool,
+}
+
+/// normalised = (x - offset) * scale of one dimension.
+pub(super) type Affine = (f64, f64);
+
+impl Statistics {
+    /// Whether a model's file has statistics of the older layout.
+    pub(super) fn in_model(model: &SafeTensors<'_>) -> bool {
+        model.names().iter().any(|n| Statistics::owns(n))
+    }
+
+    /// Whether a tensor of the model's file belongs to the older layout.
+    pub(super) fn owns(tensor: &str) -> bool {
+        OLD.iter().any(|prefix| tensor.starts_with(prefix))
+    }
+
+    /// The older layout.
+    pub(super) fn old(at: &Import<'_>, config: &Config) -> Result<Statistics> {
+        Ok(Statistics {
+            state: Some((MODEL.into(), at.read(MODEL)?)),
+            features: config.all_features(at)?,
+            mapping: config.mapping().clone(),
+            only: None,
+            eps: 1e-8,
+            old: true,
+        })
+    }
+
+    /// A step of a processor's file.
+    pub(super) fn of(
+        at: &Import<'_>,
+        config: &Map<String, Value>,
+        state: Option<String>,
+        bad: impl Fn(String) -> PolicyError,
+    ) -> Result<Statistics> {
+        keys_of(config, &["eps", "features", "norm_map", "normalize_observation_keys", "device"])
+            .map_err(&bad)?;
+        let missing = |key: &str| bad(format!("its normaliser lacks {key:?}"));
+        let part = |key: &str| -> Result<Map<String, Value>> {
+            let value = config.get(key).ok_or_else(|| missing(key))?;
+            object(value).cloned().map_err(|e| bad(format!("{key}: {e}")))
         };
-        Ok(Source { observations: old()?, actions: old()?, renamed: Map::new(), old: true })
-    }
-
-    /// Whether a tensor of the model's file belongs to the normaliser.
-    pub(super) fn owns(&self, tensor: &str) -> bool {
-        self.old && OLD.iter().any(|prefix| tensor.starts_with(prefix))
-    }
-
-    /// What a feature is called by who sends it.
-    pub(super) fn renamed_from(&self, key: &str) -> Option<&str> {
-        self.renamed.iter().find(|(_, to)| to.as_str() == Some(key)).map(|(from, _)| from.as_str())
-    }
-
-    /// The normaliser of the features side by side. Its kind is that of the first; offset and scale say what is done.
-    pub(super) fn observations(&self, at: &Import<'_>, features: &[Feature]) -> Result<Normalizer> {
-        let mut all =
-            Normalizer { kind: NormKind::Identity, scope: Scope::PerDim, offset: vec![], scale: vec![] };
-        for (i, f) in features.iter().enumerate() {
-            let name = match self.old {
-                true => format!("{}buffer_{}.", OLD[0], f.key.replace('.', "_")),
-                false => format!("{}.", f.key),
-            };
-            let one = self.observations.normalizer(at, f, &name, false)?;
-            if i == 0 {
-                all.kind = one.kind;
-            }
-            all.offset.extend(one.offset);
-            all.scale.extend(one.scale);
+        let eps = config.get("eps").ok_or_else(|| missing("eps"))?;
+        let eps = eps
+            .as_f64()
+            .filter(|e| (0.0..1e6).contains(e))
+            .ok_or_else(|| bad(format!("eps: found {eps}, needed a number, at least 0")))?;
+        let mapping = part("norm_map")?;
+        for kind in mapping.keys() {
+            mode(&mapping, kind).map_err(&bad)?;
         }
-        Ok(all)
+        let only = match config.get("normalize_observation_keys") {
+            None | Some(Value::Null) => None,
+            Some(Value::Array(keys)) => {
+                let keys: Option<BTreeSet<String>> =
+                    keys.iter().map(|k| k.as_str().map(str::to_string)).collect();
+                let names =
+                    keys.ok_or_else(|| bad("normalize_observation_keys: needed a list of keys".into()))?;
+                Some(names)
+            }
+            Some(other) => {
+                return Err(bad(format!("normalize_observation_keys: found {other}, needed a list of keys")));
+            }
+        };
+        let state = match state {
+            Some(name) => Some((name.clone(), at.read(&name)?)),
+            None => None,
+        };
+        let features = features(&part("features")?).map_err(&bad)?;
+        Ok(Statistics { state, features, mapping, only, eps, old: false })
     }
 
-    /// The normaliser of the actions.
-    pub(super) fn actions(&self, at: &Import<'_>, feature: &Feature) -> Result<Normalizer> {
+    /// LeRobot's name of what is done to actions.
+    pub(super) fn action_mode(&self) -> String {
+        self.mapping.get("ACTION").and_then(Value::as_str).unwrap_or("IDENTITY").to_string()
+    }
+
+    /// What is done to the observation that is called `key` where this normaliser stands.
+    pub(super) fn observation(
+        &self,
+        at: &Import<'_>,
+        key: &str,
+        dim: usize,
+    ) -> Result<(NormKind, Vec<Affine>)> {
+        let left = || Ok((NormKind::Identity, vec![(0.0, 1.0); dim]));
+        let Some(feature) = self.features.iter().find(|f| f.key == key) else { return left() };
+        if feature.kind == "ACTION" || self.only.as_ref().is_some_and(|only| !only.contains(key)) {
+            return left();
+        }
+        let name = match self.old {
+            true => format!("{}buffer_{}.", OLD[0], key.replace('.', "_")),
+            false => format!("{key}."),
+        };
+        self.affine(at, &Feature { dim, ..feature.clone() }, &name, false)
+    }
+
+    /// What is undone of actions.
+    pub(super) fn action(&self, at: &Import<'_>, feature: &Feature) -> Result<(NormKind, Vec<Affine>)> {
         let name = match self.old {
             true => format!("{}buffer_{ACTION}.", OLD[2]),
             false => format!("{ACTION}."),
         };
-        self.actions.normalizer(at, feature, &name, true)
-    }
-}
-
-fn find<'a>(steps: &'a [Step], name: &str) -> Option<&'a Step> {
-    steps.iter().find(|s| s.registry_name.as_deref() == Some(name))
-}
-
-impl Statistics {
-    fn of(at: &Import<'_>, file: &str, step: Option<&Step>) -> Result<Statistics> {
-        let step = step.ok_or_else(|| at.bad(file, "it has no normaliser step".into()))?;
-        let missing = |key: &str| at.bad(file, format!("its normaliser lacks {key:?}"));
-        let state = step.state_file.clone().ok_or_else(|| missing("state_file"))?;
-        // Only a file of the directory itself.
-        if std::path::Path::new(&state).components().count() != 1 || state.starts_with('.') {
-            return Err(at.bad(file, format!("state_file: found {state:?}, needed a file's name")));
-        }
-        let mapping = step.config.get("norm_map").and_then(Value::as_object);
-        let eps = step.config.get("eps").and_then(Value::as_f64);
-        Ok(Statistics {
-            bytes: at.read(&state)?,
-            file: state,
-            mapping: mapping.cloned().ok_or_else(|| missing("norm_map"))?,
-            eps: eps.ok_or_else(|| missing("eps"))?,
-        })
+        self.affine(at, &Feature { kind: "ACTION".into(), ..feature.clone() }, &name, true)
     }
 
     /// The affine map of one feature, whose statistics' names begin with `name`. `inverse`: as LeRobot's unnormaliser
     /// undoes it, which differs where a dimension never changes.
-    fn normalizer(
+    fn affine(
         &self,
         at: &Import<'_>,
         feature: &Feature,
         name: &str,
         inverse: bool,
-    ) -> Result<Normalizer> {
-        let file = at.tensors(&self.file, &self.bytes)?;
+    ) -> Result<(NormKind, Vec<Affine>)> {
         let values = |statistic: &str| -> Result<Vec<f64>> {
-            let tensor = StoreError::check(&file, &format!("{name}{statistic}"), &[feature.dim])
-                .map_err(|source| PolicyError::Tensor { path: at.dir.join(&self.file), source })?;
-            let (values, _) = tensor.data().as_chunks::<4>();
-            Ok(values.iter().map(|b| f64::from(f32::from_le_bytes(*b))).collect())
+            let Some((file, bytes)) = &self.state else {
+                let what = format!("its normaliser lacks \"state_file\", which {} needs", feature.key);
+                return Err(at.bad(
+                    if inverse { super::processors::POSTPROCESSOR } else { super::processors::PREPROCESSOR },
+                    what,
+                ));
+            };
+            let tensors = at.tensors(file, bytes)?;
+            let wrong = |source: StoreError| PolicyError::Tensor { path: at.dir.join(file), source };
+            let name = format!("{name}{statistic}");
+            let tensor = StoreError::check(&tensors, &name, &[feature.dim]).map_err(wrong)?;
+            let values: Vec<f32> = store::values(&tensor).collect();
+            match values.iter().position(|v| !v.is_finite()) {
+                None => Ok(values.into_iter().map(f64::from).collect()),
+                Some(element) => Err(wrong(StoreError::NonFinite { name, value: values[element], element })),
+            }
         };
-        let (kind, pairs): (NormKind, Vec<(f64, f64)>) = match mode(&self.mapping, &feature.kind, at)? {
+        let eps = self.eps;
+        Ok(match mode(&self.mapping, &feature.kind).map_err(|e| at.bad("the normaliser", e))? {
             Mode::Identity => (NormKind::Identity, vec![(0.0, 1.0); feature.dim]),
             Mode::MeanStd => {
                 let pairs = values("mean")?.into_iter().zip(values("std")?);
-                let scale = |std: f64| if inverse && std > 0.0 { 1.0 / std } else { 1.0 / (std + self.eps) };
-                (NormKind::MeanStd, pairs.map(|(mean, std)| (mean, scale(std))).collect())
+                let affine = |(mean, std): (f64, f64)| match (inverse, std == 0.0) {
+                    (false, _) => (mean, 1.0 / (std + eps)),
+                    (true, false) => (mean, 1.0 / std),
+                    // Whatever the network says, it stays what it was.
+                    (true, true) => (mean, 1e8),
+                };
+                (NormKind::MeanStd, pairs.map(affine).collect())
             }
             Mode::Range(kind, [low, high]) => {
                 let pairs = values(low)?.into_iter().zip(values(high)?);
+                let over = |low: f64, span: f64| (low + span / 2.0, 2.0 / span);
                 let affine = |(low, high): (f64, f64)| match (high - low, inverse) {
                     // A dimension that never changed is -1 to the network; LeRobot blows any other value up to 1e8.
-                    (0.0, false) => (low + 1.0, 1.0),
+                    (0.0, false) if eps < SMALL_EPS => (low + 1.0, 1.0),
                     // Whatever the network says, it stays what it was.
-                    (0.0, true) => (low, 2.0 / self.eps),
-                    (span, _) => ((low + high) / 2.0, 2.0 / span),
+                    (0.0, true) if self.old || eps == 0.0 => (low, 1e8),
+                    (0.0, _) => over(low, eps),
+                    // Before 0.4 every range got it, on the way in.
+                    (span, false) if self.old => over(low, span + eps),
+                    (span, _) => over(low, span),
                 };
                 (kind, pairs.map(affine).collect())
             }
-        };
-        let (offset, scale) = pairs.into_iter().map(|(o, s)| (o as f32, s as f32)).unzip();
-        let normalizer = Normalizer { kind, scope: Scope::PerDim, offset, scale };
-        normalizer.check()?;
-        Ok(normalizer)
+        })
     }
 }
