@@ -1,12 +1,13 @@
-//! One file is a whole policy: a safetensors file whose metadata holds the [`PolicySpec`], whose tensors are the weights
-//! (under PyTorch's names) and their moving average (`ema.` before the name).
+//! One file is a whole policy: a safetensors file whose metadata holds the [`PolicySpec`] and a checksum of the weights, whose
+//! tensors are the weights (under PyTorch's names) and their moving average (`ema.` before the name).
 
-use super::{PolicyError, PolicySpec, Result};
+use super::{PolicyError, PolicySpec, Result, lerobot};
 use crate::data::write_aside;
 use crate::nn::{ParamStore, StoreError};
 use safetensors::SafeTensors;
-use safetensors::tensor::{Dtype, TensorView};
-use std::collections::HashMap;
+use safetensors::tensor::Dtype;
+use serde_json::{Map, Value, json};
+use std::collections::{BTreeMap, HashMap};
 use std::io::Write as _;
 use std::path::Path;
 
@@ -17,6 +18,9 @@ pub const EMA_PREFIX: &str = "ema.";
 
 const FORMAT_KEY: &str = "advect.format";
 const SPEC_KEY: &str = "advect.spec";
+const CHECKSUM_KEY: &str = "advect.checksum";
+/// What every key of this program's begins with.
+const OWN: &str = "advect.";
 
 /// A policy: what it is and its weights.
 #[derive(Clone, Debug, PartialEq)]
@@ -43,13 +47,23 @@ impl Policy {
     /// Reads a policy; anything missing, unknown or of another shape is an error that names it.
     pub fn load(path: impl AsRef<Path>) -> Result<Policy> {
         let path = path.as_ref();
+        if path.is_dir() {
+            let hint = lerobot::hint(path).unwrap_or_else(|| "it holds no policy".into());
+            return Err(PolicyError::Folder { path: path.into(), hint });
+        }
         let bytes = std::fs::read(path).map_err(|source| PolicyError::Read { path: path.into(), source })?;
         Policy::from_bytes(&bytes, path)
     }
 
     /// As [`Policy::load`], from memory; `path` is named in errors.
     pub fn from_bytes(bytes: &[u8], path: &Path) -> Result<Policy> {
-        let format = |reason: String| PolicyError::Format { path: path.into(), reason };
+        let format = |reason: String| {
+            let reason = match lerobot::hint(path) {
+                Some(hint) => format!("{reason}; {hint}"),
+                None => reason,
+            };
+            PolicyError::Format { path: path.into(), reason }
+        };
         let (_, header) = SafeTensors::read_metadata(bytes)
             .map_err(|e| format(format!("not a whole safetensors file ({e})")))?;
         let file = SafeTensors::deserialize(bytes)
@@ -62,6 +76,10 @@ impl Policy {
             version.parse().map_err(|_| format(format!("{FORMAT_KEY} is {version:?}, not a number")))?;
         if found != FORMAT_VERSION {
             return Err(PolicyError::Version { path: path.into(), found, needed: FORMAT_VERSION });
+        }
+        let known = [FORMAT_KEY, SPEC_KEY, CHECKSUM_KEY];
+        if let Some(other) = metadata.keys().find(|k| k.starts_with(OWN) && !known.contains(&k.as_str())) {
+            return Err(format(format!("its metadata has the unknown key {other:?}")));
         }
         let spec: PolicySpec =
             serde_json::from_str(key(SPEC_KEY)?).map_err(|e| format(format!("{SPEC_KEY}: {e}")))?;
@@ -82,24 +100,62 @@ impl Policy {
                 return Err(tensor(StoreError::Unexpected { name: name.to_string() }));
             }
         }
+        verify(&metadata, &file, &[("", &weights), (EMA_PREFIX, &ema)]).map_err(format)?;
         Ok(Policy { spec, weights, ema })
     }
 
+    /// Checks that the policy can be loaded once it is written: the spec by [`PolicySpec::check`], and weights that are those
+    /// of its network and finite.
+    ///
+    /// # Errors
+    /// [`PolicyError`] naming the first fault.
+    pub fn check(&self) -> Result<()> {
+        self.spec.check()?;
+        let params = self.spec.params()?;
+        let layout = ParamStore::zeros(&params).layout;
+        for (what, store) in [("the weights", &self.weights), ("their moving average", &self.ema)] {
+            let names = |l: &crate::graph::ParamLayout| -> Vec<(String, Vec<usize>)> {
+                l.iter().map(|i| (i.name.to_string(), i.shape.dims().to_vec())).collect()
+            };
+            if names(&store.layout) != names(&layout) || store.values.len() < store.layout.len() {
+                let found = format!("{} parameters", store.layout.iter().count());
+                let needed = format!("the {} of the network, in their order", params.len());
+                return Err(PolicyError::Shape { what, found, needed });
+            }
+            for info in store.layout.iter() {
+                let values = &store.values[info.offset..info.offset + info.shape.len()];
+                if let Some(element) = values.iter().position(|v| !v.is_finite()) {
+                    let (name, value) = (info.name.to_string(), values[element]);
+                    return Err(StoreError::NonFinite { name, value, element }.into());
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// Writes the policy beside `path` and renames it into place.
+    ///
+    /// # Errors
+    /// As [`Policy::check`], before anything is written; [`PolicyError::Write`].
     pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
         let bytes = self.to_bytes()?;
         write_aside(path, |file| file.write_all(&bytes))?;
         Ok(())
     }
 
-    /// The file's bytes.
+    /// The file's bytes; the same policy gives the same bytes.
+    ///
+    /// # Errors
+    /// As [`Policy::check`].
     pub fn to_bytes(&self) -> Result<Vec<u8>> {
-        let spec = serde_json::to_string(&self.spec)
-            .map_err(|e| PolicyError::Format { path: "policy".into(), reason: e.to_string() })?;
-        let metadata = HashMap::from([
-            (FORMAT_KEY.to_string(), FORMAT_VERSION.to_string()),
-            (SPEC_KEY.to_string(), spec),
-        ]);
+        self.check()?;
+        let bad = |reason: String| PolicyError::Format { path: "policy".into(), reason };
+        let spec = serde_json::to_string(&self.spec).map_err(|e| bad(e.to_string()))?;
+        let read: PolicySpec = serde_json::from_str(&spec).map_err(|e| bad(format!("{SPEC_KEY}: {e}")))?;
+        if read != self.spec {
+            return Err(bad(format!("{SPEC_KEY}: it would be read as another policy")));
+        }
+        let metadata = BTreeMap::from([(FORMAT_KEY, FORMAT_VERSION.to_string()), (SPEC_KEY, spec)]);
         serialize(&[("", &self.weights), (EMA_PREFIX, &self.ema)], metadata)
     }
 
@@ -112,23 +168,80 @@ impl Policy {
     }
 }
 
-/// Parameter stores as one safetensors file, each under its prefix.
-pub(crate) fn serialize(
-    stores: &[(&str, &ParamStore)],
-    metadata: HashMap<String, String>,
-) -> Result<Vec<u8>> {
-    let bad = |e: safetensors::SafeTensorError| PolicyError::Format {
-        path: "policy".into(),
-        reason: e.to_string(),
+/// Parameter stores by name, each under its prefix, in the order of the names.
+fn by_name<'a>(stores: &[(&str, &'a ParamStore)]) -> BTreeMap<String, (&'a [usize], &'a [f32])> {
+    let of = |(prefix, store): &(&str, &'a ParamStore)| {
+        let (prefix, store) = (prefix.to_string(), *store);
+        store.layout.iter().map(move |info| {
+            let values = &store.values[info.offset..info.offset + info.shape.len()];
+            (format!("{prefix}{}", info.name), (info.shape.dims(), values))
+        })
     };
-    let mut tensors = Vec::new();
-    for (prefix, store) in stores {
-        for info in store.layout.iter() {
-            let data = &store.values[info.offset..info.offset + info.shape.len()];
-            let view = TensorView::new(Dtype::F32, info.shape.dims().to_vec(), bytemuck::cast_slice(data))
-                .map_err(bad)?;
-            tensors.push((format!("{prefix}{}", info.name), view));
-        }
-    }
-    safetensors::serialize(tensors, Some(metadata)).map_err(bad)
+    stores.iter().flat_map(of).collect()
 }
+
+/// FNV-1a over the names and the bits of the values, a value at a time, in the order of the names: the order in the file does
+/// not matter, and every change of a single value changes it.
+fn checksum(stores: &[(&str, &ParamStore)]) -> String {
+    let mut hash = 0xcbf2_9ce4_8422_2325_u64;
+    let mut add = |word: u32| hash = (hash ^ u64::from(word)).wrapping_mul(0x0100_0000_01b3);
+    for (name, (_, values)) in by_name(stores) {
+        name.bytes().for_each(|b| add(b.into()));
+        values.iter().for_each(|v| add(v.to_bits()));
+    }
+    format!("{hash:016x}")
+}
+
+/// Compares what was loaded with the checksum of its file. A file without one was written before there was one; one that
+/// another program wrote again in half precision has other values, and says nothing of them.
+pub(crate) fn verify(
+    metadata: &HashMap<String, String>,
+    file: &SafeTensors<'_>,
+    stores: &[(&str, &ParamStore)],
+) -> std::result::Result<(), String> {
+    let Some(needed) = metadata.get(CHECKSUM_KEY) else { return Ok(()) };
+    if file.tensors().iter().any(|(_, t)| matches!(t.dtype(), Dtype::F16 | Dtype::BF16)) {
+        return Ok(());
+    }
+    let found = checksum(stores);
+    match found == *needed {
+        true => Ok(()),
+        false => Err(format!(
+            "its weights are damaged: their checksum is {found}, needed {needed} (a program that changes weights on purpose \
+             leaves out the metadata's key {CHECKSUM_KEY:?})"
+        )),
+    }
+}
+
+/// Parameter stores as one safetensors file, each under its prefix, with a checksum of all; tensors and keys of the metadata
+/// lie in the order of their names, so that the same values are the same bytes.
+pub(crate) fn serialize(stores: &[(&str, &ParamStore)], metadata: BTreeMap<&str, String>) -> Result<Vec<u8>> {
+    let tensors = by_name(stores);
+    let mut keys: Map<String, Value> = metadata.into_iter().map(|(k, v)| (k.to_string(), v.into())).collect();
+    keys.insert(CHECKSUM_KEY.into(), checksum(stores).into());
+    let mut header = Map::from_iter([("__metadata__".to_string(), Value::Object(keys))]);
+    let mut end = 0;
+    for (name, (shape, values)) in &tensors {
+        let start = end;
+        end += size_of_val(*values);
+        let tensor = json!({ "dtype": "F32", "shape": shape, "data_offsets": [start, end] });
+        header.insert(name.clone(), tensor);
+    }
+    let bad = |e: serde_json::Error| PolicyError::Format { path: "policy".into(), reason: e.to_string() };
+    let mut text = serde_json::to_string(&header).map_err(bad)?;
+    // Readers map the data, which begins at a multiple of 8.
+    while !text.len().is_multiple_of(8) {
+        text.push(' ');
+    }
+    let mut bytes = Vec::with_capacity(8 + text.len() + end);
+    bytes.extend((text.len() as u64).to_le_bytes());
+    bytes.extend(text.bytes());
+    for (_, values) in tensors.values() {
+        bytes.extend::<&[u8]>(bytemuck::cast_slice(values));
+    }
+    Ok(bytes)
+}
+
+#[cfg(test)]
+#[path = "checkpoint_tests.rs"]
+mod tests;

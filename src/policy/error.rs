@@ -20,6 +20,14 @@ pub enum PolicyError {
         /// Why.
         source: std::io::Error,
     },
+    /// A folder where a policy file is needed.
+    #[error("{path} is a folder, needed a policy file; {hint}", path = path.display())]
+    Folder {
+        /// Which folder.
+        path: PathBuf,
+        /// What it holds, and what to do.
+        hint: String,
+    },
     /// The file is not a policy.
     #[error("{path} is not an advect policy: {reason}", path = path.display())]
     Format {

@@ -6,7 +6,7 @@ use crate::data::{Episodes, write_aside};
 use crate::nn::ParamStore;
 use crate::policy::checkpoint;
 use safetensors::SafeTensors;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::hash::Hasher;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -64,11 +64,11 @@ impl Trainer {
             |e: serde_json::Error| TrainError::Resume { path: checkpoint.into(), reason: e.to_string() };
         let config = serde_json::to_string(self.config()).map_err(bad)?;
         let pending = serde_json::to_string(&self.pending()).map_err(bad)?;
-        let metadata = HashMap::from([
-            (STEP.to_string(), self.step().to_string()),
-            (CONFIG.to_string(), config),
-            (DATA.to_string(), data.to_string()),
-            (PENDING.to_string(), pending),
+        let metadata = BTreeMap::from([
+            (STEP, self.step().to_string()),
+            (CONFIG, config),
+            (DATA, data.to_string()),
+            (PENDING, pending),
         ]);
         let stores = [(FIRST, &first), (SECOND, &second), (WEIGHTS, &policy.weights), (EMA, &policy.ema)];
         let bytes = checkpoint::serialize(&stores, metadata)?;
@@ -99,6 +99,9 @@ impl Trainer {
         load(&mut policy.ema, EMA)?;
         load(&mut moments[0], FIRST)?;
         load(&mut moments[1], SECOND)?;
+        let [first, second] = &moments;
+        let stores = [(FIRST, first), (SECOND, second), (WEIGHTS, &policy.weights), (EMA, &policy.ema)];
+        checkpoint::verify(&state.metadata, &file, &stores).map_err(bad)?;
         self.restore(step, pending, &policy, &moments)
     }
 }

@@ -1,0 +1,124 @@
+use super::*;
+use safetensors::tensor::TensorView;
+
+/// A small policy: LeRobot's, from the import tests.
+fn policy() -> Policy {
+    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/lerobot/checkpoints/shift");
+    Policy::import_lerobot(dir).unwrap()
+}
+
+fn load(bytes: &[u8]) -> Result<Policy> {
+    Policy::from_bytes(bytes, Path::new("p.safetensors"))
+}
+
+fn fault(bytes: &[u8]) -> String {
+    load(bytes).unwrap_err().to_string()
+}
+
+/// The file as another program writes it again: other metadata, another type of number.
+fn again(
+    bytes: &[u8],
+    change: impl Fn(&mut HashMap<String, String>),
+    dtype: Dtype,
+    number: impl Fn(f32) -> Vec<u8>,
+) -> Vec<u8> {
+    let (_, header) = SafeTensors::read_metadata(bytes).unwrap();
+    let mut metadata = header.metadata().clone().unwrap();
+    change(&mut metadata);
+    let file = SafeTensors::deserialize(bytes).unwrap();
+    let all: Vec<(String, Vec<usize>, Vec<u8>)> = file
+        .tensors()
+        .into_iter()
+        .map(|(name, t)| {
+            let data = crate::nn::store::values(&t).flat_map(&number).collect();
+            (name, t.shape().to_vec(), data)
+        })
+        .collect();
+    let views = all.iter().map(|(n, s, d)| (n.clone(), TensorView::new(dtype, s.clone(), d).unwrap()));
+    safetensors::serialize(views, Some(metadata)).unwrap()
+}
+
+fn f32s(v: f32) -> Vec<u8> {
+    v.to_le_bytes().to_vec()
+}
+
+#[test]
+fn the_same_policy_is_the_same_bytes() {
+    let policy = policy();
+    let bytes = policy.to_bytes().unwrap();
+    assert_eq!(bytes, policy.clone().to_bytes().unwrap());
+    assert_eq!(load(&bytes).unwrap(), policy);
+    let text = String::from_utf8_lossy(&bytes[8..400]);
+    let places: Vec<usize> =
+        [FORMAT_KEY, SPEC_KEY].iter().map(|k| text.find(&format!("\"{k}\":")).unwrap()).collect();
+    assert!(places.is_sorted(), "{text}");
+    // Its data begin where they can be mapped.
+    assert!(u64::from_le_bytes(bytes[..8].try_into().unwrap()).is_multiple_of(8));
+}
+
+#[test]
+fn damaged_weights_are_refused() {
+    let bytes = policy().to_bytes().unwrap();
+    let mut zeroed = bytes.clone();
+    let at = bytes.len() - 4096;
+    assert!(zeroed[at..at + 12].iter().any(|b| *b != 0));
+    zeroed[at..at + 12].fill(0);
+    let said = fault(&zeroed);
+    assert!(said.contains("weights are damaged") && said.contains("advect.checksum"), "{said}");
+    // Another order is no damage; a file without the key was written before there was one.
+    assert!(load(&again(&bytes, |_| {}, Dtype::F32, f32s)).is_ok());
+    let old = |m: &mut HashMap<String, String>| assert!(m.remove(CHECKSUM_KEY).is_some());
+    assert!(load(&again(&zeroed, old, Dtype::F32, f32s)).is_ok());
+    let strange = |m: &mut HashMap<String, String>| drop(m.insert("advect.extra".into(), "1".into()));
+    assert!(fault(&again(&bytes, strange, Dtype::F32, f32s)).contains("unknown key \"advect.extra\""));
+    let others = |m: &mut HashMap<String, String>| drop(m.insert("format".into(), "pt".into()));
+    assert!(load(&again(&bytes, others, Dtype::F32, f32s)).is_ok());
+}
+
+#[test]
+fn halves_are_widened_and_doubles_rounded() {
+    use half::{bf16, f16};
+    let policy = policy();
+    let bytes = policy.to_bytes().unwrap();
+    let written = |dtype, number: &dyn Fn(f32) -> Vec<u8>| load(&again(&bytes, |_| {}, dtype, number));
+    assert_eq!(written(Dtype::F64, &|v| f64::from(v).to_le_bytes().to_vec()).unwrap(), policy);
+    let half = written(Dtype::F16, &|v| f16::from_f32(v).to_le_bytes().to_vec()).unwrap();
+    let brain = written(Dtype::BF16, &|v| bf16::from_f32(v).to_le_bytes().to_vec()).unwrap();
+    for (i, v) in policy.ema.values.iter().enumerate() {
+        assert_eq!(half.ema.values[i], f16::from_f32(*v).to_f32());
+        assert_eq!(brain.weights.values[i], bf16::from_f32(*v).to_f32());
+    }
+    let said = written(Dtype::F8_E4M3, &|_| vec![0]).unwrap_err().to_string();
+    assert!(said.contains("found F8_E4M3, needed F32, F16, BF16 or F64"), "{said}");
+    // A double beyond f32 is no weight.
+    let said = written(Dtype::F64, &|_| 1e300f64.to_le_bytes().to_vec()).unwrap_err().to_string();
+    assert!(said.contains("holds inf"), "{said}");
+}
+
+#[test]
+fn what_could_not_be_loaded_is_not_written() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("p.safetensors");
+    type Change = fn(&mut Policy);
+    let faults: [(&str, Change); 6] = [
+        ("rate_hz", |p| p.spec.rate_hz = Some(-1.0)),
+        ("scale", |p| p.spec.obs_normalizer.scale[0] = f32::NAN),
+        ("their moving average", |p| p.ema = ParamStore::zeros(&[])),
+        ("holds NaN", |p| p.weights.values[3] = f32::NAN),
+        ("obs_names", |p| p.spec.obs_names = Some(vec!["x".into()])),
+        ("network.time.max_period: found 0, needed a number from 1", |p| {
+            let crate::nn::NetworkSpec::Unet1d(net) = &mut p.spec.network else { panic!("no U-Net") };
+            net.time = crate::nn::TimeInput::Sinusoidal { dim: 8, scale: 99.0, max_period: 0.0 };
+        }),
+    ];
+    for (words, change) in faults {
+        let mut policy = policy();
+        change(&mut policy);
+        let said = policy.save(&path).unwrap_err().to_string();
+        assert!(said.contains(words), "found {said:?}, needed {words:?} in it");
+        assert!(!path.exists());
+    }
+    policy().save(&path).unwrap();
+    let said = Policy::load(folder.path()).unwrap_err().to_string();
+    assert!(said.contains("is a folder, needed a policy file") && said.contains("p.safetensors"), "{said}");
+}
