@@ -61,6 +61,23 @@ impl TimeInput {
         }
     }
 
+    /// Checks columns, scale and periods: every frequency must be a number that f32 holds.
+    fn check(&self) -> std::result::Result<(), SizeError> {
+        match *self {
+            TimeInput::Raw => Ok(()),
+            TimeInput::Sinusoidal { dim, scale, max_period } => {
+                even("network.time.dim", dim)?;
+                number("network.time.scale", scale, 1e-6, 1e9)?;
+                number("network.time.max_period", max_period, 1.0, 1e12)
+            }
+            TimeInput::Period { dim, min_period, max_period } => {
+                even("network.time.dim", dim)?;
+                number("network.time.min_period", min_period, 1e-9, 1e9)?;
+                number("network.time.max_period", max_period, min_period, 1e12)
+            }
+        }
+    }
+
     /// The columns of all times of a network: of t, then of the interval where there is one.
     pub fn columns(&self, b: &mut Builder<'_>, x: &Inputs) -> Result<Value> {
         let t = self.apply(b, x.t)?;
@@ -102,24 +119,54 @@ const MOST_COLUMNS: usize = 1 << 16;
 /// Most layers or blocks.
 const MOST_LAYERS: usize = 1024;
 
-/// A width or a number of layers that is out of range.
+/// A setting of a network that is out of range.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
-#[error("{what}: found {found}, needed {least} to {most}")]
-pub struct SizeError {
-    /// The setting.
-    pub what: &'static str,
-    /// Its value.
-    pub found: usize,
-    /// The least that it may be.
-    pub least: usize,
-    /// The most that it may be.
-    pub most: usize,
+#[non_exhaustive]
+pub enum SizeError {
+    /// A width or a number of layers.
+    #[error("{what}: found {found}, needed {least} to {most}")]
+    Count {
+        /// The setting.
+        what: &'static str,
+        /// Its value.
+        found: usize,
+        /// The least that it may be.
+        least: usize,
+        /// The most that it may be.
+        most: usize,
+    },
+    /// A setting that need not be whole.
+    #[error("{what}: found {found}, needed a number from {least} to {most}")]
+    Number {
+        /// The setting.
+        what: &'static str,
+        /// Its value.
+        found: f64,
+        /// The least that it may be.
+        least: f64,
+        /// The most that it may be.
+        most: f64,
+    },
 }
 
 fn size(what: &'static str, found: usize, least: usize, most: usize) -> std::result::Result<(), SizeError> {
     match (least..=most).contains(&found) {
         true => Ok(()),
-        false => Err(SizeError { what, found, least, most }),
+        false => Err(SizeError::Count { what, found, least, most }),
+    }
+}
+
+/// Columns that are half sines, half cosines.
+fn even(what: &'static str, found: usize) -> std::result::Result<(), SizeError> {
+    size(what, found, 2, MOST_COLUMNS)?;
+    let fitting = found.next_multiple_of(2);
+    size(what, found, fitting, fitting)
+}
+
+fn number(what: &'static str, found: f64, least: f64, most: f64) -> std::result::Result<(), SizeError> {
+    match (least..=most).contains(&found) {
+        true => Ok(()),
+        false => Err(SizeError::Number { what, found, least, most }),
     }
 }
 
@@ -206,7 +253,7 @@ impl NetworkSpec {
         matches!(self, NetworkSpec::Mlp(_) | NetworkSpec::Residual(_))
     }
 
-    /// Checks widths and numbers of layers.
+    /// Checks widths, numbers of layers and all other settings.
     ///
     /// # Errors
     /// The first that is out of range: what it is, what was found, what was needed.
@@ -230,12 +277,7 @@ impl NetworkSpec {
                 &n.time
             }
         };
-        match time {
-            TimeInput::Raw => Ok(()),
-            TimeInput::Sinusoidal { dim, .. } | TimeInput::Period { dim, .. } => {
-                size("network.time.dim", *dim, 1, MOST_COLUMNS)
-            }
-        }
+        time.check()
     }
 
     /// The network of the reference Push-T policy: residual, width 384, two blocks.

@@ -67,7 +67,8 @@ impl Transformer {
         let fitting = self.width.next_multiple_of(step);
         super::size("network.width as an even multiple of network.heads", self.width, fitting, fitting)?;
         let most = super::MOST_COLUMNS / self.width;
-        super::size("network.mlp_ratio", self.mlp_ratio, 1, most.max(1))
+        super::size("network.mlp_ratio", self.mlp_ratio, 1, most.max(1))?;
+        super::number("network.rope_base", self.rope_base, 1.0, 1e12)
     }
 
     /// v(a, t, z); shapes as [`super::NetworkSpec::velocity`].

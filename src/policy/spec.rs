@@ -131,7 +131,11 @@ fn required<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
 }
 
 impl PolicySpec {
-    /// Checks that all parts fit each other.
+    /// Checks that every number is in its range and all parts fit each other: what [`Policy::load`](super::Policy::load),
+    /// [`Policy::save`](super::Policy::save) and a run before its first step all ask.
+    ///
+    /// # Errors
+    /// [`PolicyError`] naming the first fault.
     pub fn check(&self) -> Result<()> {
         let shape = |what, found: usize, needed: usize| match found == needed {
             true => Ok(()),
@@ -222,6 +226,10 @@ impl PolicySpec {
         }
         if let Some(prefix) = &self.prefix {
             prefix.check(self)?;
+        }
+        if let Some(rate) = self.rate_hz.filter(|rate| !(rate.is_finite() && *rate > 0.0)) {
+            let needed = "a positive number of steps per second".into();
+            return Err(PolicyError::Shape { what: "rate_hz", found: rate.to_string(), needed });
         }
         self.path.check()?;
         Ok(())
