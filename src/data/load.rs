@@ -59,7 +59,14 @@ pub(super) fn read(path: &Path, spec: &DataSpec) -> Result<Source, DataError> {
         Some(fps) => Some(fps),
         None => archive.optional_scalar("fps")?,
     };
-    let names = |given: &Option<Vec<String>>, stored: Option<Vec<String>>| given.clone().or(stored);
+    let mut notes = archive.near_misses(&columns, spec);
+    let mut named = |array: &str, given: &Option<Vec<String>>, dim: usize, own: bool| match given {
+        Some(names) => Ok(Some(names.clone())),
+        None => archive.names(array, dim, own, &mut notes),
+    };
+    let obs_names = named("obs_names", &spec.obs_names, obs_dim, columns.names() == [OBS])?;
+    let action_names =
+        named("action_names", &spec.action_names, action_dim, spec.action == DataSpec::default().action)?;
     Ok(Source {
         kind: Kind::Npz,
         labels: [
@@ -69,8 +76,8 @@ pub(super) fn read(path: &Path, spec: &DataSpec) -> Result<Source, DataError> {
             success_name.to_owned(),
         ],
         arrays: EpisodeArrays {
-            obs_names: names(&spec.obs_names, archive.names("obs_names", obs_dim)?),
-            action_names: names(&spec.action_names, archive.names("action_names", action_dim)?),
+            obs_names,
+            action_names,
             obs,
             action,
             obs_dim,
@@ -82,7 +89,7 @@ pub(super) fn read(path: &Path, spec: &DataSpec) -> Result<Source, DataError> {
         },
         images: vec![],
         unused: vec![],
-        notes: vec![],
+        notes,
         faults: vec![],
         fault_count: 0,
         tasks: None,
@@ -214,16 +221,21 @@ impl<'a> Archive<'a> {
         beside(parts)
     }
 
-    /// An array of texts; none where there is no such array, or it holds something else.
+    /// An array of texts; none where there is no such array.
     fn texts(&mut self, array: &str) -> Result<Option<Vec<String>>, DataError> {
         let what = format!("{}: array '{array}'", self.path.display());
         let Some((header, entry)) = entry(&mut self.npz, &what, array)? else { return Ok(None) };
+        let wrong = |header: &Header| {
+            let reason =
+                format!("found {} {:?}, needed a list of texts (numpy's <U)", header.descr, header.shape);
+            Err(DataError::NotNpy { what: what.clone(), reason })
+        };
         // Characters of 4 bytes each: `<U12`.
         let (Some(('U', length, big)), &[count]) = (header.element(), &header.shape[..]) else {
-            return Ok(None);
+            return wrong(&header);
         };
         let size = usize::try_from(count).ok().and_then(|count| product(&[count, length, 4]));
-        let Some(size) = size.filter(|size| length > 0 && *size <= MOST_TEXT) else { return Ok(None) };
+        let Some(size) = size.filter(|size| length > 0 && *size <= MOST_TEXT) else { return wrong(&header) };
         let mut bytes = Vec::new();
         let bad = |reason: String| DataError::NotNpy { what: what.clone(), reason };
         entry.take(size as u64).read_to_end(&mut bytes).map_err(|e| bad(e.to_string()))?;
@@ -242,9 +254,51 @@ impl<'a> Archive<'a> {
         texts.map(Some).ok_or_else(|| bad("it holds what is no character".into()))
     }
 
-    /// Names of values, where there are as many as needed.
-    fn names(&mut self, array: &str, dim: usize) -> Result<Option<Vec<String>>, DataError> {
-        Ok(self.texts(array)?.filter(|names| names.len() == dim))
+    /// Names of values, one each. Names of another number are a fault where they stand beside the array they belong to
+    /// (`own`), else they are those of another array, which is noted.
+    fn names(
+        &mut self,
+        array: &str,
+        dim: usize,
+        own: bool,
+        notes: &mut Vec<String>,
+    ) -> Result<Option<Vec<String>>, DataError> {
+        let Some(names) = self.texts(array)? else { return Ok(None) };
+        if names.len() == dim {
+            return Ok(Some(names));
+        }
+        if own {
+            let what = format!("{array} entries (one per value)");
+            return Err(DataError::Count { what, found: names.len(), needed: dim });
+        }
+        notes.push(format!(
+            "{array}: left out, {} names for the {dim} values of the arrays chosen in their place",
+            names.len()
+        ));
+        Ok(None)
+    }
+
+    /// Arrays that are not read and whose names look like misspelt names of arrays that would be.
+    fn near_misses(&self, columns: &Columns, spec: &DataSpec) -> Vec<String> {
+        let known = [SUCCESS, "fps", "obs_names", "action_names", INPUT_NAMES, INPUT_DIMS];
+        let read = |name: &str| {
+            known.contains(&name)
+                || columns.names().iter().any(|c| c == name)
+                || [Some(&spec.action), Some(&spec.episode_len), spec.episode_success.as_ref()]
+                    .into_iter()
+                    .flatten()
+                    .any(|n| n == name)
+        };
+        let names: Vec<String> = self.npz.array_names().map(str::to_string).collect();
+        let near = |name: &String| {
+            let small = name.to_lowercase();
+            // A short name is near to many.
+            let most = |known: &str| if known.len() > 4 { 2 } else { 0 };
+            known.into_iter().find(|k| edits(&small, k) <= most(k) && !names.iter().any(|n| n == k))
+        };
+        let all = names.iter().filter(|name| name.len() < 64 && !read(name));
+        let line = |(name, known)| format!("the array {name:?} is not read; did you mean {known:?}?");
+        all.filter_map(|name| near(name).map(|known| line((name, known)))).take(8).collect()
     }
 
     /// The named inputs that `obs` is put together from, where the archive says.
@@ -289,6 +343,22 @@ impl<'a> Archive<'a> {
         };
         values.into_iter().enumerate().map(whole).collect()
     }
+}
+
+/// How many letters must be put in, taken out or changed to make one text of the other (Levenshtein).
+fn edits(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.chars().collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, x) in a.chars().enumerate() {
+        let mut corner = row[0];
+        row[0] = i + 1;
+        for (j, y) in b.iter().enumerate() {
+            let changed = corner + usize::from(x != *y);
+            corner = row[j + 1];
+            row[j + 1] = changed.min(row[j] + 1).min(corner + 1);
+        }
+    }
+    row[b.len()]
 }
 
 #[cfg(test)]
@@ -473,6 +543,38 @@ mod tests {
         let file =
             minimal().add("episode_len", &[2], &[2i64, 1]).add("episode_success", &[2], &[false, true]);
         assert_eq!(file.load(&spec).unwrap().obs(), [5.0, 6.0]);
+    }
+
+    #[test]
+    fn names_that_do_not_fit_are_not_dropped_in_silence() {
+        // Texts in numpy's own layout: UCS-4, little-endian.
+        let texts = |names: &[&str]| {
+            let text = format!("{{'descr': '<U1', 'fortran_order': False, 'shape': ({},), }}", names.len());
+            let mut bytes = b"\x93NUMPY\x01\0".to_vec();
+            bytes.extend((118u16).to_le_bytes());
+            bytes.extend(format!("{text:<117}\n").bytes());
+            names.iter().for_each(|n| bytes.extend(u32::from(n.chars().next().unwrap()).to_le_bytes()));
+            bytes
+        };
+        let file = || minimal().add("episode_len", &[1], &[3i64]).add("state", &[3, 1], &[1.0f32; 3]);
+        let named = file().raw("obs_names.npy", &texts(&["x", "y"])).load(&DataSpec::default()).unwrap();
+        assert_eq!(named.obs_names().unwrap(), ["x", "y"]);
+        let text = file().raw("obs_names.npy", &texts(&["x", "y", "z"])).fault();
+        assert_eq!(text, "obs_names entries (one per value): found 3, needed 2");
+        let text = file().raw("action_names.npy", &texts(&[])).fault();
+        assert_eq!(text, "action_names entries (one per value): found 0, needed 1");
+        let text = file().add("obs_names", &[2], &[1i64, 2]).fault();
+        assert!(text.contains("array 'obs_names'") && text.contains("needed a list of texts"), "{text}");
+        // Names of `obs` say nothing of another array.
+        let spec = DataSpec { obs: Some("state".into()), ..DataSpec::default() };
+        let (_folder, path) = file().raw("obs_names.npy", &texts(&["x", "y"])).close();
+        let loaded = Episodes::load(&path, &spec).unwrap();
+        assert_eq!(loaded.episodes.obs_names(), None);
+        let note = "obs_names: left out, 2 names for the 1 values of the arrays chosen in their place";
+        assert_eq!(loaded.notes, [note]);
+        let (_folder, path) = file().add("Episode_sucess", &[1], &[true]).close();
+        let notes = Episodes::load(&path, &DataSpec::default()).unwrap().notes;
+        assert_eq!(notes, ["the array \"Episode_sucess\" is not read; did you mean \"episode_success\"?"]);
     }
 
     #[test]

@@ -94,6 +94,35 @@ impl Source {
             let (what, found) = ("tolerance_s".into(), spec.tolerance_s.to_string());
             return Err(DataError::Value { what, found, needed: "a number of seconds, at least 0" });
         }
+        for (what, names) in [("obs_names", &spec.obs_names), ("action_names", &spec.action_names)] {
+            let names = names.as_deref().unwrap_or_default();
+            let again = (0..names.len()).find(|&i| names[..i].contains(&names[i]));
+            if let Some(i) = again {
+                let found = format!("'{}' again as value {i}", names[i]);
+                return Err(DataError::Value {
+                    what: what.into(),
+                    found,
+                    needed: "a name of its own for each",
+                });
+            }
+        }
+        let mut source = Source::read(path, spec)?;
+        for (what, names) in
+            [("obs_names", &source.arrays.obs_names), ("action_names", &source.arrays.action_names)]
+        {
+            let names = names.as_deref().unwrap_or_default();
+            let twice = (0..names.len()).find(|&i| names[..i].contains(&names[i]));
+            if let Some(i) = twice {
+                let name = &names[i];
+                source
+                    .notes
+                    .push(format!("{what}: {name:?} stands for several values, so none is meant by it"));
+            }
+        }
+        Ok(source)
+    }
+
+    fn read(path: &Path, spec: &DataSpec) -> Result<Source, DataError> {
         match path.is_dir() {
             true if lerobot::is_dataset(path) => lerobot::read(path, spec),
             true => Err(DataError::NotDataSet { path: path.into() }),

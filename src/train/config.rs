@@ -287,6 +287,9 @@ impl RunConfig {
                 return Err(TrainError::Setting { what, found: found.to_string(), needed });
             }
         }
+        let size = crate::policy::PolicyError::from;
+        self.network.check().map_err(size)?;
+        self.encoder.check().map_err(size)?;
         self.path.check()?;
         self.check_coupling()?;
         self.time_law.kernel()?;
@@ -356,14 +359,33 @@ impl RunConfig {
         for d in &self.relative_to {
             dims.push(match d {
                 DimRef::Index(i) => Some(*i),
-                DimRef::Name(n) if n == "none" => None,
                 DimRef::Name(n) => {
-                    let at = episodes.obs_names().and_then(|names| names.iter().position(|x| x == n));
-                    Some(at.ok_or_else(|| TrainError::Setting {
-                        what: "relative_to",
-                        found: format!("the name {n:?}"),
-                        needed: "a number, \"none\" or one of the observation's names (data.obs_names)",
-                    })?)
+                    let names = episodes.obs_names().unwrap_or_default();
+                    let places: Vec<usize> = (0..names.len()).filter(|i| names[*i] == *n).collect();
+                    let bad = |found: String, needed| {
+                        Err(TrainError::Setting { what: "relative_to", found, needed })
+                    };
+                    match (n.as_str(), &places[..]) {
+                        ("none", []) => None,
+                        ("none", _) => {
+                            let needed = "a number: an observation's value is called \"none\" too";
+                            return bad(format!("the name {n:?}"), needed);
+                        }
+                        (_, [one]) => Some(*one),
+                        (_, []) => {
+                            let needed =
+                                "a number, \"none\" or one of the observation's names (data.obs_names)";
+                            return bad(format!("the name {n:?}"), needed);
+                        }
+                        (_, several) => {
+                            let found =
+                                format!("the name {n:?}, which the observation's values {several:?} have");
+                            return bad(
+                                found,
+                                "a number, or a name that only one value has (data.obs_names)",
+                            );
+                        }
+                    }
                 }
             });
         }
@@ -376,6 +398,32 @@ impl RunConfig {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_name_that_two_values_have_is_refused() {
+        let names = |names: [&str; 3]| {
+            let names = Some(names.map(String::from).to_vec());
+            let arrays = crate::data::EpisodeArrays {
+                obs: vec![0.5; 6],
+                action: vec![0.0; 2],
+                lengths: vec![2],
+                obs_dim: 3,
+                action_dim: 1,
+                obs_names: names,
+                ..Default::default()
+            };
+            Episodes::from_arrays(arrays).unwrap()
+        };
+        let to =
+            |name: &str| RunConfig { relative_to: vec![DimRef::Name(name.into())], ..RunConfig::default() };
+        let episodes = names(["x", "y", "x"]);
+        assert_eq!(to("y").relative(&episodes).unwrap(), Some(RelativeTo(vec![Some(1)])));
+        assert_eq!(to("none").relative(&episodes).unwrap(), Some(RelativeTo(vec![None])));
+        let said = to("x").relative(&episodes).unwrap_err().to_string();
+        assert!(said.contains("the name \"x\", which the observation's values [0, 2] have"), "{said}");
+        assert!(to("none").relative(&names(["none", "y", "z"])).is_err());
+        assert!(to("w").relative(&episodes).is_err());
+    }
 
     #[test]
     fn short_runs_have_short_schedules() {

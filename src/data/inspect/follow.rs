@@ -55,7 +55,12 @@ pub fn following(rows: &Rows<'_>, names: [Option<&[String]>; 2]) -> Option<Follo
 /// Dimensions of the same name; None where there are none.
 fn named([obs, action]: [Option<&[String]>; 2]) -> Option<Vec<[usize; 2]>> {
     let (obs, action) = (obs?, action?);
-    let place = |name: &String| obs.iter().position(|other| other == name);
+    // A name that stands for several values says nothing.
+    let once = |names: &[String], name: &String| names.iter().filter(|other| *other == name).count() == 1;
+    let place = |name: &String| {
+        let unique = once(obs, name) && once(action, name);
+        obs.iter().position(|other| other == name).filter(|_| unique)
+    };
     let pairs: Vec<_> = action.iter().enumerate().filter_map(|(d, name)| Some([d, place(name)?])).collect();
     (!pairs.is_empty()).then_some(pairs)
 }
