@@ -1,12 +1,15 @@
 //! What subcommands share: the device, progress bars, Ctrl-C.
 
-use super::errors::OutputClosed;
+use super::errors::{INTERRUPTED, OutputClosed};
 use super::output::Colour;
+use advect::data::WriteLock;
 use advect::device::{Cpu, Device, DeviceChoice, GpuOptions};
 use advect::graph::Precision;
 use advect::kernel::matmul::MatrixUnit;
+use anyhow::Context as _;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::io::{IsTerminal, Write};
+use std::path::Path;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -150,22 +153,34 @@ fn draw_target() -> ProgressDrawTarget {
 #[derive(Clone, Copy)]
 pub struct Interrupt(&'static AtomicBool);
 
+/// Whether Ctrl-C was pressed.
+static PRESSED: AtomicBool = AtomicBool::new(false);
+/// Whether the work looks at [`PRESSED`].
+static LOOKED_AT: AtomicBool = AtomicBool::new(false);
+static HANDLER: OnceLock<Result<(), String>> = OnceLock::new();
+
 impl Interrupt {
-    /// From here on Ctrl-C (or SIGTERM) sets a flag that the work must look at; a second one ends the process at once.
-    pub fn catch() -> anyhow::Result<Interrupt> {
-        static FLAG: AtomicBool = AtomicBool::new(false);
-        static HANDLER: OnceLock<Result<(), String>> = OnceLock::new();
-        let installed = HANDLER.get_or_init(|| {
+    /// The first thing that the process does: from here on Ctrl-C (or SIGTERM) ends it with the exit code of an interrupt, not by the
+    /// signal itself.
+    pub fn install() {
+        HANDLER.get_or_init(|| {
             ctrlc::set_handler(|| {
-                if FLAG.swap(true, Ordering::SeqCst) {
-                    std::process::exit(130);
+                let pressed_before = PRESSED.swap(true, Ordering::SeqCst);
+                if pressed_before || !LOOKED_AT.load(Ordering::SeqCst) {
+                    end();
                 }
             })
             .map_err(|e| e.to_string())
         });
-        match installed {
-            Ok(()) => Ok(Interrupt(&FLAG)),
-            Err(e) => anyhow::bail!("cannot listen for Ctrl-C: {e}"),
+    }
+
+    /// From here on Ctrl-C sets a flag that the work must look at; a second one ends the process at once.
+    pub fn catch() -> anyhow::Result<Interrupt> {
+        Interrupt::install();
+        LOOKED_AT.store(true, Ordering::SeqCst);
+        match HANDLER.get() {
+            Some(Err(e)) => anyhow::bail!("cannot listen for Ctrl-C: {e}"),
+            _ => Ok(Interrupt(&PRESSED)),
         }
     }
 
@@ -173,6 +188,34 @@ impl Interrupt {
     pub fn pressed(&self) -> bool {
         self.0.load(Ordering::SeqCst)
     }
+}
+
+/// Ends the process at once.
+fn end() -> ! {
+    // SAFETY: it does not return. `exit` would run the destructors of graphics drivers while other threads use them.
+    #[cfg(unix)]
+    unsafe {
+        libc::_exit(INTERRUPTED.into())
+    }
+    #[cfg(not(unix))]
+    std::process::exit(INTERRUPTED.into())
+}
+
+/// A write beyond `ulimit -f` is then an error like that of a full disk, and no signal that ends the process with its file half written.
+pub fn ignore_file_size_signal() {
+    // SAFETY: no handler is installed, so nothing runs when the signal comes.
+    #[cfg(unix)]
+    unsafe {
+        libc::signal(libc::SIGXFSZ, libc::SIG_IGN);
+    }
+}
+
+/// The right to write a file, which no other process may have meanwhile.
+pub fn alone(path: &Path) -> anyhow::Result<WriteLock> {
+    let lock = WriteLock::take(path).with_context(|| format!("cannot write {}", path.display()))?;
+    lock.with_context(|| {
+        format!("another run is writing {}: wait for its end, or give another name", path.display())
+    })
 }
 
 /// Writes to stdout. A reader that went away ends the program quietly.

@@ -10,7 +10,7 @@ mod sampling;
 mod training;
 
 use super::Run;
-use super::common::{Context, Interrupt, note_line, print};
+use super::common::{Context, Interrupt, alone, note_line, print};
 use super::errors::Interrupted;
 use super::files::Files;
 use super::output::{Colour, bytes, count, grouped, short};
@@ -79,6 +79,7 @@ impl Run for Demo {
         outputs.iter().fold(files, |files, path| files.writes("--out", path)).check()?;
         let episodes = self.load(&config)?;
         self.prepare()?;
+        let _ours = alone(&self.out.join(POLICY))?;
         let device = cx.open()?;
         let software = device.gpu().is_some_and(|gpu| gpu.report().is_software());
         let mut notes = Vec::new();

@@ -13,7 +13,7 @@ const FAILURE: u8 = 1;
 /// The command line asks for what does not exist.
 const USAGE: u8 = 2;
 /// Ctrl-C (128 + SIGINT), as shells have it.
-const INTERRUPTED: u8 = 130;
+pub(super) const INTERRUPTED: u8 = 130;
 
 /// Ctrl-C was pressed and the work was left in good order.
 #[derive(Debug, thiserror::Error)]

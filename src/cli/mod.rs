@@ -86,6 +86,8 @@ RUST_LOG=advect=debug shows what the engine does.";
 /// Parses, runs, and turns what came of it into an exit code.
 pub fn main() -> ExitCode {
     quiet_loader();
+    common::Interrupt::install();
+    common::ignore_file_size_signal();
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => return errors::usage(&error),

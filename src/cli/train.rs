@@ -1,11 +1,11 @@
 //! `advect train`: a policy from demonstrations.
 
 use super::Run;
-use super::common::{Context, Interrupt, note_line, number_in, print, print_json, progress};
+use super::common::{Context, Interrupt, alone, note_line, number_in, print, print_json, progress};
 use super::errors::Interrupted;
 use super::files::Files;
 use super::output::{count, duration, grouped, short};
-use advect::data::{Aside, Episodes, Loaded};
+use advect::data::{Aside, Episodes, Loaded, sweep};
 use advect::policy::Objective;
 use advect::train::{Event, MetricsWriter, Outcome, RunConfig, RunOptions, TrainError, Trainer, resume, run};
 use indicatif::{ProgressBar, ProgressStyle};
@@ -122,6 +122,9 @@ impl Run for Train {
         if self.out.is_dir() {
             anyhow::bail!("cannot write {}: it is a folder", self.out.display());
         }
+        drop(Aside::create(&metrics)?);
+        let _ours = (alone(&self.out)?, alone(&metrics)?);
+        sweep(&resume::train_path(&self.out));
         let data = resume::fingerprint(&episodes);
 
         let device = cx.open()?;
@@ -150,7 +153,7 @@ impl Run for Train {
 
         let interrupt = Interrupt::catch()?;
         let bar = bar(first, config.steps);
-        let mut saved = self.resume.then_some(first);
+        let mut kept = Kept { policy: self.resume.then_some(first), state: self.resume.then_some(first) };
         let options = RunOptions {
             checkpoint: Some(&self.out),
             metrics: Some(writer),
@@ -158,13 +161,15 @@ impl Run for Train {
             stop: &|| interrupt.pressed(),
         };
         let result = run(&mut trainer, options, &mut |event| {
-            if let Event::Saved(step) = event {
-                saved = Some(step);
+            match event {
+                Event::PolicySaved(step) => kept.policy = Some(step),
+                Event::Saved(step) => kept.state = Some(step),
+                _ => {}
             }
             show(&bar, &event, config.steps);
         });
         bar.finish_and_clear();
-        let outcome = result.map_err(|e| self.explain(e, saved))?;
+        let outcome = result.map_err(|e| self.explain(e, &kept))?;
 
         let summary = Summary {
             checkpoint: &self.out,
@@ -227,13 +232,28 @@ impl Train {
         Ok(config)
     }
 
-    /// Says what became of the checkpoint when a run fails.
-    fn explain(&self, error: TrainError, saved: Option<u64>) -> anyhow::Error {
+    /// Says what there is, and what to do with it, when a run fails.
+    fn explain(&self, error: TrainError, kept: &Kept) -> anyhow::Error {
         let at = self.out.display();
-        anyhow::Error::from(error).context(match saved {
-            Some(step) => format!("training failed; {at} keeps step {}", grouped(step as i64)),
-            None => format!("training failed before the first checkpoint of {at}"),
-        })
+        let step = |step: u64| grouped(step as i64);
+        let what = match (kept.policy, kept.state) {
+            (None, _) if self.out.exists() => {
+                format!("training failed before the first checkpoint; {at} is still that of an earlier run")
+            }
+            (None, _) => format!("training failed before the first checkpoint of {at}"),
+            (Some(p), Some(s)) if p == s => format!("training failed; {at} keeps step {}", step(p)),
+            (Some(p), Some(s)) => format!(
+                "training failed; {at} is the policy of step {}, and --resume goes on from step {}",
+                step(p),
+                step(s)
+            ),
+            (Some(p), None) => format!(
+                "training failed; {at} is the policy of step {}, whole, but without the run's state, so --resume cannot go on: sample it, \
+                 or start a run from it (--init {at} and another --out)",
+                step(p)
+            ),
+        };
+        anyhow::Error::from(error).context(what)
     }
 
     fn stopped(&self, outcome: &Outcome, total: u64) -> String {
@@ -246,6 +266,12 @@ impl Train {
             ),
         }
     }
+}
+
+/// The steps whose files are whole.
+struct Kept {
+    policy: Option<u64>,
+    state: Option<u64>,
 }
 
 /// A bar over the whole run, an earlier part of it already done.
@@ -279,7 +305,7 @@ fn show(bar: &ProgressBar, event: &Event, total: u64) {
                 ));
             }
         }
-        Event::Saved(_) => {}
+        Event::PolicySaved(_) | Event::Saved(_) => {}
     }
 }
 

@@ -2,7 +2,7 @@
 //! checkpoint runs/METHOD-SEED.safetensors with what the trainer keeps beside it.
 
 use super::{CompareError, Result, RunRecord, Settings, Task};
-use crate::data::{Episodes, write_aside, write_npz};
+use crate::data::{Episodes, WriteLock, write_aside, write_npz};
 use crate::train::resume;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -22,16 +22,20 @@ pub(super) struct SoFar {
 /// A comparison's folder.
 pub(super) struct Store {
     folder: PathBuf,
+    /// No other comparison writes here meanwhile.
+    _ours: WriteLock,
 }
 
 impl Store {
     /// Makes the folder, or sees whether the comparison in it has the same settings.
     pub(super) fn open(folder: &Path, settings: &Settings, task: &Task) -> Result<Store> {
-        let store = Store { folder: folder.into() };
-        let runs = store.folder.join("runs");
-        std::fs::create_dir_all(&runs)
-            .map_err(|e| CompareError::Stored { path: runs, reason: e.to_string() })?;
-        let path = store.folder.join("settings.json");
+        let stored = |path: &Path, reason: String| CompareError::Stored { path: path.into(), reason };
+        let runs = folder.join("runs");
+        std::fs::create_dir_all(&runs).map_err(|e| stored(&runs, e.to_string()))?;
+        let path = folder.join("settings.json");
+        let lock = WriteLock::take(&path).map_err(|e| stored(&path, e.to_string()))?;
+        let busy = || stored(folder, "another comparison is writing into this folder".into());
+        let store = Store { folder: folder.into(), _ours: lock.ok_or_else(busy)? };
         match read::<Settings>(&path)? {
             Some(stored) => settings.agree(&stored, folder)?,
             None => {

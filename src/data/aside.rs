@@ -1,10 +1,18 @@
-//! Whole files or none: written beside the target and renamed over it once complete.
+//! Whole files or none: written beside the target and renamed over it once complete. A writer holds a lock on its temporary file, so
+//! what a killed one left is known by having none, and goes when the same file is next written.
 
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
-use tempfile::NamedTempFile;
+use tempfile::{NamedTempFile, TempDir};
+
+use super::lock;
+
+/// Characters that make a temporary name unique.
+const UNIQUE: usize = 6;
+/// What a temporary folder holds, locked, while it is filled.
+const HELD: &str = "held";
 
 /// Why a file could not be written. Nothing is left behind, and an older file of the name is untouched.
 #[derive(Debug, thiserror::Error)]
@@ -59,20 +67,33 @@ impl Aside {
             let source = io::Error::new(io::ErrorKind::InvalidInput, "the path names no file");
             return Err(WriteError::File { path, source });
         };
-        let folder = match path.parent() {
-            Some(parent) if !parent.as_os_str().is_empty() => parent.to_path_buf(),
-            _ => PathBuf::from("."),
+        let refuse = |kind: io::ErrorKind, text: &str| Err(io::Error::new(kind, text));
+        let taken = match path.metadata() {
+            // Renaming over a device (/dev/null) would take it away from every program.
+            Ok(meta) if !meta.is_file() && !meta.is_dir() => {
+                refuse(io::ErrorKind::InvalidInput, "it is a device or a pipe, needed a file")
+            }
+            _ => Ok(()),
         };
+        if let Err(source) = taken {
+            return Err(WriteError::File { path, source });
+        }
+        sweep(&path);
+        let folder = folder_of(&path);
         let prefix = format!(".{name}.");
         let mut builder = tempfile::Builder::new();
-        builder.prefix(&prefix).suffix(".tmp");
+        builder.prefix(&prefix).suffix(".tmp").rand_bytes(UNIQUE);
         // A temporary file is private by default; the finished file shall have the mode of any other, by the umask.
         #[cfg(unix)]
         builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
-        match builder.tempfile_in(&folder) {
-            Ok(file) => Ok(Self { path, writer: BufWriter::new(file) }),
-            // The system's error without the temporary name that tempfile adds: the folder is what matters.
-            Err(error) => Err(WriteError::Folder { path, folder, source: error.kind().into() }),
+        loop {
+            match builder.tempfile_in(&folder) {
+                // Else another process took it for an abandoned one before it was locked.
+                Ok(file) if !lock::hold(file.as_file(), file.path()) => {}
+                Ok(file) => return Ok(Self { path, writer: BufWriter::new(file) }),
+                // The system's error without the temporary name that tempfile adds: the folder is what matters.
+                Err(error) => return Err(WriteError::Folder { path, folder, source: error.kind().into() }),
+            }
         }
     }
 
@@ -90,7 +111,8 @@ impl Aside {
         let place = |path: &Path| -> io::Result<()> {
             let file = writer.into_inner().map_err(io::IntoInnerError::into_error)?;
             file.as_file().sync_all()?;
-            file.persist(path).map(drop).map_err(|error| error.error)
+            file.persist(path).map(drop).map_err(|error| error.error)?;
+            sync_folder(&folder_of(path))
         };
         place(&path).map_err(|source| WriteError::File { path, source })
     }
@@ -125,6 +147,116 @@ pub fn write_aside(
         Ok(()) => file.commit(),
         Err(source) => Err(WriteError::File { path: file.path().to_path_buf(), source }),
     }
+}
+
+/// Fills a folder beside `path` and renames it to `path`, which must not exist.
+///
+/// # Errors
+/// [`WriteError`] as of a file, or with the reason that `fill` gave. No partial folder stays.
+pub(super) fn folder_aside(
+    path: &Path,
+    fill: impl FnOnce(&Path) -> Result<(), String>,
+) -> Result<(), WriteError> {
+    let fail = |source: io::Error| WriteError::File { path: path.into(), source };
+    if path.exists() {
+        return Err(fail(io::ErrorKind::AlreadyExists.into()));
+    }
+    let Some(name) = path.file_name() else {
+        return Err(fail(io::Error::new(io::ErrorKind::InvalidInput, "the path names no folder")));
+    };
+    sweep(path);
+    let folder = folder_of(path);
+    let prefix = format!(".{}.", name.to_string_lossy());
+    let mut builder = tempfile::Builder::new();
+    builder.prefix(&prefix).suffix(".tmp").rand_bytes(UNIQUE);
+    let (aside, held): (TempDir, File) = loop {
+        let aside = builder.tempdir_in(&folder).map_err(|e| WriteError::Folder {
+            path: path.into(),
+            folder: folder.clone(),
+            source: e.kind().into(),
+        })?;
+        // Else another process took it for an abandoned one before it was locked.
+        let held = aside.path().join(HELD);
+        match File::create(&held) {
+            Ok(file) if lock::hold(&file, &held) => break (aside, file),
+            Ok(_) => {}
+            Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+            Err(e) => return Err(fail(e)),
+        }
+    };
+    // A temporary folder is private; one made inside has the usual mode, and is what is renamed.
+    let inner = aside.path().join("set");
+    std::fs::create_dir(&inner).map_err(fail)?;
+    fill(&inner).map_err(|reason| fail(io::Error::other(reason)))?;
+    sync_all(&inner).map_err(fail)?;
+    std::fs::rename(&inner, path).map_err(fail)?;
+    sync_folder(&folder).map_err(fail)?;
+    drop(held);
+    Ok(())
+}
+
+/// Removes what killed writers of `path` left beside it.
+pub fn sweep(path: &Path) {
+    let Some(name) = path.file_name() else { return };
+    let prefix = format!(".{}.", name.to_string_lossy());
+    let Ok(entries) = std::fs::read_dir(folder_of(path)) else { return };
+    for entry in entries.flatten() {
+        let name = entry.file_name();
+        let unique = name.to_str().and_then(|n| n.strip_prefix(&prefix)?.strip_suffix(".tmp"));
+        let ours = |u: &str| u.len() == UNIQUE && u.bytes().all(|b| b.is_ascii_alphanumeric());
+        if !unique.is_some_and(ours) {
+            continue;
+        }
+        let path = entry.path();
+        // What cannot be removed does no harm.
+        match entry.file_type() {
+            Ok(kind) if kind.is_file() => lock::if_abandoned(&path, || drop(std::fs::remove_file(&path))),
+            Ok(kind) if kind.is_dir() && !path.join(HELD).exists() => drop(std::fs::remove_dir(&path)),
+            Ok(kind) if kind.is_dir() => {
+                lock::if_abandoned(&path.join(HELD), || drop(std::fs::remove_dir_all(&path)));
+            }
+            _ => {}
+        }
+    }
+}
+
+fn folder_of(path: &Path) -> PathBuf {
+    match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent.to_path_buf(),
+        _ => PathBuf::from("."),
+    }
+}
+
+/// Has the folder's list of names on the disk: only then does a renamed file survive a loss of power.
+fn sync_folder(folder: &Path) -> io::Result<()> {
+    if cfg!(not(unix)) {
+        // Elsewhere folders cannot be opened as files; their lists are journalled by the file system.
+        return Ok(());
+    }
+    match File::open(folder).and_then(|folder| folder.sync_all()) {
+        // Some network and user-space file systems cannot.
+        Err(e)
+            if matches!(
+                e.kind(),
+                io::ErrorKind::InvalidInput | io::ErrorKind::Unsupported | io::ErrorKind::PermissionDenied
+            ) =>
+        {
+            Ok(())
+        }
+        result => result,
+    }
+}
+
+/// Has a folder and all that is in it on the disk.
+fn sync_all(folder: &Path) -> io::Result<()> {
+    for entry in std::fs::read_dir(folder)? {
+        let entry = entry?;
+        match entry.file_type()?.is_dir() {
+            true => sync_all(&entry.path())?,
+            false => std::fs::OpenOptions::new().write(true).open(entry.path())?.sync_all()?,
+        }
+    }
+    sync_folder(folder)
 }
 
 /// Opens a file for reading, telling a missing one from an unreadable one.
@@ -186,6 +318,54 @@ mod tests {
         std::fs::write(path.join("inside"), b"").unwrap();
         assert!(matches!(write_aside(&path, |_| Ok(())), Err(WriteError::File { .. })));
         assert_eq!(entries(folder.path()), ["taken"]);
+    }
+
+    #[test]
+    fn what_killed_writers_left_is_swept_and_nothing_else() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        // Of killed writers: two files, a folder that was being filled, one that was just made.
+        std::fs::write(at(".a.bin.AbC123.tmp"), b"half").unwrap();
+        std::fs::write(at(".a.bin.zzzzzz.tmp"), b"").unwrap();
+        std::fs::create_dir_all(at(".a.bin.folder.tmp/set/data")).unwrap();
+        std::fs::write(at(".a.bin.folder.tmp/held"), b"").unwrap();
+        std::fs::create_dir(at(".a.bin.empty1.tmp")).unwrap();
+        // Not ours.
+        let others =
+            [".a.bin.backup-1.tmp", ".b.bin.AbC123.tmp", "a.bin.AbC123.tmp", ".a.bin.AbC123", ".a.bin..tmp"];
+        others.iter().for_each(|name| std::fs::write(at(name), b"x").unwrap());
+        let alive = Aside::create(at("a.bin")).unwrap();
+        let mut second = Aside::create(at("a.bin")).unwrap();
+        second.write_all(b"second").unwrap();
+        second.commit().unwrap();
+        assert_eq!(entries(folder.path()).len(), others.len() + 2, "{:?}", entries(folder.path()));
+        alive.commit().unwrap();
+        assert_eq!(entries(folder.path()).len(), others.len() + 1);
+    }
+
+    #[test]
+    fn a_folder_is_whole_or_not_there() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("set");
+        let file = |at: &Path| std::fs::write(at.join("x"), b"x").map_err(|e| e.to_string());
+        let failed = folder_aside(&path, |at| file(at).and(Err("disk on fire".into())));
+        assert!(failed.unwrap_err().to_string().ends_with("set: disk on fire"));
+        assert!(entries(folder.path()).is_empty());
+        folder_aside(&path, |at| {
+            file(at)?;
+            sweep(&path);
+            file(at)
+        })
+        .unwrap();
+        assert_eq!((entries(folder.path()), entries(&path)), (vec!["set".into()], vec!["x".into()]));
+        assert!(folder_aside(&path, file).is_err(), "it is there");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_device_is_not_replaced() {
+        let text = Aside::create("/dev/null").unwrap_err().to_string();
+        assert!(text.contains("/dev/null: it is a device"), "{text}");
     }
 
     #[cfg(unix)]

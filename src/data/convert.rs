@@ -1,9 +1,8 @@
 //! One kind of data set into another.
 
-use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use super::aside::WriteError;
+use super::aside::folder_aside;
 use super::error::DataError;
 use super::lerobot;
 use super::save::write_npz;
@@ -74,28 +73,4 @@ pub fn convert(
         }
     }
     Ok(Converted { episodes: count, steps, notes })
-}
-
-/// Fills a folder beside `path` and renames it to `path`, which must not exist.
-fn folder_aside(path: &Path, fill: impl FnOnce(&Path) -> Result<(), String>) -> Result<(), WriteError> {
-    let fail = |source: io::Error| WriteError::File { path: path.into(), source };
-    if path.exists() {
-        return Err(fail(io::ErrorKind::AlreadyExists.into()));
-    }
-    let Some(name) = path.file_name() else {
-        return Err(fail(io::Error::new(io::ErrorKind::InvalidInput, "the path names no folder")));
-    };
-    let parent = match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent.to_path_buf(),
-        _ => PathBuf::from("."),
-    };
-    let prefix = format!(".{}.", name.to_string_lossy());
-    let aside = tempfile::Builder::new().prefix(&prefix).suffix(".tmp").tempdir_in(&parent).map_err(|e| {
-        WriteError::Folder { path: path.into(), folder: parent.clone(), source: e.kind().into() }
-    })?;
-    // A temporary folder is private; one made inside has the usual mode, and is what is renamed.
-    let inner = aside.path().join("set");
-    std::fs::create_dir(&inner).map_err(fail)?;
-    fill(&inner).map_err(|reason| fail(io::Error::other(reason)))?;
-    std::fs::rename(&inner, path).map_err(fail)
 }

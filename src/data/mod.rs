@@ -14,6 +14,7 @@ pub mod inspect;
 mod join;
 mod lerobot;
 mod load;
+mod lock;
 mod mat;
 mod npy;
 mod npy_header;
@@ -25,7 +26,7 @@ mod spec;
 pub mod split;
 mod windows;
 
-pub use aside::{Aside, WriteError, write_aside};
+pub use aside::{Aside, WriteError, sweep, write_aside};
 pub use budget::{Budget, BudgetError};
 pub use convert::{Converted, convert};
 pub use episodes::{EpisodeArrays, Episodes};
@@ -34,6 +35,7 @@ pub use findings::{ColumnFinding, Finding};
 pub use inputs::ObsInput;
 pub use lerobot::LeRobotError;
 pub use load::read_npz_f32;
+pub use lock::WriteLock;
 #[cfg(test)]
 pub(crate) use mat::tests::demonstrations as mat_demonstrations;
 pub use mat::{MatValue, read_mat};

@@ -2,7 +2,7 @@
 //! tensors are the weights (under PyTorch's names) and their moving average (`ema.` before the name).
 
 use super::{PolicyError, PolicySpec, Result, lerobot};
-use crate::data::write_aside;
+use crate::data::{Aside, WriteError};
 use crate::nn::{ParamStore, StoreError};
 use safetensors::SafeTensors;
 use safetensors::tensor::Dtype;
@@ -138,9 +138,17 @@ impl Policy {
     /// # Errors
     /// As [`Policy::check`], before anything is written; [`PolicyError::Write`].
     pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
+        Ok(self.aside(path)?.commit()?)
+    }
+
+    /// The file written beside `path`, whole; [`Aside::commit`] puts it in place.
+    pub(crate) fn aside(&self, path: impl AsRef<Path>) -> Result<Aside> {
         let bytes = self.to_bytes()?;
-        write_aside(path, |file| file.write_all(&bytes))?;
-        Ok(())
+        let mut file = Aside::create(path)?;
+        match file.write_all(&bytes).and_then(|()| file.flush()) {
+            Ok(()) => Ok(file),
+            Err(source) => Err(WriteError::File { path: file.path().into(), source }.into()),
+        }
     }
 
     /// The file's bytes; the same policy gives the same bytes.

@@ -269,27 +269,9 @@ impl RunConfig {
                 needed: "at most 4e9 steps of 16,777,216 windows",
             });
         }
-        let o = &self.optimizer;
-        let ranges: [(&'static str, f64, bool, &'static str); 5] = [
-            ("optimizer.lr", o.lr.into(), o.lr.is_finite() && o.lr > 0.0, "a positive number"),
-            ("optimizer.beta1", o.beta1, (0.0..1.0).contains(&o.beta1), "a number in [0, 1)"),
-            ("optimizer.beta2", o.beta2, (0.0..1.0).contains(&o.beta2), "a number in [0, 1)"),
-            ("optimizer.clip", o.clip.into(), o.clip.is_finite() && o.clip >= 0.0, "a number, at least 0"),
-            (
-                "validation_fraction",
-                self.validation_fraction,
-                (0.0..1.0).contains(&self.validation_fraction),
-                "a number in [0, 1)",
-            ),
-        ];
-        for (what, found, ok, needed) in ranges {
-            if !ok {
-                return Err(TrainError::Setting { what, found: found.to_string(), needed });
-            }
-        }
-        let size = crate::policy::PolicyError::from;
-        self.network.check().map_err(size)?;
-        self.encoder.check().map_err(size)?;
+        super::range::check(self)?;
+        self.network.check().map_err(crate::policy::PolicyError::from)?;
+        self.encoder.check().map_err(crate::policy::PolicyError::from)?;
         self.path.check()?;
         self.check_coupling()?;
         self.time_law.kernel()?;

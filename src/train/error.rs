@@ -58,6 +58,16 @@ pub enum TrainError {
         /// Its gradient norm.
         grad_norm: f32,
     },
+    /// The loss on the held-out windows became NaN or infinite.
+    #[error(
+        "the validation loss is not finite at step {step}: found {loss}, needed a number. The moving average of the weights has overflowed, or held-out episodes are far outside what training saw"
+    )]
+    Validation {
+        /// The step.
+        step: u64,
+        /// Its loss.
+        loss: f64,
+    },
     /// metrics.jsonl cannot be read or written.
     #[error("cannot write the metrics {path}: {reason}", path = path.display())]
     Metrics {

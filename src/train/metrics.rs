@@ -30,6 +30,8 @@ pub struct MetricsWriter {
     path: PathBuf,
     /// Opened at the first line, so that a run that comes to nothing leaves the file of an earlier run alone.
     file: Option<File>,
+    /// Whole lines that wait for [`MetricsWriter::publish`]; `None`: lines are written as they come.
+    held: Option<String>,
 }
 
 impl MetricsWriter {
@@ -41,7 +43,7 @@ impl MetricsWriter {
             return Err(fail(std::io::ErrorKind::IsADirectory.into()));
         }
         drop(Aside::create(path)?);
-        let mut writer = MetricsWriter { path: path.into(), file: None };
+        let mut writer = MetricsWriter { path: path.into(), file: None, held: None };
         if let Some(step) = resume_at {
             let kept = lines_until(path, step).map_err(fail)?;
             write_aside(path, |file| kept.iter().try_for_each(|line| writeln!(file, "{line}")))?;
@@ -50,16 +52,57 @@ impl MetricsWriter {
         Ok(writer)
     }
 
+    /// From here on lines wait, and the file of an earlier run stays as it is, until [`MetricsWriter::publish`].
+    pub(super) fn hold(&mut self) {
+        self.held = Some(String::new());
+    }
+
+    /// Removes the file of an earlier run, if lines wait to take its place.
+    pub(super) fn forget(&self) -> Result<()> {
+        if self.held.is_none() {
+            return Ok(());
+        }
+        match std::fs::remove_file(&self.path) {
+            Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
+                Err(TrainError::Metrics { path: self.path.clone(), reason: e.to_string() })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Writes the lines that waited.
+    pub(super) fn publish(&mut self) -> Result<()> {
+        match self.held.take() {
+            Some(text) => self.append(&text),
+            None => Ok(()),
+        }
+    }
+
     /// Appends a line.
     pub fn write(&mut self, line: &MetricsLine) -> Result<()> {
         let fail = |reason: String| TrainError::Metrics { path: self.path.clone(), reason };
         let text = serde_json::to_string(line).map_err(|e| fail(e.to_string()))? + "\n";
+        match &mut self.held {
+            Some(held) => {
+                held.push_str(&text);
+                Ok(())
+            }
+            None => self.append(&text),
+        }
+    }
+
+    fn append(&mut self, text: &str) -> Result<()> {
+        let fail = |e: std::io::Error| TrainError::Metrics { path: self.path.clone(), reason: e.to_string() };
         let mut file = match self.file.take() {
             Some(file) => file,
-            None => File::create(&self.path).map_err(|e| fail(e.to_string()))?,
+            None => File::create(&self.path).map_err(fail)?,
         };
-        // One write call: a reader never sees half a line.
-        file.write_all(text.as_bytes()).map_err(|e| fail(e.to_string()))?;
+        let before = file.metadata().map_err(fail)?.len();
+        // One write call: a reader never sees half a line. A disk that is full takes half of it, which must not stay.
+        if let Err(e) = file.write_all(text.as_bytes()) {
+            let _ = file.set_len(before);
+            return Err(fail(e));
+        }
         self.file = Some(file);
         Ok(())
     }
@@ -112,6 +155,15 @@ mod tests {
         assert_eq!(steps(&path), [10, 20, 30]);
         MetricsWriter::open(&path, None).unwrap().write(&line(5)).unwrap();
         assert_eq!(steps(&path), [5]);
+        let mut writer = MetricsWriter::open(&path, None).unwrap();
+        writer.hold();
+        (6..=8).for_each(|n| writer.write(&line(n)).unwrap());
+        assert_eq!(steps(&path), [5], "the earlier run's until there is a checkpoint of this one");
+        writer.forget().unwrap();
+        assert!(!path.exists());
+        writer.publish().unwrap();
+        writer.write(&line(9)).unwrap();
+        assert_eq!(steps(&path), [6, 7, 8, 9]);
         assert!(MetricsWriter::open(folder.path(), None).unwrap_err().to_string().contains("directory"));
         assert!(MetricsWriter::open(&folder.path().join("no/m.jsonl"), None).is_err());
     }

@@ -5,6 +5,7 @@ pub mod error;
 pub mod metrics;
 mod pairing;
 pub mod program;
+mod range;
 pub mod reflow;
 pub mod resume;
 pub mod run;

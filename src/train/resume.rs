@@ -27,6 +27,22 @@ pub fn train_path(checkpoint: &Path) -> PathBuf {
     name.into()
 }
 
+/// Whether a run's files are at `checkpoint`.
+pub(super) fn is_taken(checkpoint: &Path) -> bool {
+    checkpoint.exists() || train_path(checkpoint).exists()
+}
+
+/// Removes the state of an earlier run, which a new policy takes the place of.
+pub(super) fn forget(checkpoint: &Path) -> Result<()> {
+    let path = train_path(checkpoint);
+    match std::fs::remove_file(&path) {
+        Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
+            Err(TrainError::Resume { path, reason: format!("it cannot be removed: {e}") })
+        }
+        _ => Ok(()),
+    }
+}
+
 /// A fingerprint of demonstrations: FNV-1a over all values and lengths, the named inputs and the rate. Data sets that were
 /// joined have that of the episodes together.
 pub fn fingerprint(episodes: &Episodes) -> String {
@@ -58,6 +74,12 @@ pub fn fingerprint(episodes: &Episodes) -> String {
 impl Trainer {
     /// Writes the checkpoint, then the run's state beside it; each is written aside and renamed.
     pub fn save(&mut self, checkpoint: &Path, data: &str) -> Result<()> {
+        self.policy()?.save(checkpoint)?;
+        self.save_state(checkpoint, data)
+    }
+
+    /// Writes the run's state beside a checkpoint.
+    pub(super) fn save_state(&mut self, checkpoint: &Path, data: &str) -> Result<()> {
         let policy = self.policy()?;
         let [first, second] = self.moments()?;
         let bad =
@@ -72,7 +94,6 @@ impl Trainer {
         ]);
         let stores = [(FIRST, &first), (SECOND, &second), (WEIGHTS, &policy.weights), (EMA, &policy.ema)];
         let bytes = checkpoint::serialize(&stores, metadata)?;
-        policy.save(checkpoint)?;
         write_aside(train_path(checkpoint), |file| file.write_all(&bytes))?;
         Ok(())
     }

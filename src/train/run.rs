@@ -1,6 +1,6 @@
 //! The loop around a trainer: logs, validates and saves at their steps, and stops in good order when told to.
 
-use super::{MetricsLine, MetricsWriter, Result, Trainer};
+use super::{MetricsLine, MetricsWriter, Result, Trainer, resume};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -39,7 +39,9 @@ pub enum Event {
     },
     /// A line of metrics, already written.
     Line(MetricsLine),
-    /// The checkpoint of this step was written.
+    /// The policy of this step was written; its run's state comes next.
+    PolicySaved(u64),
+    /// The checkpoint of this step was written: the policy and the run's state.
     Saved(u64),
 }
 
@@ -91,6 +93,11 @@ pub fn run(
     let mut since_line = (0, Duration::ZERO);
     let mut group = 1;
     let mut saved = first;
+    // A new run where an earlier one's files are: until its own first checkpoint they stay as they are, all of them.
+    let mut replaces = first == 0 && options.checkpoint.is_some_and(resume::is_taken);
+    if let Some(metrics) = options.metrics.as_mut().filter(|_| replaces) {
+        metrics.hold();
+    }
     while trainer.step() < total {
         if (options.stop)() {
             outcome.stopped = true;
@@ -130,21 +137,37 @@ pub fn run(
             observer(Event::Line(line));
         }
         if at(config.save_every) {
-            saved = save(trainer, &options, observer)?;
+            saved = save(trainer, &mut options, &mut replaces, observer)?;
         }
     }
     if outcome.stopped && saved != outcome.step {
-        save(trainer, &options, observer)?;
+        save(trainer, &mut options, &mut replaces, observer)?;
     }
     Ok(outcome)
 }
 
-fn save(trainer: &mut Trainer, options: &RunOptions<'_>, observer: &mut dyn FnMut(Event)) -> Result<u64> {
+/// Saves the policy, then the run's state. The first time that a run `replaces` an earlier one the order is: the new policy written
+/// aside, the old state and metrics removed, the new policy in place, the new metrics, the new state. So whenever the process is killed,
+/// what lies there is of one run.
+fn save(
+    trainer: &mut Trainer,
+    options: &mut RunOptions<'_>,
+    replaces: &mut bool,
+    observer: &mut dyn FnMut(Event),
+) -> Result<u64> {
     let step = trainer.step();
-    if let Some(path) = options.checkpoint {
-        trainer.save(path, options.data)?;
-        observer(Event::Saved(step));
+    let Some(path) = options.checkpoint else { return Ok(step) };
+    let metrics = &mut options.metrics;
+    let policy = trainer.policy()?.aside(path)?;
+    if std::mem::take(replaces) {
+        resume::forget(path)?;
+        metrics.as_mut().map_or(Ok(()), |metrics| metrics.forget())?;
     }
+    policy.commit()?;
+    observer(Event::PolicySaved(step));
+    metrics.as_mut().map_or(Ok(()), MetricsWriter::publish)?;
+    trainer.save_state(path, options.data)?;
+    observer(Event::Saved(step));
     Ok(step)
 }
 

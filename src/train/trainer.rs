@@ -316,7 +316,11 @@ impl Trainer {
         v.session.run(&[0])?;
         let mut loss = [0.0f32; 1];
         v.session.read(v.loss, &mut loss)?;
-        Ok(Some(f64::from(loss[0])))
+        let loss = f64::from(loss[0]);
+        match loss.is_finite() {
+            true => Ok(Some(loss)),
+            false => Err(TrainError::Validation { step: self.step, loss }),
+        }
     }
 
     /// The policy as it stands.
