@@ -4,6 +4,7 @@ use super::Run;
 use super::common::{Context, Interrupt, note_line, number_in, print};
 use super::errors::Usage;
 use super::weights::WeightsArg;
+use advect::data::budget::read_text;
 use advect::flow::Solver;
 use advect::graph::Precision;
 use advect::policy::{Policy, SamplerOptions};
@@ -13,6 +14,8 @@ use std::net::ToSocketAddrs;
 use std::path::PathBuf;
 use std::time::Duration;
 
+/// Longest file of a key, bytes.
+const MOST_KEY: u64 = 4096;
 /// How often the command looks for Ctrl-C and for a lost device.
 const LOOK: Duration = Duration::from_millis(50);
 
@@ -66,6 +69,10 @@ pub struct Serve {
     /// Seed of the noise: with the number of the connection and of the request it names every chunk's noise
     #[arg(long, value_name = "S", default_value = "0")]
     seed: u64,
+    /// Refuse requests with keys that the policy has no use for. Without this a prompt or pictures, as OpenPI's clients send them, are
+    /// passed over, which is said once
+    #[arg(long)]
+    strict: bool,
     /// Environment variable that holds the key that clients must show
     #[arg(long, value_name = "VAR", conflicts_with = "key_file")]
     key_env: Option<String>,
@@ -75,8 +82,8 @@ pub struct Serve {
     /// Most robots connected at once
     #[arg(long, value_name = "N", default_value = "256", value_parser = batch)]
     max_connections: usize,
-    /// Longest message that is taken, MB
-    #[arg(long, value_name = "MB", default_value = "1", value_parser = megabytes)]
+    /// Longest message that is taken, MB; the default has room for three pictures of 480 x 640 as doubles
+    #[arg(long, value_name = "MB", default_value = "32", value_parser = megabytes)]
     max_message_mb: usize,
     /// Close a connection after so long without a sign of life, s
     #[arg(long, value_name = "S", default_value = "120", value_parser = seconds)]
@@ -133,6 +140,7 @@ impl Run for Serve {
             batch_wait: self.batch_wait_ms,
             deadline: self.deadline_ms,
             seed: self.seed,
+            strict: self.strict,
             key,
             limits: Limits {
                 message: self.max_message_mb << 20,
@@ -144,7 +152,11 @@ impl Run for Serve {
         let solver = policy.spec.solver(self.solver)?;
         let server = Server::start(policy, &device, config)?;
         let (policy, url) = (self.policy.display(), server.url());
-        print(&format!("serving {policy} on {url} ({solver}, batches up to {})\n", self.max_batch))?;
+        let line = format!("serving {policy} on {url} ({solver}, batches up to {})", self.max_batch);
+        // Robots are served whether or not anybody reads where.
+        if print(&format!("{line}\n")).is_err() {
+            note_line(&line);
+        }
         while !interrupt.pressed() && server.healthy() {
             std::thread::sleep(LOOK);
         }
@@ -173,7 +185,7 @@ impl Serve {
             },
             (None, Some(path)) => {
                 let origin = format!("--key-file {}", path.display());
-                (std::fs::read_to_string(path).context(origin.clone())?, origin)
+                (read_text(path, "the key", MOST_KEY).context(origin.clone())?, origin)
             }
             (None, None) => return Ok(None),
         };

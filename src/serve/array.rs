@@ -2,7 +2,7 @@
 //! {b"__ndarray__": true, b"data": bytes, b"dtype": "<f4", b"shape": [..]}, in row-major order, and scalars
 //! {b"__npgeneric__": true, b"data": number, b"dtype": ".."}. Plain numbers and lists of any of these are taken too.
 
-use super::wire::{WireError, kind};
+use super::wire::{WireError, brief, kind};
 use rmpv::{Value, ValueRef};
 
 /// Numbers with a shape; [] is one number.
@@ -81,13 +81,16 @@ fn stack(parts: &[ValueRef<'_>]) -> Result<Array, WireError> {
 
 /// A numpy array or scalar. Its keys are bytes from Python; strings do as well.
 fn numpy(entries: &[(ValueRef<'_>, ValueRef<'_>)]) -> Result<Array, WireError> {
-    let find = |name: &str| {
-        let is = |key: &ValueRef<'_>| match key {
-            ValueRef::Binary(key) => *key == name.as_bytes(),
-            key => text(key) == Some(name),
-        };
-        entries.iter().find(|(key, _)| is(key)).map(|(_, value)| value)
+    let is = |key: &ValueRef<'_>, name: &str| match key {
+        ValueRef::Binary(key) => *key == name.as_bytes(),
+        key => text(key) == Some(name),
     };
+    let find = |name: &str| entries.iter().find(|(key, _)| is(key, name)).map(|(_, value)| value);
+    for name in ["__ndarray__", "__npgeneric__", "data", "dtype", "shape"] {
+        if entries.iter().filter(|(key, _)| is(key, name)).count() > 1 {
+            return Err(WireError::Twice(name));
+        }
+    }
     let needed = "a numpy array or scalar (a map with __ndarray__ or __npgeneric__)";
     let absent = |what: &str| WireError::Type { found: format!("a map without {what}"), needed };
     let dtype = || {
@@ -129,7 +132,13 @@ fn shape(value: &ValueRef<'_>) -> Result<Vec<usize>, WireError> {
     let extent = |v: &ValueRef<'_>| v.as_u64().and_then(|n| usize::try_from(n).ok());
     extents
         .iter()
-        .map(|v| extent(v).ok_or_else(|| WireError::Type { found: v.to_string(), needed }))
+        .map(|v| {
+            let found = || match v {
+                ValueRef::Integer(n) => n.to_string(),
+                other => kind(other),
+            };
+            extent(v).ok_or_else(|| WireError::Type { found: found(), needed })
+        })
         .collect()
 }
 
@@ -143,7 +152,7 @@ struct Dtype {
 
 impl Dtype {
     fn parse(text: &str) -> Result<Dtype, WireError> {
-        let unknown = || WireError::Dtype(text.chars().take(40).collect());
+        let unknown = || WireError::Dtype(brief(text));
         let (big, rest) = match text.as_bytes() {
             [b'>', ..] => (true, &text[1..]),
             [b'<' | b'|', ..] => (false, &text[1..]),
@@ -321,6 +330,9 @@ mod tests {
         fails(&Value::Map(vec![]), "__ndarray__");
         fails(&raw("<f4", &[2], &[0; 4]), "shape [2] and dtype <f4 has 4 bytes");
         fails(&raw("<f4", &[-1], &[0; 4]), "found -1, needed a shape");
+        let Value::Map(mut twice) = raw("<f4", &[1], &[0; 4]) else { panic!("no map") };
+        twice.push(("data".into(), Value::Binary(vec![0; 4])));
+        fails(&Value::Map(twice), "\"data\" is there twice");
         fails(&raw("<f4", &[i64::MAX, i64::MAX], &[0; 4]), "has 4 bytes");
         for dtype in ["<c8", "|O", "<U3", "|V4", "<M8[s]", "<f16", "", "f4x", "<é4"] {
             fails(&raw(dtype, &[1], &[0; 4]), "is not taken");

@@ -216,9 +216,9 @@ impl Loop {
         let began = Instant::now();
         let result = self.sample(jobs);
         let infer = began.elapsed();
-        self.metrics.batch(batch, infer);
         match result {
             Ok(chunks) => {
+                self.metrics.batch(batch, infer);
                 for (job, actions) in jobs.drain(..).zip(chunks) {
                     let queued = began.saturating_duration_since(job.arrived);
                     // An error means that the client has gone.

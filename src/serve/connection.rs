@@ -2,12 +2,12 @@
 
 use super::batcher::{Chunk, Job};
 use super::error::RequestError;
+use super::listener::Peer;
 use super::server::{Shared, stopped};
 use super::{NoiseKey, array, robot_seed, wire};
 use axum::body::Bytes;
 use axum::extract::ws::{CloseFrame, Message, WebSocket, close_code};
 use rmpv::Value;
-use std::net::SocketAddr;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
@@ -22,17 +22,22 @@ struct Ending {
     reason: &'static str,
 }
 
+/// A message that does not come to its end.
+const STUCK: Ending = Ending { code: close_code::POLICY, reason: "a message was not finished in time" };
+
 /// The client is gone, or does not take what it is sent.
 struct Gone;
 
 /// Serves one robot until it leaves, fails or the server shuts down.
-pub(super) async fn run(mut socket: WebSocket, shared: &Shared, address: SocketAddr) {
+pub(super) async fn run(mut socket: WebSocket, shared: &Shared, peer: &Peer) {
+    let address = peer.address;
     let _open = shared.metrics.connected();
     let robot = shared.robots.fetch_add(1, Ordering::Relaxed);
     tracing::info!("{address}: robot {robot} is connected");
     let mut connection = Connection {
         socket: &mut socket,
         shared,
+        peer,
         seed: robot_seed(shared.config.seed, robot),
         answered: 0,
         previous: None,
@@ -62,6 +67,7 @@ async fn close(socket: &mut WebSocket, code: u16, reason: &'static str) {
 struct Connection<'a> {
     socket: &'a mut WebSocket,
     shared: &'a Shared,
+    peer: &'a Peer,
     seed: u64,
     /// Requests answered with actions so far.
     answered: u64,
@@ -96,6 +102,9 @@ impl Connection<'_> {
                         let reason = "no frame for too long";
                         return Ok(Some(Ending { code: close_code::POLICY, reason }));
                     }
+                    if self.stuck(idle) {
+                        return Ok(Some(STUCK));
+                    }
                     self.send(Message::Ping(Bytes::new())).await?;
                     continue;
                 }
@@ -106,6 +115,10 @@ impl Connection<'_> {
                 Some(Ok(Message::Text(_))) => {
                     shared.metrics.request();
                     self.refuse(&RequestError::Text).await?;
+                }
+                // A client may send them without end, and the tick would never come.
+                Some(Ok(Message::Ping(_) | Message::Pong(_))) if self.stuck(idle) => {
+                    return Ok(Some(STUCK));
                 }
                 Some(Ok(Message::Ping(_) | Message::Pong(_))) => {}
                 Some(Ok(Message::Close(_))) => {
@@ -125,6 +138,11 @@ impl Connection<'_> {
                 None => return Ok(None),
             }
         }
+    }
+
+    /// Whether a message has been under way for too long. Pings between its parts are no sign of life.
+    fn stuck(&self, idle: Duration) -> bool {
+        self.peer.unfinished_for().is_some_and(|since| since >= idle)
     }
 
     async fn send(&mut self, message: Message) -> Result<(), Gone> {
@@ -164,6 +182,13 @@ impl Connection<'_> {
 
     async fn infer(&mut self, frame: &[u8], arrived: Instant) -> Result<(Chunk, NoiseKey), RequestError> {
         let request = self.shared.reader.read(frame)?;
+        if !request.ignored.is_empty() && !self.shared.told.swap(true, Ordering::Relaxed) {
+            tracing::warn!(
+                "{}: found keys that the policy has no use for ({}): they are passed over, here and from now on (--strict refuses them)",
+                self.peer.address,
+                request.ignored.join(", ")
+            );
+        }
         let noise = NoiseKey {
             seed: request.seed.unwrap_or(self.seed),
             request: request.request.unwrap_or(self.answered),

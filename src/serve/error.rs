@@ -1,6 +1,6 @@
 //! What can go wrong: starting a server, a request that cannot be answered, and on the client's side.
 
-use super::wire::WireError;
+use super::wire::{WireError, extents};
 use crate::policy::PolicyError;
 use std::io;
 
@@ -66,22 +66,22 @@ pub enum RequestError {
         /// All keys that are needed.
         needed: String,
     },
-    /// A key that the policy does not know.
-    #[error("the key {name:?} is unknown; needed: {needed}, and optionally seed and request")]
+    /// A key that the policy does not know, where the server is strict.
+    #[error("the key \"{name}\" is unknown; needed: {needed}, and optionally seed and request")]
     Unknown {
-        /// The key.
+        /// The key's first characters, escaped.
         name: String,
         /// All keys that are needed.
         needed: String,
     },
     /// A key is in the map twice (by its two names, perhaps).
-    #[error("the observation {name:?} is there twice")]
+    #[error("the key \"{name}\" is there twice")]
     Twice {
         /// The key.
         name: String,
     },
     /// An array of the wrong shape.
-    #[error("{name:?} has the shape {found:?}; needed [{history}, {dim}] or [{dim}]")]
+    #[error("{name:?} has the shape {}; needed [{history}, {dim}] or [{dim}]", extents(found))]
     Shape {
         /// Its key.
         name: String,
@@ -199,7 +199,7 @@ pub enum ClientError {
     /// The server closed the connection.
     #[error("the server closed the connection: {0}")]
     Closed(String),
-    /// The connection broke, or no reply came in time.
+    /// The connection broke, or the call was not done in time.
     #[error("the connection broke: {0}")]
     Broken(String),
 }

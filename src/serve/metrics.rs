@@ -21,16 +21,19 @@ pub enum Refusal {
     Origin,
     /// As many connections as are allowed.
     Full,
+    /// Silent for the longest where a newer connection needed the place.
+    Silent,
 }
 
 impl Refusal {
-    const ALL: [Refusal; 3] = [Refusal::Key, Refusal::Origin, Refusal::Full];
+    const ALL: [Refusal; 4] = [Refusal::Key, Refusal::Origin, Refusal::Full, Refusal::Silent];
 
     fn name(self) -> &'static str {
         match self {
             Refusal::Key => "key",
             Refusal::Origin => "origin",
             Refusal::Full => "full",
+            Refusal::Silent => "silent",
         }
     }
 }
@@ -86,8 +89,9 @@ impl Metrics {
         self.misses.fetch_add(1, Relaxed);
     }
 
-    pub(super) fn batch(&self, size: usize, took: Duration) {
-        self.batches.record(size as f64);
+    /// A pass, and how many of its requests got actions.
+    pub(super) fn batch(&self, answered: usize, took: Duration) {
+        self.batches.record(answered as f64);
         self.infer.record(took.as_secs_f64());
     }
 
@@ -133,7 +137,7 @@ impl Metrics {
         self.connections.load(Relaxed)
     }
 
-    /// Passes of the device so far, and the requests in them.
+    /// Passes of the device so far, and the requests that got actions from them.
     pub fn batches(&self) -> (u64, f64) {
         (self.batches.count.load(Relaxed), self.batches.sum())
     }
@@ -160,7 +164,11 @@ impl Metrics {
         one("advect_connections_total", "counter", "Connections so far.", &total);
         let queue = plain(self.queue.load(Relaxed) as u64);
         one("advect_queue_length", "gauge", "Requests that wait for the device.", &queue);
-        self.batches.text(&mut out, "advect_batch_size", "Requests that shared a pass of the device.");
+        self.batches.text(
+            &mut out,
+            "advect_batch_size",
+            "Requests that got actions from a pass of the device.",
+        );
         self.infer.text(&mut out, "advect_infer_seconds", "Time of a pass of the device.");
         self.latency.text(&mut out, "advect_request_seconds", "Time from a request's arrival to its reply.");
         out

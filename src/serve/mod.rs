@@ -5,7 +5,9 @@
 //! `observation/state` for a policy of one input, else one key for each input, with [history, dim] or `[dim]` (which then
 //! stands for every step of the history) as a numpy array of any number type, or a list of numbers. The reply is a map
 //! with `actions`, an f32 array [horizon, action_dim] in physical units, and plain numbers. What cannot be answered gets a text
-//! frame with the reason, and the connection goes on; only a message longer than the limit ends it.
+//! frame with the reason, and the connection goes on; only a message longer than the limit ends it. Keys that the policy has no use for
+//! (OpenPI's clients send a prompt and pictures with the state) are passed over, which is said once in the log; `strict` refuses them.
+//! A key that is there twice is an error.
 //!
 //! Noise. The chunk of a request is decided by the observation and a [`NoiseKey`], a seed and a request number. The seed is [`robot_seed`] of the server's
 //! seed and the connection's number, the request number counts the connection's answered requests from 0. A request may name
@@ -24,6 +26,7 @@ mod batcher;
 pub mod client;
 mod connection;
 pub mod error;
+mod frames;
 mod key;
 mod listener;
 pub mod metrics;
@@ -67,6 +70,8 @@ pub struct ServeConfig {
     pub deadline: Option<Duration>,
     /// Seed of the noise.
     pub seed: u64,
+    /// Refuse requests with keys that the policy has no use for, in place of passing over them.
+    pub strict: bool,
     /// What clients must show; none lets in everybody who can connect.
     pub key: Option<Key>,
     /// Limits on what clients may do.
@@ -84,6 +89,7 @@ impl Default for ServeConfig {
             batch_wait: Duration::from_micros(200),
             deadline: None,
             seed: 0,
+            strict: false,
             key: None,
             limits: Limits::default(),
         }
@@ -93,12 +99,14 @@ impl Default for ServeConfig {
 /// Limits on what clients may do.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// Bytes of a message.
+    /// Bytes of a message. The default has room for three pictures of 480 x 640 x 3 as doubles, which a policy without cameras passes
+    /// over.
     pub message: usize,
-    /// Robots connected at once.
+    /// Robots connected at once. Sockets that have not shown the key yet are none, and are limited apart.
     pub connections: usize,
     /// A connection without any frame for this long is closed. The server sends pings three times in that time, and an answer
-    /// to one counts: what is closed is gone, or stuck.
+    /// to one counts: what is closed is gone, or stuck. So is one whose message has not come to its end for this long, whatever pings
+    /// it sends meanwhile.
     pub idle: Duration,
     /// From accepting a socket to the end of the WebSocket handshake.
     pub handshake: Duration,
@@ -111,7 +119,7 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Limits {
         Limits {
-            message: 1 << 20,
+            message: 32 << 20,
             connections: 256,
             idle: Duration::from_secs(120),
             handshake: Duration::from_secs(10),

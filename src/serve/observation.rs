@@ -2,7 +2,7 @@
 
 use super::array::{Array, numbers};
 use super::error::RequestError;
-use super::wire::{DEPTH, MessageLimits, WireError, decode, kind};
+use super::wire::{DEPTH, MessageLimits, WireError, brief, decode, kind};
 use crate::data::ObsInput;
 use crate::policy::PolicySpec;
 use rmpv::ValueRef;
@@ -18,6 +18,7 @@ pub struct ObservationReader {
     history: usize,
     obs_dim: usize,
     limits: MessageLimits,
+    strict: bool,
 }
 
 /// A request, checked.
@@ -29,19 +30,32 @@ pub struct Request {
     pub seed: Option<u64>,
     /// The noise's request number, if the client names one.
     pub request: Option<u64>,
+    /// Keys that the policy has no use for, which were passed over: the first few, shortened.
+    pub ignored: Vec<String>,
 }
 
 impl ObservationReader {
-    /// For a policy.
+    /// For a policy; keys that it has no use for are passed over.
     pub fn new(spec: &PolicySpec) -> ObservationReader {
         Self::with_inputs(spec.obs_inputs.clone(), spec.history)
+    }
+
+    /// Whether keys that the policy has no use for are refused.
+    pub fn strict(self, strict: bool) -> ObservationReader {
+        ObservationReader { strict, ..self }
     }
 
     fn with_inputs(inputs: Vec<ObsInput>, history: usize) -> ObservationReader {
         let obs_dim = inputs.iter().map(|input| input.dim).sum();
         // A list of numpy scalars takes seven values for each number, and a few lists around them.
         let values = 1024 + 16 * history * obs_dim;
-        ObservationReader { inputs, history, obs_dim, limits: MessageLimits { values, depth: DEPTH } }
+        ObservationReader {
+            inputs,
+            history,
+            obs_dim,
+            limits: MessageLimits { values, depth: DEPTH },
+            strict: false,
+        }
     }
 
     /// The keys that a request must have.
@@ -71,7 +85,11 @@ impl ObservationReader {
         };
         let mut obs = vec![0.0f32; self.history * self.obs_dim];
         let mut seen = vec![false; self.inputs.len()];
-        let (mut seed, mut request) = (None, None);
+        let (mut seed, mut request, mut others) = (None, None, Vec::new());
+        let once = |known: bool, name: &str| match known {
+            true => Err(RequestError::Twice { name: brief(name) }),
+            false => Ok(()),
+        };
         for (key, value) in entries {
             let name = match key {
                 ValueRef::String(text) => text.as_str(),
@@ -83,21 +101,33 @@ impl ObservationReader {
             };
             match self.find(name) {
                 Some(at) => {
-                    if std::mem::replace(&mut seen[at], true) {
-                        return Err(RequestError::Twice { name: name.into() });
-                    }
+                    once(std::mem::replace(&mut seen[at], true), name)?;
                     self.place(at, name, value, &mut obs)?;
                 }
-                None if name == "seed" => seed = Some(whole("seed", value)?),
-                None if name == "request" => request = Some(whole("request", value)?),
-                None => return Err(RequestError::Unknown { name: shorten(name), needed: self.needed() }),
+                None if name == "seed" => {
+                    once(seed.is_some(), name)?;
+                    seed = Some(whole("seed", value)?);
+                }
+                None if name == "request" => {
+                    once(request.is_some(), name)?;
+                    request = Some(whole("request", value)?);
+                }
+                None if self.strict => {
+                    return Err(RequestError::Unknown { name: brief(name), needed: self.needed() });
+                }
+                None => others.push(name),
             }
+        }
+        let ignored = others.iter().take(TOLD).map(|name| brief(name)).collect();
+        others.sort_unstable();
+        if let Some(pair) = others.windows(2).find(|pair| pair[0] == pair[1]) {
+            once(true, pair[0])?;
         }
         match seen.iter().position(|seen| !seen) {
             Some(at) => {
                 Err(RequestError::Missing { name: self.inputs[at].name.clone(), needed: self.needed() })
             }
-            None => Ok(Request { obs, seed, request }),
+            None => Ok(Request { obs, seed, request, ignored }),
         }
     }
 
@@ -157,13 +187,8 @@ fn whole(name: &'static str, value: &ValueRef<'_>) -> Result<u64, RequestError> 
     })
 }
 
-/// A stranger's text in an error of ours.
-fn shorten(text: &str) -> String {
-    match text.char_indices().nth(80) {
-        Some((end, _)) => format!("{}...", &text[..end]),
-        None => text.into(),
-    }
-}
+/// Keys that were passed over of which a request's reader tells.
+const TOLD: usize = 4;
 
 #[cfg(test)]
 mod tests {
@@ -196,7 +221,10 @@ mod tests {
             ("observation/arm", ndarray(&[2, 2], &[1.0, 2.0, 3.0, 4.0])),
         ]);
         let read = two().read(&message).unwrap();
-        assert_eq!(read, Request { obs: vec![1.0, 2.0, 5.0, 3.0, 4.0, 6.0], seed: None, request: None });
+        assert_eq!(
+            read,
+            Request { obs: vec![1.0, 2.0, 5.0, 3.0, 4.0, 6.0], seed: None, request: None, ignored: vec![] }
+        );
         // One step stands for every step of the history, a number for an input of one value.
         let message = map(&[
             ("observation/cup", 7.into()),
@@ -217,13 +245,13 @@ mod tests {
         }
         let both = map(&[(STATE, value.clone()), ("observation/arm", value.clone())]);
         assert!(matches!(one().read(&both), Err(RequestError::Twice { .. })));
-        assert!(matches!(two().read(&map(&[(STATE, value)])), Err(RequestError::Unknown { .. })));
+        assert!(matches!(two().read(&map(&[(STATE, value)])), Err(RequestError::Missing { .. })));
     }
 
     #[test]
     fn faults_are_named() {
         let fails = |message: &[u8], words: &[&str]| {
-            let error = one().read(message).unwrap_err().to_string();
+            let error = one().strict(true).read(message).unwrap_err().to_string();
             for word in words {
                 assert!(error.contains(word), "{error:?} lacks {word:?}");
             }
@@ -235,6 +263,9 @@ mod tests {
             &["\"prompt\" is unknown", "observation/arm"],
         );
         fails(&map(&[(&"x".repeat(500), 1.into())]), &["xxx...", "unknown"]);
+        fails(&map(&[("seed", 1.into()), ("seed", 2.into())]), &["\"seed\" is there twice"]);
+        fails(&map(&[("request", 1.into()), ("request", 1.into())]), &["\"request\" is there twice"]);
+        fails(&map(&[(STATE, good()), (STATE, good())]), &["\"observation/state\" is there twice"]);
         fails(&map(&[(STATE, ndarray(&[1, 3], &[0.0; 3]))]), &["[1, 3]", "needed [2, 3] or [3]"]);
         fails(&map(&[(STATE, ndarray(&[2], &[0.0; 2]))]), &["[2]", "needed [2, 3] or [3]"]);
         fails(&map(&[(STATE, ndarray(&[1, 2, 3], &[0.0; 6]))]), &["[1, 2, 3]"]);
@@ -248,6 +279,53 @@ mod tests {
         fails(&encode(&Value::Array(vec![])), &["found a list, needed a map"]);
         fails(&encode(&Value::Map(vec![(1.into(), good())])), &["found a number, needed keys"]);
         fails(b"", &["cannot be read"]);
+    }
+
+    #[test]
+    fn keys_without_use_are_passed_over_once_each() {
+        let picture = Value::Binary(vec![0; 480 * 640 * 3]);
+        let state = (STATE, ndarray(&[3], &[1.0, 2.0, 3.0]));
+        let message = map(&[("prompt", "go".into()), state.clone(), ("observation/image", picture)]);
+        let read = one().read(&message).unwrap();
+        assert_eq!(
+            (read.obs.len(), read.ignored),
+            (6, vec!["prompt".into(), "observation/image".to_string()])
+        );
+        let many: Vec<(String, Value)> =
+            (0..100).map(|n| (format!("{n}{}", "k".repeat(1000)), n.into())).collect();
+        let many: Vec<(&str, Value)> =
+            many.iter().map(|(k, v)| (k.as_str(), v.clone())).chain([state.clone()]).collect();
+        let ignored = one().read(&map(&many)).unwrap().ignored;
+        assert!(ignored.len() == TOLD && ignored.iter().all(|name| name.len() < 50), "{ignored:?}");
+        let twice = map(&[("prompt", "go".into()), state, ("prompt", "stop".into())]);
+        assert!(matches!(one().read(&twice), Err(RequestError::Twice { name }) if name == "prompt"));
+    }
+
+    #[test]
+    fn no_error_repeats_much_of_what_came() {
+        let long = "\u{1b}x".repeat(10_000);
+        let shape = |n: usize| Value::Array(vec![Value::Array(vec![]); n]);
+        let array = |dtype: &str, shape: Value| {
+            let entries = [("__ndarray__", true.into()), ("dtype", dtype.into()), ("shape", shape)];
+            let entries = entries.into_iter().chain([("data", Value::Binary(vec![0; 4]))]);
+            Value::Map(entries.map(|(k, v)| (Value::from(k), v)).collect())
+        };
+        let zeros = Value::Array(vec![0.into(); 500]);
+        for (name, value) in [
+            (long.as_str(), 1.into()),
+            (STATE, long.as_str().into()),
+            (STATE, array(&long, shape(0))),
+            (STATE, array("<f4", Value::Array(vec![long.as_str().into()]))),
+            (STATE, array("<f4", Value::Array(vec![Value::Binary(vec![7; 9000])]))),
+            (STATE, array("<f4", zeros.clone())),
+            (STATE, array("<f4", Value::Array(vec![1.into(); 500]))),
+            (STATE, array("<f4", shape(20))),
+            ("seed", long.as_str().into()),
+            ("request", zeros),
+        ] {
+            let error = one().strict(true).read(&map(&[(name, value)])).unwrap_err().to_string();
+            assert!(error.len() < 200, "{} bytes: {error}", error.len());
+        }
     }
 
     proptest! {

@@ -18,15 +18,15 @@ use axum::routing::get;
 use rmpv::Value;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::thread::JoinHandle;
 use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 use tokio::sync::{Semaphore, watch};
 
-/// Sockets beyond the robots': health checks, metrics, handshakes.
-const SPARE_SOCKETS: usize = 32;
+/// Bytes of unfinished messages that are held for all robots together, beside the one that is longest.
+const HELD: u64 = 256 << 20;
 /// Read and write buffers of a connection, bytes.
 const BUFFER: usize = 16 << 10;
 /// Most connections and most requests in a batch.
@@ -45,6 +45,8 @@ pub(super) struct Shared {
     /// One for each robot that may still connect.
     pub slots: Arc<Semaphore>,
     pub robots: AtomicU64,
+    /// Whether it was said that keys are passed over.
+    pub told: AtomicBool,
     pub shutdown: watch::Receiver<bool>,
 }
 
@@ -63,7 +65,7 @@ impl Server {
     /// # Errors
     /// [`ServeError`] if a setting makes no sense, the policy does not compile, or the address is taken.
     pub fn start(policy: Policy, device: &Device, config: ServeConfig) -> Result<Server, ServeError> {
-        let reader = ObservationReader::new(&policy.spec);
+        let reader = ObservationReader::new(&policy.spec).strict(config.strict);
         check(&config, &reader)?;
         let runtime = runtime()?;
         let address = format!("{}:{}", bracketed(&config.host), config.port);
@@ -92,6 +94,7 @@ impl Server {
             batcher,
             slots: Arc::new(Semaphore::new(config.limits.connections)),
             robots: AtomicU64::new(0),
+            told: AtomicBool::new(false),
             shutdown: is_shutdown,
             config,
         });
@@ -232,6 +235,7 @@ fn metadata(
         ("horizon", number(spec.horizon)),
         ("action_offset", Value::from(i64::from(spec.action_offset))),
         ("control_rate_hz", spec.rate_hz.map_or(Value::Nil, Value::F64)),
+        ("unknown_keys", if config.strict { "refused" } else { "ignored" }.into()),
         ("max_batch", number(config.max_batch)),
         ("deadline_ms", deadline),
     ];
@@ -241,8 +245,8 @@ fn metadata(
 /// Serves until the word to shut down, and then until all robots are gone or the time for it is over.
 async fn serve(listener: TcpListener, shared: &Arc<Shared>) {
     let limits = shared.config.limits;
-    let sockets = limits.connections + SPARE_SOCKETS;
-    let listener = BoundedListener::new(listener, sockets, limits.handshake, shared.metrics.clone());
+    let held = HELD.saturating_add(limits.message as u64);
+    let listener = BoundedListener::new(listener, limits.handshake, held, shared.metrics.clone());
     let app = Router::new()
         .route("/", get(websocket))
         .route("/healthz", get(healthz))
@@ -327,6 +331,7 @@ async fn websocket(
         let text = "as many robots are connected as are allowed\n";
         return refuse(Refusal::Full, (StatusCode::SERVICE_UNAVAILABLE, text).into_response());
     };
+    peer.admit();
     let limit = shared.config.limits.message;
     upgrade
         .max_message_size(limit)
@@ -336,7 +341,7 @@ async fn websocket(
         .on_failed_upgrade(|error| tracing::debug!("a handshake failed: {error}"))
         .on_upgrade(move |socket| async move {
             peer.establish();
-            connection::run(socket, &shared, peer.address).await;
+            connection::run(socket, &shared, &peer).await;
             drop(slot);
         })
 }
