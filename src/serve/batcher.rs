@@ -5,7 +5,7 @@ use super::metrics::Metrics;
 use crate::device::Device;
 use crate::flow::FlowError;
 use crate::graph::GraphError;
-use crate::policy::{Noise, NoiseKey, Policy, PolicyError, Sampler, SamplerOptions};
+use crate::policy::{Noise, NoiseKey, Policy, PolicyError, RowOutcome, RowStatus, Sampler, SamplerOptions};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -135,13 +135,16 @@ impl Engine {
             }
             engine.samplers.push((batch, sampler));
             let rows = vec![(&obs[..], NoiseKey { seed: 0, request: 0 }); batch];
-            engine.sample(&rows).map_err(failed)?;
+            let (_, outcomes) = engine.sample(&rows).map_err(failed)?;
+            if let Some(fault) = outcomes.iter().find_map(|row| fault(row.status)) {
+                return Err(ServeError::FirstRun { batch, fault });
+            }
         }
         Ok(engine)
     }
 
-    /// Chunks [rows, horizon, action_dim] of at most as many rows as the largest batch.
-    fn sample(&mut self, rows: &[(&[f32], NoiseKey)]) -> Result<&[f32], PolicyError> {
+    /// Chunks [rows, horizon, action_dim] of at most as many rows as the largest batch, and what became of each.
+    fn sample(&mut self, rows: &[(&[f32], NoiseKey)]) -> Result<(&[f32], &[RowOutcome]), PolicyError> {
         let n = rows.len();
         let at = self.samplers.partition_point(|(size, _)| *size < n).min(self.samplers.len() - 1);
         let (size, sampler) = &mut self.samplers[at];
@@ -154,8 +157,9 @@ impl Engine {
             self.noise.push(*key);
         }
         self.actions.resize(*size * chunk, 0.0);
-        sampler.sample(&self.obs, Noise::PerObservation(&self.noise), &mut self.actions)?;
-        Ok(&self.actions[..n * chunk])
+        let outcomes =
+            sampler.sample_each(&self.obs, Noise::PerObservation(&self.noise), &mut self.actions)?;
+        Ok((&self.actions[..n * chunk], &outcomes[..n]))
     }
 }
 
@@ -209,46 +213,46 @@ impl Loop {
         false
     }
 
-    /// Answers all jobs. Where a batch fails, each of its requests is tried alone, so that one robot's observation cannot take
-    /// the actions from another.
+    /// Answers all jobs. Rows fail alone: one robot's observation takes no other's actions, and costs nobody a second pass.
     fn answer(&mut self, jobs: &mut Vec<Job>) {
         let batch = jobs.len();
         let began = Instant::now();
         let result = self.sample(jobs);
         let infer = began.elapsed();
         match result {
-            Ok(chunks) => {
-                self.metrics.batch(batch, infer);
-                for (job, actions) in jobs.drain(..).zip(chunks) {
+            Ok(rows) => {
+                self.metrics.batch(rows.iter().filter(|row| row.is_ok()).count(), infer);
+                for (job, row) in jobs.drain(..).zip(rows) {
                     let queued = began.saturating_duration_since(job.arrived);
+                    let reply = row.map_err(|fault| RequestError::Inference(fault.into()));
                     // An error means that the client has gone.
-                    let _ = job.reply.send(Ok(Chunk { actions, queued, infer, batch }));
-                }
-            }
-            Err(error) if batch == 1 || error == RequestError::Stopped => {
-                for job in jobs.drain(..) {
-                    let _ = job.reply.send(Err(error.clone()));
+                    let _ = job.reply.send(reply.map(|actions| Chunk { actions, queued, infer, batch }));
                 }
             }
             Err(error) => {
-                tracing::warn!("a batch of {batch} failed, its requests are tried one by one: {error}");
-                for job in std::mem::take(jobs) {
-                    self.answer(&mut vec![job]);
+                for job in jobs.drain(..) {
+                    let _ = job.reply.send(Err(error.clone()));
                 }
             }
         }
     }
 
-    fn sample(&mut self, jobs: &[Job]) -> Result<Vec<Vec<f32>>, RequestError> {
+    /// A chunk for each job, or why it has none.
+    fn sample(&mut self, jobs: &[Job]) -> Result<Vec<Result<Vec<f32>, &'static str>>, RequestError> {
         let rows: Vec<(&[f32], NoiseKey)> = jobs.iter().map(|job| (&job.obs[..], job.noise)).collect();
         let engine = &mut self.engine;
         // A panic of one pass leaves only buffers behind that the next one overwrites.
         let run = catch_unwind(AssertUnwindSafe(|| {
-            let n = rows.len();
-            engine.sample(&rows).map(|all| all.chunks_exact(all.len() / n).map(<[f32]>::to_vec).collect())
+            let (all, outcomes) = engine.sample(&rows)?;
+            let chunks = all.chunks_exact(all.len() / rows.len());
+            let row = |(chunk, outcome): (&[f32], &RowOutcome)| match fault(outcome.status) {
+                None => Ok(chunk.to_vec()),
+                Some(fault) => Err(fault),
+            };
+            Ok(chunks.zip(outcomes).map(row).collect())
         }));
         match run {
-            Ok(Ok(chunks)) => Ok(chunks),
+            Ok(Ok(rows)) => Ok(rows),
             Ok(Err(error)) if device_lost(&error) => {
                 tracing::error!("the device is lost: {error}");
                 self.healthy.store(false, Ordering::Relaxed);
@@ -260,6 +264,16 @@ impl Loop {
                 Err(RequestError::Inference("an internal error".into()))
             }
         }
+    }
+}
+
+/// Why a row has no actions, for the robot that asked.
+fn fault(status: RowStatus) -> Option<&'static str> {
+    match status {
+        RowStatus::Done => None,
+        RowStatus::NonFinite => Some("a value of the chunk is not finite"),
+        RowStatus::OutOfSteps => Some("the solver was not done after its most steps"),
+        RowStatus::StepTooSmall => Some("the solver would need steps that are too small"),
     }
 }
 

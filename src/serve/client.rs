@@ -5,9 +5,9 @@ use super::array::{Array, ndarray, numbers};
 use super::error::ClientError;
 use super::wire::{MessageLimits, decode, encode};
 use rmpv::{Value, ValueRef};
-use std::io;
+use std::io::{self, Read, Write};
 use std::net::{TcpStream, ToSocketAddrs};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tungstenite::client::{ClientRequestBuilder, client_with_config};
 use tungstenite::error::ProtocolError;
 use tungstenite::handshake::HandshakeError;
@@ -19,12 +19,54 @@ const LIMITS: MessageLimits = MessageLimits { values: 1 << 20, depth: 32 };
 /// Longest message of the server, bytes.
 const MESSAGE: usize = 64 << 20;
 
+/// Most characters of a server's error.
+const REASON: usize = 2000;
+
+/// A socket whose every read and write ends by one point in time: a server that sends a byte now and then does not hold the caller.
+struct Timed {
+    stream: TcpStream,
+    until: Instant,
+}
+
+/// When a call that begins now is over. A time beyond what the clock holds is as good as a day.
+fn ends(timeout: Duration) -> Instant {
+    let now = Instant::now();
+    now.checked_add(timeout).unwrap_or(now + Duration::from_secs(86_400))
+}
+
+/// The time that is left; none is an error, since sockets take no timeout of 0.
+fn left(until: Instant) -> io::Result<Duration> {
+    match until.saturating_duration_since(Instant::now()) {
+        Duration::ZERO => Err(io::ErrorKind::TimedOut.into()),
+        left => Ok(left),
+    }
+}
+
+impl Read for Timed {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        self.stream.set_read_timeout(Some(left(self.until)?))?;
+        self.stream.read(buf)
+    }
+}
+
+impl Write for Timed {
+    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
+        self.stream.set_write_timeout(Some(left(self.until)?))?;
+        self.stream.write(buf)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.stream.flush()
+    }
+}
+
 /// How a client connects.
 #[derive(Clone, Debug)]
 pub struct ClientOptions {
     /// The server's key, sent as `Authorization: Api-Key KEY`.
     pub key: Option<String>,
-    /// How long connecting, sending a request and waiting for its reply may take, each.
+    /// How long a call may take in all: connecting with its handshake and metadata (but for looking up the host's name, which is the
+    /// system's), a request with its reply, or closing.
     pub timeout: Duration,
 }
 
@@ -68,7 +110,8 @@ pub struct Reply {
 
 /// A blocking connection to a policy server.
 pub struct PolicyClient {
-    socket: WebSocket<TcpStream>,
+    socket: WebSocket<Timed>,
+    timeout: Duration,
     metadata: Value,
     /// Whether a reply was lost: the next one to come would be for an older observation.
     lost: bool,
@@ -82,10 +125,18 @@ impl PolicyClient {
     pub fn connect(address: &str, options: &ClientOptions) -> Result<PolicyClient, ClientError> {
         let host = address.strip_prefix("ws://").unwrap_or(address).trim_end_matches('/');
         let failed = |source| ClientError::Connect { address: host.into(), source };
+        let until = ends(options.timeout);
         let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
         let mut stream = None;
         for candidate in host.to_socket_addrs().map_err(failed)? {
-            match TcpStream::connect_timeout(&candidate, options.timeout) {
+            let left = match left(until) {
+                Ok(left) => left,
+                Err(error) => {
+                    last = error;
+                    break;
+                }
+            };
+            match TcpStream::connect_timeout(&candidate, left) {
                 Ok(connected) => {
                     stream = Some(connected);
                     break;
@@ -94,12 +145,8 @@ impl PolicyClient {
             }
         }
         let Some(stream) = stream else { return Err(failed(last)) };
-        let prepare = || {
-            stream.set_nodelay(true)?;
-            stream.set_read_timeout(Some(options.timeout))?;
-            stream.set_write_timeout(Some(options.timeout))
-        };
-        prepare().map_err(failed)?;
+        stream.set_nodelay(true).map_err(failed)?;
+        let stream = Timed { stream, until };
 
         let invalid =
             |e: &dyn std::fmt::Display| failed(io::Error::new(io::ErrorKind::InvalidInput, e.to_string()));
@@ -122,7 +169,7 @@ impl PolicyClient {
                 return Err(ClientError::Broken("the handshake took too long".into()));
             }
         };
-        let mut client = PolicyClient { socket, metadata: Value::Nil, lost: false };
+        let mut client = PolicyClient { socket, timeout: options.timeout, metadata: Value::Nil, lost: false };
         let message = client.receive()?;
         let metadata = decode(&message, &LIMITS)?.to_owned();
         if !metadata.is_map() {
@@ -172,6 +219,7 @@ impl PolicyClient {
             return Err(ClientError::Broken("an earlier request failed: connect again".into()));
         }
         self.lost = true;
+        self.socket.get_mut().until = ends(self.timeout);
         self.socket.send(Message::Binary(message.to_vec().into())).map_err(broken)?;
         let message = match self.receive() {
             Err(error @ ClientError::Server(_)) => {
@@ -189,6 +237,7 @@ impl PolicyClient {
     /// # Errors
     /// [`ClientError`] if it is broken already.
     pub fn close(mut self) -> Result<(), ClientError> {
+        self.socket.get_mut().until = ends(self.timeout);
         self.socket.close(None).map_err(broken)?;
         loop {
             match self.socket.read() {
@@ -204,7 +253,7 @@ impl PolicyClient {
         loop {
             match self.socket.read().map_err(broken)? {
                 Message::Binary(bytes) => return Ok(bytes.into()),
-                Message::Text(text) => return Err(ClientError::Server(text.to_string())),
+                Message::Text(text) => return Err(ClientError::Server(text.chars().take(REASON).collect())),
                 Message::Close(frame) => {
                     // Our half of the closing handshake.
                     let _ = self.socket.flush();

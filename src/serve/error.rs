@@ -26,13 +26,21 @@ pub enum ServeError {
         /// The system's reason.
         source: io::Error,
     },
-    /// The policy cannot be compiled for a batch size, or its first run failed.
+    /// The policy cannot be compiled or run for a batch size.
     #[error("batches of {batch}: {source}")]
     Compile {
         /// Observations in a batch.
         batch: usize,
         /// Why.
         source: PolicyError,
+    },
+    /// The policy's first run, on an observation of the demonstrations' middle, gave no actions.
+    #[error("batches of {batch}: the first run gave no actions: {fault}")]
+    FirstRun {
+        /// Observations in a batch.
+        batch: usize,
+        /// Why.
+        fault: &'static str,
     },
     /// Threads or sockets could not be had from the system.
     #[error("cannot start the server: {0}")]

@@ -22,9 +22,11 @@ use tokio::sync::oneshot;
 use tokio::time::Sleep;
 
 /// Guests at once.
-const GUESTS: usize = 128;
-/// Guests at once from one address.
-const GUESTS_OF_ONE: usize = 64;
+const GUESTS: usize = 384;
+/// Guests at once from one address, of which the oldest goes for the next.
+const GUESTS_OF_ONE: usize = 192;
+/// Nobody has to go earlier than this: many robots may well start in the same instant.
+const PATIENCE: Duration = Duration::from_millis(100);
 /// Bytes of an unfinished message that count for no total.
 const SMALL: u64 = 1 << 20;
 
@@ -67,7 +69,13 @@ impl Listener for BoundedListener {
             if let Err(error) = stream.set_nodelay(true) {
                 tracing::debug!("{address}: no TCP_NODELAY: {error}");
             }
-            let (id, told) = self.lobby.enter(address.ip());
+            let (id, told) = loop {
+                match self.lobby.enter(address.ip(), Instant::now()) {
+                    Ok(place) => break place,
+                    // Those that come meanwhile wait in the system's queue.
+                    Err(wait) => tokio::time::sleep(wait).await,
+                }
+            };
             let link = Link {
                 id,
                 lobby: self.lobby.clone(),
@@ -108,6 +116,7 @@ struct Guests {
 struct Guest {
     id: u64,
     address: IpAddr,
+    since: Instant,
     /// The word to go.
     leave: oneshot::Sender<()>,
 }
@@ -118,10 +127,10 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Lobby {
-    /// A place, for which another guest goes if there is none. The receiver hears the word to go.
-    fn enter(&self, address: IpAddr) -> (u64, oneshot::Receiver<()>) {
+    /// A place, for which another guest goes if there is none; else how long to wait for one. The receiver hears the word to go.
+    fn enter(&self, address: IpAddr, now: Instant) -> Result<(u64, oneshot::Receiver<()>), Duration> {
         let mut guests = lock(&self.guests);
-        if let Some(at) = guests.who_goes(address) {
+        if let Some(at) = guests.who_goes(address, now)? {
             self.metrics.refuse(Refusal::Silent);
             // An error means that it has just gone.
             let _ = guests.waiting.remove(at).leave.send(());
@@ -129,8 +138,8 @@ impl Lobby {
         let (leave, told) = oneshot::channel();
         let id = guests.next;
         guests.next += 1;
-        guests.waiting.push(Guest { id, address, leave });
-        (id, told)
+        guests.waiting.push(Guest { id, address, since: now, leave });
+        Ok((id, told))
     }
 
     /// A guest has gone, or is a robot now.
@@ -141,16 +150,26 @@ impl Lobby {
 
 impl Guests {
     /// Who must go for one more of this address: the oldest of the address if that has its share, or of the address with the most
-    /// guests if the lobby is full.
-    fn who_goes(&self, address: IpAddr) -> Option<usize> {
+    /// guests if the lobby is full. If that one has just come, there is a time to wait.
+    fn who_goes(&self, address: IpAddr, now: Instant) -> Result<Option<usize>, Duration> {
         let mut of: HashMap<IpAddr, usize> = HashMap::new();
         self.waiting.iter().for_each(|guest| *of.entry(guest.address).or_default() += 1);
+        let full = self.waiting.len() >= GUESTS;
         let crowd = match of.get(&address) {
-            Some(n) if *n >= GUESTS_OF_ONE => address,
-            _ if self.waiting.len() < GUESTS => return None,
-            _ => of.into_iter().max_by_key(|(_, n)| *n)?.0,
+            Some(n) if *n >= GUESTS_OF_ONE => Some(address),
+            _ if !full => None,
+            _ => of.into_iter().max_by_key(|(_, n)| *n).map(|(address, _)| address),
         };
-        self.waiting.iter().position(|guest| guest.address == crowd)
+        let Some(at) = crowd.and_then(|crowd| self.waiting.iter().position(|guest| guest.address == crowd))
+        else {
+            return Ok(None);
+        };
+        let wait = PATIENCE.saturating_sub(now.saturating_duration_since(self.waiting[at].since));
+        match wait.is_zero() {
+            true => Ok(Some(at)),
+            false if full => Err(wait),
+            false => Ok(None),
+        }
     }
 }
 
@@ -319,26 +338,32 @@ mod tests {
     #[test]
     fn the_longest_silent_of_the_largest_crowd_goes() {
         let lobby = Lobby { guests: Mutex::default(), metrics: Arc::default() };
-        let mut crowd: Vec<_> = (0..GUESTS_OF_ONE).map(|_| lobby.enter(address(1))).collect();
-        assert!(
-            crowd.iter_mut().all(|(_, told)| told.try_recv() == Err(oneshot::error::TryRecvError::Empty))
-        );
-        // One more of the same address costs its oldest.
-        let newest = lobby.enter(address(1));
+        let began = Instant::now();
+        let later = began + PATIENCE;
+        let enter = |n: u8, now: Instant| lobby.enter(address(n), now).expect("a place");
+        let mut crowd: Vec<_> = (0..GUESTS_OF_ONE).map(|_| enter(1, began)).collect();
+        // Many may come in the same instant; after that one more of the same address costs its oldest.
+        let mut newest = vec![enter(1, began)];
+        assert!(crowd.iter_mut().all(|(_, told)| told.try_recv().is_err()));
+        newest.push(enter(1, later));
         assert_eq!(crowd[0].1.try_recv(), Ok(()));
         assert!(crowd[1].1.try_recv().is_err());
         // Others fill the lobby; the next one costs the crowd its oldest, and no other address anything.
         let mut others: Vec<_> =
-            (0..GUESTS - GUESTS_OF_ONE).map(|n| lobby.enter(address(2 + n as u8))).collect();
+            (0..GUESTS - GUESTS_OF_ONE - 1).map(|n| enter(2 + (n % 100) as u8, later)).collect();
         assert!(crowd[1].1.try_recv().is_err());
-        let last = lobby.enter(address(200));
+        let last = enter(200, later);
         assert_eq!(crowd[1].1.try_recv(), Ok(()));
         assert!(others.iter_mut().all(|(_, told)| told.try_recv().is_err()));
         assert_eq!(lobby.metrics.refusals(Refusal::Silent), 2);
         // Who leaves makes place.
-        for (id, _) in crowd.iter().chain(&others).chain([&newest, &last]) {
+        for (id, _) in crowd.iter().chain(&others).chain(&newest).chain([&last]) {
             lobby.left(*id);
         }
         assert!(lock(&lobby.guests).waiting.is_empty());
+        // A lobby full of newcomers lets the next one wait.
+        let all: Vec<_> = (0..GUESTS).map(|n| enter((n % 250) as u8, later)).collect();
+        assert_eq!(lobby.enter(address(251), later).map(drop), Err(PATIENCE));
+        assert!(lobby.enter(address(251), later + PATIENCE).is_ok() && all.len() == GUESTS);
     }
 }

@@ -241,7 +241,7 @@ mod tests {
             assert!(brief.len() <= ECHO + 3 && brief.ends_with("..."), "{brief}");
         }
         assert_eq!(extents(&[1, 2, 3, 4]), "[1, 2, 3, 4]");
-        assert_eq!(extents(&vec![usize::MAX; 1 << 16]).len(), 89);
+        assert_eq!(extents(&vec![usize::MAX; 1 << 16]).len(), 85);
     }
 
     #[test]

@@ -24,8 +24,16 @@ fn beside_a_robot(server: &Server, abuse: impl FnOnce()) {
             }
             answered
         });
+        // Whatever becomes of the abuse, the robot stops.
+        struct Stop<'a>(&'a AtomicBool);
+        impl Drop for Stop<'_> {
+            fn drop(&mut self) {
+                self.0.store(true, Ordering::Relaxed);
+            }
+        }
+        let stop = Stop(&done);
         abuse();
-        done.store(true, Ordering::Relaxed);
+        drop(stop);
         robot.join().expect("the robot saw no error")
     });
     assert!(answered > 0);

@@ -59,6 +59,37 @@ fn the_command_serves_until_it_is_told_to_stop() {
     }
 }
 
+#[cfg(unix)]
+#[test]
+fn nobody_needs_to_read_what_it_prints() {
+    let folder = tempfile::tempdir().expect("a folder");
+    policy().save(folder.path().join("toy.safetensors")).expect("saved");
+    let mut child = Command::new(env!("CARGO_BIN_EXE_advect"))
+        .current_dir(folder.path())
+        .args(["serve", "toy.safetensors", "--port", "0", "--device", "cpu", "--max-batch", "1"])
+        .env_remove("RUST_LOG")
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the command starts");
+    // As `advect serve ... | head -0` does.
+    drop(child.stdout.take());
+    let mut line = String::new();
+    let mut err = BufReader::new(child.stderr.take().expect("stderr"));
+    while !line.contains("ws://") {
+        line.clear();
+        if err.read_line(&mut line).expect("a line") == 0 {
+            panic!("it ended: {:?}", child.wait());
+        }
+    }
+    let url = line.split(' ').find(|word| word.starts_with("ws://")).expect("an address").to_string();
+    let client = PolicyClient::connect(&url, &ClientOptions::default());
+    let reply = client.map(|mut client| client.infer(&[state(&observation(0))], None).map(drop));
+    child.kill().expect("killed");
+    child.wait().expect("it ends");
+    assert!(matches!(reply, Ok(Ok(()))), "{reply:?}");
+}
+
 #[test]
 fn a_key_from_the_environment_and_a_warning_without_one() {
     let folder = tempfile::tempdir().expect("a folder");

@@ -93,6 +93,81 @@ fn silent_sockets_are_closed() {
 }
 
 #[test]
+fn hundreds_of_silent_sockets_keep_nobody_out() {
+    let server = serve(|config| {
+        config.key = Some(Key::new("s3cret").expect("a key"));
+        config.limits.connections = 4;
+    });
+    let key = with_key(Some("s3cret"));
+    let mut early = PolicyClient::connect(&server.url(), &key).expect("let in");
+    let mut silent: Vec<_> = (0..300).map(|_| socket(server.address())).collect();
+    // Some have sent half a handshake.
+    silent.iter_mut().step_by(3).for_each(|socket| drop(socket.write_all(b"GET / HTTP/1.1\r\nHost: r")));
+    let address = server.address();
+    assert_eq!(get(address, "/healthz", "").0, 200);
+    assert_eq!(get(address, "/metrics", "Authorization: Bearer s3cret\r\n").0, 200);
+    let mut robots: Vec<_> =
+        (0..3).map(|_| PolicyClient::connect(&server.url(), &key).expect("let in")).collect();
+    for client in robots.iter_mut().chain([&mut early]) {
+        client.infer(&[state(&observation(0))], None).expect("a reply");
+    }
+    // As many robots as are allowed: those without the key are none of them.
+    assert_eq!(server.metrics().connections(), 4);
+}
+
+#[test]
+fn pings_do_not_keep_an_unfinished_message_alive() {
+    let server = serve(|config| config.limits.idle = Duration::from_millis(500));
+    let mut client = websocket(server.address());
+    let socket = client.get_mut();
+    // A masked frame that is not its message's last, then pings that are answered.
+    socket.write_all(&[0x02, 0x81, 0, 0, 0, 0, 7]).expect("sent");
+    let began = Instant::now();
+    let mut closed = false;
+    while began.elapsed() < Duration::from_secs(8) && !closed {
+        closed = socket.write_all(&[0x89, 0x80, 0, 0, 0, 0]).is_err() || server.metrics().connections() == 0;
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    assert!(closed, "still open after {:?}", began.elapsed());
+    assert!(began.elapsed() >= Duration::from_millis(400));
+
+    // A whole message in as many parts, with pings between them, is answered.
+    let server = serve(|_| ());
+    let mut client = websocket(server.address());
+    let request = rmpv::Value::Map(vec![(
+        advect::serve::STATE.into(),
+        advect::serve::ndarray(&[crate::toy::OBS], &observation(0)),
+    )]);
+    let request = advect::serve::wire::encode(&request);
+    for (n, byte) in request.iter().enumerate() {
+        let last = if n + 1 == request.len() { 0x80 } else { 0 };
+        let first = if n == 0 { 2 } else { 0 };
+        client.get_mut().write_all(&[last | first, 0x81, 0, 0, 0, 0, *byte]).expect("sent");
+        client.get_mut().write_all(&[0x89, 0x80, 0, 0, 0, 0]).expect("sent");
+    }
+    while !client.read().expect("a frame").is_binary() {}
+}
+
+/// A server that sends a byte now and then, and never a whole message.
+#[test]
+fn a_client_waits_no_longer_than_it_was_told() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = listener.local_addr().expect("an address").to_string();
+    let dripping = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().expect("a client");
+        let began = Instant::now();
+        while began.elapsed() < Duration::from_secs(10) && stream.write_all(b"H").is_ok() {
+            std::thread::sleep(Duration::from_millis(30));
+        }
+    });
+    let options = ClientOptions { timeout: Duration::from_millis(300), ..ClientOptions::default() };
+    let began = Instant::now();
+    let error = PolicyClient::connect(&address, &options).err().expect("no connection");
+    assert!(began.elapsed() < Duration::from_secs(2), "{:?}: {error}", began.elapsed());
+    dripping.join().expect("ended");
+}
+
+#[test]
 fn a_long_message_ends_its_connection_alone() {
     let server = serve(|config| config.limits.message = 8192);
     let mut other = connect(&server);

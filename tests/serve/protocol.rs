@@ -125,9 +125,10 @@ fn several_inputs_go_by_their_keys() {
     let one = serve(|config| config.max_batch = 1);
     let want = connect(&one).infer(&[state(&[0.1, 0.2, 0.5, 0.3, 0.4, 0.5])], Some(key)).expect("a reply");
     assert_eq!(reply.actions, want.actions);
-    for (observations, words) in
-        [(vec![arm], "\"observation/cup\" is missing"), (vec![state(&[0.0; 3])], "unknown")]
-    {
+    for (observations, words) in [
+        (vec![arm], "\"observation/cup\" is missing"),
+        (vec![state(&[0.0; 3])], "\"observation/arm\" is missing"),
+    ] {
         match client.infer(&observations, None) {
             Err(ClientError::Server(text)) => assert!(text.contains(words), "{text}"),
             other => panic!("{words}: {other:?}"),
@@ -174,7 +175,7 @@ fn a_bad_request_gets_its_reason_and_the_stream_goes_on() {
     };
     for (observations, words) in [
         (vec![], "\"observation/state\" is missing"),
-        (other("observation/image", &[1], &[0.0]), "\"observation/image\" is unknown"),
+        (other("observation/image", &[1], &[0.0]), "\"observation/state\" is missing"),
         (other(STATE, &[4], &[0.0; 4]), "has the shape [4]; needed [2, 3] or [3]"),
         (other(STATE, &[3], &[0.0, f32::NAN, 0.0]), "NaN at element 1"),
         (other(STATE, &[3], &[0.0, 0.0, f32::NEG_INFINITY]), "-inf at element 2"),
@@ -199,6 +200,50 @@ fn a_bad_request_gets_its_reason_and_the_stream_goes_on() {
     assert_eq!(server.metrics().errors(ErrorKind::Observation), 5);
     assert_eq!(server.metrics().errors(ErrorKind::Malformed), 6);
     assert_eq!(server.metrics().requests(), 11 + 11);
+}
+
+#[test]
+fn prompts_and_pictures_are_passed_over_unless_the_server_is_strict() {
+    let picture = |bytes: usize, dtype: &str| {
+        let key = |text: &str| Value::Binary(text.as_bytes().to_vec());
+        let shape = [480, 640, 3].map(Value::from).to_vec();
+        Value::Map(vec![
+            (key("__ndarray__"), true.into()),
+            (key("data"), Value::Binary(vec![0; 480 * 640 * 3 * bytes])),
+            (key("dtype"), dtype.into()),
+            (key("shape"), Value::Array(shape)),
+        ])
+    };
+    let state = || (STATE.into(), ndarray(&[OBS], &observation(0)));
+    let prompt = || ("prompt".into(), "swing".into());
+    let cameras = |bytes, dtype| {
+        let keys = ["observation/image", "observation/wrist_image", "observation/left_image"];
+        keys.map(|key| (Value::from(key), picture(bytes, dtype)))
+    };
+    let server = serve(|_| ());
+    let mut client = connect(&server);
+    assert_eq!(client.metadata_of("unknown_keys"), Some(&"ignored".into()));
+    let mut all = vec![vec![state(), prompt()]];
+    // The usual pictures, and the largest: three cameras in doubles.
+    for (bytes, dtype) in [(1, "|u1"), (8, "<f8")] {
+        all.push([vec![state(), prompt()], cameras(bytes, dtype).to_vec()].concat());
+    }
+    for request in all {
+        let reply = client.request(&wire::encode(&Value::Map(request))).expect("a reply");
+        assert_eq!(reply.actions.len(), HORIZON * ACTION);
+    }
+    let twice = wire::encode(&Value::Map(vec![state(), prompt(), prompt()]));
+    match client.request(&twice) {
+        Err(ClientError::Server(text)) => assert!(text.contains("\"prompt\" is there twice"), "{text}"),
+        other => panic!("{other:?}"),
+    }
+    let strict = serve(|config| config.strict = true);
+    let mut client = connect(&strict);
+    assert_eq!(client.metadata_of("unknown_keys"), Some(&"refused".into()));
+    match client.request(&wire::encode(&Value::Map(vec![state(), prompt()]))) {
+        Err(ClientError::Server(text)) => assert!(text.contains("the key \"prompt\" is unknown"), "{text}"),
+        other => panic!("{other:?}"),
+    }
 }
 
 #[test]
@@ -258,7 +303,10 @@ fn one_robots_overflow_is_not_anothers() {
         assert_eq!(good.join().expect("ended").expect("a reply").actions.len(), HORIZON * ACTION);
     });
     assert_eq!(server.metrics().errors(ErrorKind::Inference), 1);
+    // One pass for both, and one of its rows has actions: nothing ran twice.
+    assert_eq!(server.metrics().batches(), (1, 1.0));
     bad.infer(&[state(&observation(1))], None).expect("the stream goes on");
+    assert_eq!(server.metrics().batches(), (2, 2.0));
 }
 
 #[test]
