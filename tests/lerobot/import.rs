@@ -17,6 +17,7 @@ use std::path::{Path, PathBuf};
 
 const PRE: &str = "policy_preprocessor.json";
 const POST: &str = "policy_postprocessor.json";
+const ACTION_FILE: &str = "policy_postprocessor_step_0_unnormalizer_processor.safetensors";
 const STATE_FILE: &str = "policy_preprocessor_step_3_normalizer_processor.safetensors";
 
 fn fixture(name: &str) -> PathBuf {
@@ -520,6 +521,22 @@ fn normalisers_do_what_their_settings_say() {
         assert!((1.0 / b - 1.0 / a - 0.5).abs() < 1e-5);
     }
     assert_eq!(spec.action_normalizer, plain.action_normalizer);
+    // An action that never changed stays what it was, whatever the network says.
+    for name in ["diffusion", "shift"] {
+        let copy = Copy::of(name);
+        copy.tensors(ACTION_FILE, |all| {
+            let of = |all: &[(String, Vec<usize>, Vec<u8>)], n: &str| {
+                all.iter().position(|t| t.0 == format!("action.{n}")).unwrap()
+            };
+            let (low, high, mean, std) = (of(all, "min"), of(all, "max"), of(all, "mean"), of(all, "std"));
+            for (i, v) in [(low, 0.04f32), (high, 0.04), (mean, 0.04), (std, 0.0)] {
+                all[i].2[4..8].copy_from_slice(&v.to_le_bytes());
+            }
+        });
+        let mut action = [0.3, -0.7, 0.2, 5.0];
+        copy.load().spec.action_normalizer.denormalize(&mut action).unwrap();
+        assert_eq!([action[1], action[3]], [0.04; 2], "{name}");
+    }
     // A dimension that never changed is divided by eps: 2 (x - min) / eps - 1.
     let copy = Copy::of("diffusion");
     copy.json(PRE, |l| l["steps"][3]["config"]["eps"] = json!(0.25));
@@ -536,9 +553,7 @@ fn weights_and_statistics_in_other_types_are_read() {
     let plain = Copy::of("diffusion").load();
     let double = |v: f32| f64::from(v).to_le_bytes().to_vec();
     let copy = Copy::of("diffusion");
-    for file in
-        ["model.safetensors", STATE_FILE, "policy_postprocessor_step_0_unnormalizer_processor.safetensors"]
-    {
+    for file in ["model.safetensors", STATE_FILE, ACTION_FILE] {
         copy.retype(file, Dtype::F64, double);
     }
     assert_eq!(copy.load(), plain);

@@ -124,6 +124,11 @@ fn the_same_seed_is_the_same_run() {
         assert_eq!(bits(&a.weights.values), bits(&b.weights.values), "{}", device.describe());
         assert_eq!(bits(&a.ema.values), bits(&b.ema.values), "{}", device.describe());
         assert_eq!(lines, again);
+        assert_eq!(
+            a.to_bytes().expect("a file"),
+            b.to_bytes().expect("a file"),
+            "the same run is the same bytes"
+        );
         let steps: Vec<u64> = lines.iter().map(|l| l.step).collect();
         assert_eq!(steps, [5, 10, 15, 20, 24], "a line each log_every steps, and at the end");
         let validated: Vec<bool> = lines.iter().map(|l| l.val_loss.is_some()).collect();
@@ -243,6 +248,14 @@ fn only_the_same_run_is_resumed() {
     let mut trainer = Trainer::new(&device, &episodes, &often).expect("a trainer");
     trainer.resume(&path, &data).expect("how often a run logs is no part of it");
     assert_eq!(resume::stored_config(&path).expect("a stopped run"), config());
+    // Damage in the middle of the numbers is no run to go on from.
+    let state = resume::train_path(&path);
+    let mut bytes = std::fs::read(&state).expect("the run's file");
+    let at = bytes.len() - 1000;
+    bytes[at..at + 12].fill(0);
+    std::fs::write(&state, bytes).expect("written");
+    let text = fault(&config(), &data);
+    assert!(text.contains("weights are damaged"), "{text}");
 }
 
 #[test]

@@ -63,7 +63,7 @@ impl Processors {
                     let (its, affine) = n.action(at, feature)?;
                     kind = if kind == NormKind::Identity { its } else { kind };
                     for (m, (offset, scale)) in map.iter_mut().zip(affine) {
-                        m.iter_mut().for_each(|v| *v /= scale);
+                        m.iter_mut().for_each(|v| *v = if scale == 0.0 { 0.0 } else { *v / scale });
                         m[2] += offset;
                     }
                 }
@@ -73,8 +73,10 @@ impl Processors {
                 Step::Rename(_) | Step::Relative(_) => {}
             }
         }
+        // Where nothing of the network's answer is left, the scale is 0.
+        let scale = |a: f64| if a == 0.0 { 0.0 } else { 1.0 / a };
         let Some(place) = remembered.filter(|_| mask.contains(&true)) else {
-            return Ok((normalizer(kind, map.iter().map(|[a, _, c]| (*c, 1.0 / a)).collect())?, None));
+            return Ok((normalizer(kind, map.iter().map(|[a, _, c]| (*c, scale(*a))).collect())?, None));
         };
         let refuse =
             |file: &str, what: String| Err(at.bad(file, format!("relative_actions_processor: {what}")));
@@ -101,9 +103,9 @@ impl Processors {
         for (d, [a, g, c]) in map.into_iter().enumerate() {
             // LeRobot broadcasts a state of one value.
             let of = if states == 1 { 0 } else { d };
-            let (offset, scale) = remembered[of];
-            // g * (x - offset) * scale of the raw state x.
-            let gain = g * scale;
+            let (offset, times) = remembered[of];
+            // g * (x - offset) * times of the raw state x.
+            let gain = g * times;
             if g != 0.0 && (gain - 1.0).abs() > 1e-6 {
                 let what = format!(
                     "absolute_actions_processor adds {gain} times the state to action dimension {d}, needed 1: both steps must \
@@ -111,7 +113,7 @@ impl Processors {
                 );
                 return refuse(POSTPROCESSOR, what);
             }
-            affine.push((c - gain * offset, 1.0 / a));
+            affine.push((c - gain * offset, scale(a)));
             relative.push((g != 0.0).then_some(first + of));
         }
         Ok((normalizer(kind, affine)?, Some(RelativeTo(relative))))

@@ -29,7 +29,7 @@ pub(super) struct Statistics {
     old: bool,
 }
 
-/// normalised = (x - offset) * scale of one dimension.
+/// normalised = (x - offset) * scale of one dimension; back, a scale of 0 gives the offset whatever is normalised.
 pub(super) type Affine = (f64, f64);
 
 impl Statistics {
@@ -168,7 +168,7 @@ impl Statistics {
                     (false, _) => (mean, 1.0 / (std + eps)),
                     (true, false) => (mean, 1.0 / std),
                     // Whatever the network says, it stays what it was.
-                    (true, true) => (mean, 1e8),
+                    (true, true) => (mean, 0.0),
                 };
                 (NormKind::MeanStd, pairs.map(affine).collect())
             }
@@ -179,7 +179,7 @@ impl Statistics {
                     // A dimension that never changed is -1 to the network; LeRobot blows any other value up to 1e8.
                     (0.0, false) if eps < SMALL_EPS => (low + 1.0, 1.0),
                     // Whatever the network says, it stays what it was.
-                    (0.0, true) if self.old || eps == 0.0 => (low, 1e8),
+                    (0.0, true) if self.old || eps < SMALL_EPS => (low, 0.0),
                     (0.0, _) => over(low, eps),
                     // Before 0.4 every range got it, on the way in.
                     (span, false) if self.old => over(low, span + eps),
