@@ -13,11 +13,11 @@ use std::str::FromStr;
 pub const PACK: &str = "pack";
 /// The resident buffer of packed weights.
 pub const PACKED: &str = "packed weights";
-/// Rows from which a packed product is faster on the CPU than one that reads each weight row once.
+/// Rows below which weights in half precision are faster on the CPU than packed ones.
 const LEAST_ROWS: usize = 12;
 /// Rows up to which a GPU waits for the weights rather than for its arithmetic.
 const MOST_HALF_ROWS: usize = 16;
-/// Columns and depth below which there is nothing to gain.
+/// Columns and depth below which a GPU has nothing to gain.
 const LEAST_SIDE: usize = 16;
 
 /// How weights are stored for sampling.
@@ -133,8 +133,8 @@ enum Way {
     Panels,
 }
 
-/// Lets the products of the phases `phases` with weights in `params` read them packed: on the CPU in panels where rows are many
-/// enough; in half precision, if that is asked for, where they are so few that reading the weights is what takes the time, and where
+/// Lets the products of the phases `phases` with weights in `params` read them packed: on the CPU in panels, however many rows there
+/// are, since their tiles add an element's terms in one order whatever is beside it; in half precision, if that is asked for, where they are so few that reading the weights is what takes the time, and where
 /// there are more and the device was opened with matrix units. The phases must not write `params`.
 pub fn pack_products(
     program: &mut Program,
@@ -150,15 +150,16 @@ pub fn pack_products(
         for at in range {
             let Some(call) = Call::of(&program.commands[at]) else { continue };
             let [m, n, k] = call.size;
-            let plain = call.form != Form::TN && call.epilogue.mode == Mode::Plain && call.b.0 == params;
-            if !plain || n.min(k) < LEAST_SIDE {
+            let cpu = !program.target.gpu;
+            let plain = call.epilogue.mode == Mode::Plain && n.min(k) >= LEAST_SIDE;
+            if call.form == Form::TN || call.b.0 != params || !(cpu || plain) {
                 continue;
             }
             let few = if program.target.gpu { m <= MOST_HALF_ROWS } else { m < LEAST_ROWS };
             let way = match (few, precision, units) {
-                (true, Precision::F16, _) => Way::Half,
+                (true, Precision::F16, _) if plain => Way::Half,
                 (false, Precision::F16, Some(unit)) if matmul::coop_fits(&call) => Way::Units(unit),
-                (false, ..) if !program.target.gpu => Way::Panels,
+                _ if cpu => Way::Panels,
                 _ => continue,
             };
             let kind = match way {

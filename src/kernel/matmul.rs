@@ -357,3 +357,6 @@ impl Call {
         Call::of(command).or_else(|| split::call(command, commands.get(at + 1)?))
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -131,6 +131,23 @@ mod tests {
         assert!(report.kernels.iter().all(|k| k.variants.len() == 2), "one thread and two");
     }
 
+    /// The order of every sum is that of the shape: no kernel's result depends on how many threads share the work.
+    #[test]
+    fn threads_change_no_bit_of_a_kernel() {
+        let cpu = Cpu::with_threads(4).unwrap();
+        let bits =
+            |buffers: &[Vec<f32>]| -> Vec<u32> { buffers.iter().flatten().map(|v| v.to_bits()).collect() };
+        for (name, cases) in cases::CASES {
+            for case in cases(&crate::kernel::Target::CPU) {
+                let alone = bits(&case.run_twin(1));
+                for threads in [2, 3, 4, 8, 16] {
+                    let shared = cpu.install(|| case.run_twin(threads));
+                    assert!(bits(&shared) == alone, "{name}, {}: {threads} threads", case.label);
+                }
+            }
+        }
+    }
+
     #[test]
     fn it_can_be_stopped() {
         let device = Device::Cpu(Cpu::with_threads(1).unwrap());

@@ -9,5 +9,6 @@ mod objectives;
 mod plan;
 mod poses;
 mod runs;
+mod threads;
 mod torch;
 mod windows;

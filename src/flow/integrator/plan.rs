@@ -60,7 +60,10 @@ pub(super) fn plan(
     }
     let params = program.named(names::PARAMS)?;
     if program.named(PACKED).is_err() {
-        packing::pack_products(&mut program, &["request", "steps"], params, options.precision)?;
+        let phases = ["request", "steps", "load", "start", "step"];
+        // On the CPU all of them, so that no sum of a row depends on how many rows there are, whatever the batch lets be computed once.
+        let phases = if program.target.gpu { &phases[..2] } else { &phases[..] };
+        packing::pack_products(&mut program, phases, params, options.precision)?;
     }
     if let Some(finish) = options.finish {
         program.phase("finish");

@@ -1,5 +1,8 @@
 //! The CPU twin of the matrix products: the work split over threads, then per part either the direct kernels of
 //! `dot` (few rows) or the gemm crate in row blocks, each block finished while it is still in cache.
+//!
+//! The way is chosen by the shape of the whole product, and each way adds an element's terms in an order that depends on the
+//! depth alone. So how rows and columns are split, and over how many threads, does not change a bit of the result.
 
 use super::dot::{self, Operand};
 use super::epilogue::Finish;
@@ -20,6 +23,14 @@ const AXPY_ROWS: usize = 8;
 /// rows turning and packing a weight matrix [n, k] takes a fifth of the time.
 const BLOCK: usize = 96 * 1024;
 const BLOCK_ROWS: usize = 1024;
+/// Depth that the gemm crate sums at a time. It cuts a deeper sum where the caches of this machine suggest, never below 512: slices of
+/// this many make the order of summation that of the depth alone.
+const SLICE: usize = 512;
+/// Elements of C up to which the gemm crate takes sums over a vector's lanes where both operands lie along k. No part may be so small where
+/// the whole is not.
+const HORIZONTAL: usize = 256;
+/// Rows and columns that parts are cut at multiples of.
+const STEP: [usize; 2] = [4, 16];
 /// Multiply-adds of a product in the time of one operation of a twin that passes over its elements.
 const PER_OPERATION: usize = 10;
 
@@ -123,10 +134,50 @@ fn split(threads: usize, m: usize, n: usize) -> [usize; 2] {
     best
 }
 
-/// Part `part` of `parts` of `0..n`, cut at multiples of `grain`; may be empty.
-fn share(n: usize, parts: usize, part: usize, grain: usize) -> Range<usize> {
-    let each = n.div_ceil(parts).next_multiple_of(grain);
-    (part * each).min(n)..((part + 1) * each).min(n)
+/// Part `part` of `parts` of `0..n`, cut at multiples of `step`. May be empty; else it has `least` elements at least, or all.
+fn share(n: usize, parts: usize, part: usize, [step, least]: [usize; 2]) -> Range<usize> {
+    let each = n.div_ceil(parts.min(n / least).max(1)).next_multiple_of(step);
+    let cut = |part: usize| match part * each {
+        0 => 0,
+        at if at + least <= n => at,
+        _ => n,
+    };
+    cut(part)..cut(part + 1)
+}
+
+/// How the parts of a product are computed: a matter of its form and shape alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Way {
+    /// Straight from the operands, by `dot`.
+    Few,
+    /// By the gemm crate, in parts of this many rows and columns at least.
+    Gemm { least: [usize; 2] },
+    /// By the gemm crate, all at once: it has ways of its own for such shapes.
+    Whole,
+}
+
+impl Way {
+    fn of(form: Form, [m, n, k]: [usize; 3]) -> Way {
+        let few = match form {
+            Form::NT => {
+                let shallow = k < DOT_DEPTH[usize::from(!k.is_multiple_of(16))];
+                m <= if shallow { AXPY_ROWS } else { DOT_ROWS }
+            }
+            Form::NN => m <= AXPY_ROWS,
+            Form::TN => false,
+        };
+        if few {
+            return Way::Few;
+        }
+        // A single row or column is another special case of the crate's.
+        if m == 1 || n == 1 || m * n <= HORIZONTAL {
+            return Way::Whole;
+        }
+        // Enough of the one for what there is of the other.
+        let enough = |beside: usize, step: usize| (HORIZONTAL / beside + 1).next_multiple_of(step);
+        let cols = enough(m, STEP[1]);
+        Way::Gemm { least: [enough(n.min(cols), STEP[0]).min(m), cols] }
+    }
 }
 
 /// A product, resolved.
@@ -141,27 +192,25 @@ struct Job<'a> {
 impl Job<'_> {
     /// Computes C, split over threads where that pays.
     fn run(&self, [m, n]: [usize; 2], c: Panel<'_>, cx: &TwinCx<'_>) {
-        let [parts_m, parts_n] = split(cx.threads(cost([m, n, self.k])), m, n);
+        let way = Way::of(self.form, [m, n, self.k]);
+        let (threads, least) = match way {
+            Way::Few => (cx.threads(cost([m, n, self.k])), STEP),
+            Way::Gemm { least } => (cx.threads(cost([m, n, self.k])), least),
+            Way::Whole => (1, STEP),
+        };
+        let [parts_m, parts_n] = split(threads, m, n);
         cx.for_each(parts_m * parts_n, |part| {
-            let rows = share(m, parts_m, part / parts_n, 4);
-            let cols = share(n, parts_n, part % parts_n, 16);
-            self.part(rows, cols, c);
+            let rows = share(m, parts_m, part / parts_n, [STEP[0], least[0]]);
+            let cols = share(n, parts_n, part % parts_n, [STEP[1], least[1]]);
+            self.part(rows, cols, c, way == Way::Few);
         });
     }
 
     /// Computes and finishes some rows and columns of C.
-    fn part(&self, rows: Range<usize>, cols: Range<usize>, c: Panel<'_>) {
+    fn part(&self, rows: Range<usize>, cols: Range<usize>, c: Panel<'_>, few: bool) {
         if rows.is_empty() || cols.is_empty() {
             return;
         }
-        let few = match self.form {
-            Form::NT => {
-                let shallow = self.k < DOT_DEPTH[usize::from(!self.k.is_multiple_of(16))];
-                rows.len() <= if shallow { AXPY_ROWS } else { DOT_ROWS }
-            }
-            Form::NN => rows.len() <= AXPY_ROWS,
-            Form::TN => false,
-        };
         if few {
             // Column blocks whose outputs stay in L1 until they are finished.
             let width = (4096 / rows.len()).next_multiple_of(128);
@@ -211,7 +260,7 @@ impl Job<'_> {
     }
 }
 
-/// The gemm crate on one thread.
+/// The gemm crate on one thread, a slice of the depth at a time.
 fn packed(form: Form, a: Operand<'_>, b: Operand<'_>, [m, n, k]: [usize; 3], c: Panel<'_>) {
     let ((a_rows, a_cols), (b_rows, b_cols)) = match form {
         Form::NN => ((m, k), (k, n)),
@@ -223,28 +272,35 @@ fn packed(form: Form, a: Operand<'_>, b: Operand<'_>, [m, n, k]: [usize; 3], c: 
     assert!((m - 1) * c.ld + n <= c.len, "a product's output ends before its last element");
     let (a_row, a_col) = if form == Form::TN { (1, a.ld as isize) } else { (a.ld as isize, 1) };
     let (b_row, b_col) = if form == Form::NT { (1, b.ld as isize) } else { (b.ld as isize, 1) };
-    // SAFETY: the assertions above bound every element that the strides reach; C's part is this thread's alone.
-    unsafe {
-        gemm::gemm(
-            m,
-            n,
-            k,
-            c.base,
-            1,
-            c.ld as isize,
-            false,
-            a.data.as_ptr(),
-            a_col,
-            a_row,
-            b.data.as_ptr(),
-            b_col,
-            b_row,
-            0.0,
-            1.0,
-            false,
-            false,
-            false,
-            gemm::Parallelism::None,
-        );
+    let mut first = 0;
+    while first < k {
+        // No short last slice (which would be another case of the crate's): two halves in its place.
+        let left = k - first;
+        let depth = if left > SLICE && left < 2 * SLICE { left.div_ceil(2) } else { left.min(SLICE) };
+        // SAFETY: the assertions above bound every element that the strides reach; C's part is this thread's alone.
+        unsafe {
+            gemm::gemm(
+                m,
+                n,
+                depth,
+                c.base,
+                1,
+                c.ld as isize,
+                first > 0,
+                a.data.as_ptr().offset(first as isize * a_col),
+                a_col,
+                a_row,
+                b.data.as_ptr().offset(first as isize * b_row),
+                b_col,
+                b_row,
+                1.0,
+                1.0,
+                false,
+                false,
+                false,
+                gemm::Parallelism::None,
+            );
+        }
+        first += depth;
     }
 }

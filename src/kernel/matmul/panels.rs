@@ -66,7 +66,9 @@ fn multiply(a: Operand<'_>, b: &[f32], shape: [usize; 3], c: Panel<'_>) {
     }
 }
 
-/// A part of the depth at a time, all panels of it, tiles of R rows by W vectors; left-over rows in tiles of four, two and one.
+/// A part of the depth at a time, all panels of it, tiles of R rows by W vectors; left-over rows in tiles of four, two and one. One or two
+/// rows take several panels at once, or each multiply-add would wait for the one before. Whichever tile computes an element, its terms are
+/// added in the same order.
 #[inline(always)]
 fn panels<V: Lanes, const R: usize, const W: usize>(
     a: Operand<'_>,
@@ -74,97 +76,119 @@ fn panels<V: Lanes, const R: usize, const W: usize>(
     [rows, cols, k]: [usize; 3],
     c: Panel<'_>,
 ) {
+    let count = cols.div_ceil(PANEL);
     let mut first = 0;
     while first < k {
         // No short last part: what is left joins the one before it.
         let depth = if k - first < DEPTH + DEPTH / 2 { k - first } else { DEPTH };
-        for (q, panel) in b.chunks_exact(PANEL * k).take(cols.div_ceil(PANEL)).enumerate() {
-            let panel = &panel[first * PANEL..];
+        let mut q = 0;
+        while q < count {
+            let together = match rows {
+                1 => 4,
+                2 => 2,
+                _ => 1,
+            };
+            let together = if q + together <= count { together } else { 1 };
+            let panel = &b[q * PANEL * k + first * PANEL..];
             let mut from = 0;
             while from < PANEL && q * PANEL + from < cols {
-                let part = Part { first, depth, j: q * PANEL + from, cols };
+                let part = Part { first, depth, j: q * PANEL + from, cols, next: PANEL * k };
                 let panel = &panel[from..];
                 // The first tile of a panel brings it in.
-                let mut i = match rows {
-                    _ if rows >= R => tile::<V, R, W, true>(a, panel, 0, part, c),
-                    4.. => tile::<V, 4, W, true>(a, panel, 0, part, c),
-                    2.. => tile::<V, 2, W, true>(a, panel, 0, part, c),
-                    _ => tile::<V, 1, W, true>(a, panel, 0, part, c),
+                let mut i = match (rows, together) {
+                    (1, 4) => tile::<V, 1, W, 4, true>(a, panel, 0, part, c),
+                    (2, 2) => tile::<V, 2, W, 2, true>(a, panel, 0, part, c),
+                    _ if rows >= R => tile::<V, R, W, 1, true>(a, panel, 0, part, c),
+                    (4.., _) => tile::<V, 4, W, 1, true>(a, panel, 0, part, c),
+                    (2.., _) => tile::<V, 2, W, 1, true>(a, panel, 0, part, c),
+                    _ => tile::<V, 1, W, 1, true>(a, panel, 0, part, c),
                 };
                 while i + R <= rows {
-                    i += tile::<V, R, W, false>(a, panel, i, part, c);
+                    i += tile::<V, R, W, 1, false>(a, panel, i, part, c);
                 }
                 while i + 4 <= rows {
-                    i += tile::<V, 4, W, false>(a, panel, i, part, c);
+                    i += tile::<V, 4, W, 1, false>(a, panel, i, part, c);
                 }
                 while i + 2 <= rows {
-                    i += tile::<V, 2, W, false>(a, panel, i, part, c);
+                    i += tile::<V, 2, W, 1, false>(a, panel, i, part, c);
                 }
                 if i < rows {
-                    tile::<V, 1, W, false>(a, panel, i, part, c);
+                    tile::<V, 1, W, 1, false>(a, panel, i, part, c);
                 }
                 from += W * V::N;
             }
+            q += together;
         }
         first += depth;
     }
 }
 
-/// What a tile computes: a part of the depth, from a column on, of so many columns in all.
+/// What a tile computes: a part of the depth, from a column on, of so many columns in all; panels begin `next` elements apart.
 #[derive(Clone, Copy)]
 struct Part {
     first: usize,
     depth: usize,
     j: usize,
     cols: usize,
+    next: usize,
 }
 
-/// R rows by W vectors of a panel that begins at its first column and depth of this tile; added to what C holds already, but for
-/// the first part. If the panel is `FAR`, asks for what follows in it. Returns R.
+/// R rows by W vectors of each of P panels, the first of which begins at the first column and depth of this tile; added to what C holds
+/// already, but for the first part. If the panels are `FAR`, asks for what follows in them. Returns R.
 #[inline(always)]
-fn tile<V: Lanes, const R: usize, const W: usize, const FAR: bool>(
+fn tile<V: Lanes, const R: usize, const W: usize, const P: usize, const FAR: bool>(
     a: Operand<'_>,
     panel: &[f32],
     i: usize,
-    Part { first, depth, j, cols }: Part,
+    Part { first, depth, j, cols, next }: Part,
     c: Panel<'_>,
 ) -> usize {
     let a: [&[f32]; R] = std::array::from_fn(|r| a.row(i + r, first, depth));
-    let width = (cols - j).min(W * V::N);
+    // Each panel from here on, without the rows beyond this part.
+    let panels: [&[f32]; P] =
+        std::array::from_fn(|p| &panel[p * next..p * next + (depth - 1) * PANEL + W * V::N]);
     let zero = V::splat(0.0);
-    let mut acc = [[zero; W]; R];
+    let mut acc = [[[zero; W]; P]; R];
     for d in 0..depth {
-        let row = &panel[d * PANEL..d * PANEL + W * V::N];
-        if FAR {
-            lanes::prefetch(row.as_ptr().wrapping_add(AHEAD), W * V::N);
-        }
-        let mut y = [zero; W];
-        for w in 0..W {
-            y[w] = V::load(&row[w * V::N..(w + 1) * V::N]);
+        let mut y = [[zero; W]; P];
+        for p in 0..P {
+            let row = &panels[p][d * PANEL..d * PANEL + W * V::N];
+            if FAR {
+                lanes::prefetch(row.as_ptr().wrapping_add(AHEAD), W * V::N);
+            }
+            for w in 0..W {
+                y[p][w] = V::load(&row[w * V::N..(w + 1) * V::N]);
+            }
         }
         for r in 0..R {
             let x = V::splat(a[r][d]);
-            for w in 0..W {
-                acc[r][w] = acc[r][w].fma(x, y[w]);
+            for p in 0..P {
+                for w in 0..W {
+                    acc[r][p][w] = acc[r][p][w].fma(x, y[p][w]);
+                }
             }
         }
     }
     let one = V::splat(1.0);
     let mut edge = [0.0f32; PANEL];
     for r in 0..R {
-        let out = c.segment(i + r, j, width);
-        let whole = width == W * V::N;
-        if !whole {
-            edge[..width].copy_from_slice(out);
-        }
-        let to: &mut [f32] = if whole { &mut *out } else { &mut edge };
-        for w in 0..W {
-            let to = &mut to[w * V::N..(w + 1) * V::N];
-            let sum = if first == 0 { acc[r][w] } else { acc[r][w].fma(V::load(to), one) };
-            sum.store(to);
-        }
-        if !whole {
-            out.copy_from_slice(&edge[..width]);
+        for p in 0..P {
+            let j = j + p * PANEL;
+            let width = cols.saturating_sub(j).min(W * V::N);
+            let out = c.segment(i + r, j.min(cols), width);
+            let whole = width == W * V::N;
+            if !whole {
+                edge[..width].copy_from_slice(out);
+            }
+            let to: &mut [f32] = if whole { &mut *out } else { &mut edge };
+            for w in 0..W {
+                let to = &mut to[w * V::N..(w + 1) * V::N];
+                let sum = if first == 0 { acc[r][p][w] } else { acc[r][p][w].fma(V::load(to), one) };
+                sum.store(to);
+            }
+            if !whole {
+                out.copy_from_slice(&edge[..width]);
+            }
         }
     }
     R
