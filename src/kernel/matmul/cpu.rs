@@ -14,6 +14,12 @@ use std::ops::Range;
 
 /// Rows up to which a product with a weight matrix [n, k] takes dot products instead of packing.
 const DOT_ROWS: usize = 96;
+/// The same where the weights have enough columns to fill tiles, and are few enough to stay in a second-level cache over all rows: the
+/// least columns, the most elements.
+const DOT_ROWS_WIDE: usize = 256;
+const WIDE: [usize; 2] = [64, 256 * 1024];
+/// Rows of dot products between two readings of the weights: what they read of A stays near.
+const DOT_BLOCK: usize = 64;
 /// Depth below which the sums over a vector's lanes cost more than packing, from `AXPY_ROWS` rows on; and below which elements that fill no
 /// vector do.
 const DOT_DEPTH: [usize; 2] = [64, 512];
@@ -161,7 +167,11 @@ impl Way {
         let few = match form {
             Form::NT => {
                 let shallow = k < DOT_DEPTH[usize::from(!k.is_multiple_of(16))];
-                m <= if shallow { AXPY_ROWS } else { DOT_ROWS }
+                m <= match shallow {
+                    true => AXPY_ROWS,
+                    false if n >= WIDE[0] && n * k <= WIDE[1] => DOT_ROWS_WIDE,
+                    false => DOT_ROWS,
+                }
             }
             Form::NN => m <= AXPY_ROWS,
             Form::TN => false,
@@ -212,13 +222,14 @@ impl Job<'_> {
             return;
         }
         if few {
-            // Column blocks whose outputs stay in L1 until they are finished.
-            let width = (4096 / rows.len()).next_multiple_of(128);
-            let mut j = cols.start;
-            while j < cols.end {
-                let end = (j + width).min(cols.end);
-                self.block(rows.clone(), j..end, c, true);
-                j = end;
+            // Blocks whose outputs stay in L1 until they are finished. Up to DOT_ROWS rows go at once.
+            let height = if rows.len() <= DOT_ROWS { rows.len() } else { DOT_BLOCK };
+            for i in rows.clone().step_by(height) {
+                let block = i..rows.end.min(i + height);
+                let width = (4096 / block.len()).next_multiple_of(128);
+                for j in cols.clone().step_by(width) {
+                    self.block(block.clone(), j..cols.end.min(j + width), c, true);
+                }
             }
         } else {
             let height = (BLOCK / cols.len()).max(BLOCK_ROWS).next_multiple_of(16);
