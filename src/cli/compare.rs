@@ -277,7 +277,7 @@ fn render(report: &Report, colour: Colour) -> String {
         ["method", ">evals"].into_iter().chain(columns.iter().map(|c| c.0)).collect();
     let mut table = Table::new(&heads);
     for m in shown {
-        let cells = [m.method.clone(), m.nfe.to_string()].into_iter();
+        let cells = [m.name(), m.nfe.to_string()].into_iter();
         table.row(cells.chain(columns.iter().map(|c| c.1(m))).collect());
     }
     let cells = ["(other draws)".to_owned(), "-".to_owned()].into_iter();
@@ -291,6 +291,10 @@ fn render(report: &Report, colour: Colour) -> String {
         report.device,
         table.render(colour)
     );
+    let ids: Vec<&str> = report.equal_quality.methods.iter().map(|m| m.method.as_str()).collect();
+    for difference in Method::differences(&ids) {
+        text += &format!("{difference}\n");
+    }
     for t in report.training.iter().filter(|t| t.status != Status::Ok) {
         text += &format!("{} seed {}: {}\n", t.method, t.seed, t.reason.as_deref().unwrap_or("failed"));
     }

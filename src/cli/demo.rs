@@ -14,7 +14,7 @@ use super::common::{Context, Interrupt, alone, note_line, print};
 use super::errors::Interrupted;
 use super::files::Files;
 use super::output::{Colour, bytes, count, grouped, short};
-use advect::data::{Aside, Episodes, write_aside, write_npy_f32};
+use advect::data::{Array, Aside, Episodes, read_npz_f32, write_aside, write_npy_f32};
 use advect::policy::SamplerOptions;
 use advect::train::{RunConfig, Trainer};
 use anyhow::Context as _;
@@ -27,7 +27,10 @@ const POLICY: &str = "policy.safetensors";
 const ACTIONS: &str = "actions.npy";
 const METRICS: &str = "metrics.jsonl";
 const REPORT: &str = "report.html";
-const DATA: &str = "data/pusht.npz";
+/// The demonstrations that the program carries, so that it needs no other file.
+const SHIPPED: &[u8] = include_bytes!("../../data/pusht.npz");
+/// What they are called.
+const SHIPPED_NAME: &str = "data/pusht.npz";
 
 /// Train on the shipped Push-T demonstrations, sample 4,096 action chunks, and write a report with pictures
 #[derive(clap::Args)]
@@ -40,9 +43,9 @@ Examples:
   advect demo --device gpu
   advect demo --steps 2000 --seed 1 --out runs/seed1")]
 pub struct Demo {
-    /// The demonstrations
-    #[arg(long, value_name = "FILE.npz", default_value = DATA)]
-    data: PathBuf,
+    /// The demonstrations [default: those of Push-T that advect carries]
+    #[arg(long, value_name = "FILE.npz")]
+    data: Option<PathBuf>,
     /// Training steps [default: what fits a minute, at most 6,000]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=10_000_000))]
     steps: Option<u64>,
@@ -75,9 +78,9 @@ impl Run for Demo {
         let interrupt = Interrupt::catch()?;
         let mut config = RunConfig { seed: self.seed, ..RunConfig::push_t() };
         let outputs = [POLICY, ACTIONS, METRICS, REPORT].map(|name| self.out.join(name));
-        let files = Files::default().reads("--data", &self.data);
+        let files = self.data.iter().fold(Files::default(), |files, path| files.reads("--data", path));
         outputs.iter().fold(files, |files, path| files.writes("--out", path)).check()?;
-        let episodes = self.load(&config)?;
+        let (episodes, states) = self.load(&config)?;
         self.prepare()?;
         let _ours = alone(&self.out.join(POLICY))?;
         let device = cx.open()?;
@@ -126,7 +129,7 @@ impl Run for Demo {
         drop(trainer);
         parts.end("training");
 
-        let held_out = held_out::HeldOut::new(&episodes, &config, &policy.spec, &self.data)?;
+        let held_out = held_out::HeldOut::new(&episodes, &config, &policy.spec, states, &self.name())?;
         let shown = held_out.spread(sampling::OBSERVATIONS)?;
         let rate = sampling::rate(&device, &policy, &shown)?;
         let samples = sampling::affordable(rate, shown.windows.len());
@@ -153,7 +156,7 @@ impl Run for Demo {
             config: &config,
             spec,
             device: &device,
-            data: self.data.display().to_string(),
+            data: self.name(),
             command: self.command(cx, steps),
             parameters,
             observations: shown.windows.len(),
@@ -247,13 +250,23 @@ impl Run for Demo {
 }
 
 impl Demo {
-    fn load(&self, config: &RunConfig) -> anyhow::Result<Episodes> {
-        if self.data == Path::new(DATA) && !self.data.exists() {
-            anyhow::bail!(
-                "{DATA} is not here: run from advect's repository, or say where it is with --data FILE.npz"
-            );
-        }
-        Ok(Episodes::load_npz(&self.data, &config.data)?)
+    /// The demonstrations, and the scene's state at each row where they have it.
+    fn load(&self, config: &RunConfig) -> anyhow::Result<(Episodes, Option<Array>)> {
+        let read = |path: &Path| -> anyhow::Result<_> {
+            Ok((Episodes::load_npz(path, &config.data)?, read_npz_f32(path, "state")?))
+        };
+        let Some(path) = &self.data else {
+            // Gone as soon as it is read.
+            let mut file = tempfile::Builder::new().prefix("advect-demo").suffix(".npz").tempfile()?;
+            file.write_all(SHIPPED).context("cannot write the demonstrations to a temporary file")?;
+            return read(file.path());
+        };
+        read(path)
+    }
+
+    /// What the demonstrations are called.
+    fn name(&self) -> String {
+        self.data.as_ref().map_or_else(|| SHIPPED_NAME.into(), |path| path.display().to_string())
     }
 
     /// Makes the folder and sees whether it takes files, before a minute of work goes into them.
@@ -268,10 +281,11 @@ impl Demo {
     fn command(&self, cx: &Context, steps: u64) -> String {
         let mut line =
             format!("advect demo --device {} --steps {steps} --seed {}", cx.device_choice(), self.seed);
-        for (option, path, usual) in [("--data", &self.data, DATA), ("--out", &self.out, "advect-out")] {
-            if path != Path::new(usual) {
-                line += &format!(" {option} {}", path.display());
-            }
+        if let Some(data) = &self.data {
+            line += &format!(" --data {}", data.display());
+        }
+        if self.out != Path::new("advect-out") {
+            line += &format!(" --out {}", self.out.display());
         }
         line
     }

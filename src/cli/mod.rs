@@ -59,7 +59,7 @@ commands! {
 
 /// Train and sample flow-matching robot policies on any GPU (Vulkan, Metal, DX12) or on the CPU.
 #[derive(Parser)]
-#[command(name = "advect", version, after_help = AFTER_HELP, disable_help_subcommand = true)]
+#[command(name = "advect", version, after_help = AFTER_HELP)]
 struct Cli {
     #[command(flatten)]
     global: common::Global,

@@ -255,6 +255,29 @@ pub const METHODS: &[Method] = &[
 ];
 
 impl Method {
+    /// Whether its objective brings networks of its own in place of the compared one.
+    pub fn own_network(&self) -> bool {
+        let mut config = RunConfig::default();
+        (self.configure)(&mut config);
+        matches!(config.objective, Objective::Act(_) | Objective::VqBet(_))
+    }
+
+    /// What is not the same for all of some methods, by their ids, as a clause each.
+    pub fn differences(ids: &[&str]) -> Vec<String> {
+        let chosen = || METHODS.iter().filter(|m| ids.contains(&m.id));
+        let own: Vec<&str> = chosen().filter(|m| m.own_network()).map(|m| m.id).collect();
+        let mut out: Vec<String> = Vec::new();
+        if !own.is_empty() {
+            let verb = if own.len() == 1 { "has a network of its own" } else { "have networks of their own" };
+            out.push(format!("{} {verb}", own.join(" and ")));
+        }
+        let again = chosen().filter_map(|m| Some((m.id, m.straightens?)));
+        out.extend(
+            again.map(|(id, before)| format!("{id} takes as many steps again, from {before}'s weights")),
+        );
+        out
+    }
+
     /// The methods that a list names, in the table's order: ids separated by commas, or `all`.
     ///
     /// # Errors
@@ -313,6 +336,19 @@ mod tests {
                 assert!(METHODS[..i].iter().any(|m| m.id == before), "{} before {}", before, method.id);
             }
         }
+    }
+
+    #[test]
+    fn what_differs_is_said() {
+        assert!(Method::differences(&["cfm", "bc", "streaming"]).is_empty());
+        let all: Vec<&str> = METHODS.iter().map(|m| m.id).collect();
+        assert_eq!(
+            Method::differences(&all),
+            [
+                "act and vq_bet have networks of their own",
+                "reflow takes as many steps again, from cfm's weights"
+            ]
+        );
     }
 
     #[test]

@@ -4,16 +4,18 @@
 use super::pictures::Ground;
 use super::record::{Report, Status};
 use super::summary::{Mean, Spread, WITHIN};
-use super::{RunRecord, Task};
+use super::{Method, RunRecord, Task};
 use crate::report::chart::Chart;
 use crate::report::format::{si, significant};
 use crate::report::{Page, Section, Table, Tile};
 
 /// The page of a finished comparison; `command` repeats it.
 pub(super) fn page(task: &Task, report: &Report, records: &[RunRecord], command: &str) -> Page {
+    let ids: Vec<&str> = methods(report).collect();
+    let differences: String = Method::differences(&ids).iter().map(|d| format!("; {d}")).collect();
     let mut page = Page::new(format!("Compared: {}", task.title)).subtitle(format!(
-        "{} methods, {} steps of {} each, the same {} for all, on {}.",
-        report.equal_quality.methods.len(),
+        "{} methods, {} steps of {} each, the same {}, on {}{differences}.",
+        ids.len(),
         si(report.steps as f64),
         report.batch_size,
         report.network,
@@ -66,7 +68,17 @@ fn glance(report: &Report) -> Section {
         section = section.tile(Tile::new(m.method.clone(), "fastest at equal quality").note(note));
     }
     let tile = Tile::new(significant(floor(report), 3), "of other draws of the data");
-    section.tile(tile.note("no sampler can be expected to come below"))
+    let section = section.tile(tile.note("no sampler can be expected to come below"));
+    let failed: Vec<String> = report
+        .training
+        .iter()
+        .filter(|t| t.status == Status::Failed)
+        .map(|t| format!("{} seed {} ({})", t.method, t.seed, t.reason.as_deref().unwrap_or("failed")))
+        .collect();
+    match failed.is_empty() {
+        true => section,
+        false => section.text(format!("Failed, and in none of the means: {}.", failed.join("; "))),
+    }
 }
 
 fn evaluations(n: usize) -> String {
@@ -206,7 +218,7 @@ fn numbers(report: &Report) -> Section {
     ]);
     for m in &report.summary {
         table = table.row([
-            m.method.clone(),
+            m.name(),
             m.nfe.to_string(),
             cell(&m.energy_distance),
             cell(&m.energy_distance_joint),
@@ -236,7 +248,7 @@ fn numbers(report: &Report) -> Section {
         maybe(r.validity),
     ]);
     let section = Section::new("All numbers").text(
-        "Means over the seeds, with the sample standard deviation where there are several. What each measure is: docs/compare.md.",
+        "Means over the seeds that did not fail, with the sample standard deviation where there are several. What each measure is: docs/compare.md.",
     );
     section.table(table).pairs(report.absent.iter().map(|(k, v)| (k.clone(), v.clone())))
 }

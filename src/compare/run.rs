@@ -220,7 +220,7 @@ fn report(c: &Comparison<'_>, settings: &Settings, records: &[RunRecord]) -> Res
         held_out: c.task.held_out.count,
         reference: evaluate::reference(c.task)?,
         absent: evaluate::absent(c.task),
-        equal_quality: at_equal_quality(&summary, &ids),
+        equal_quality: at_equal_quality(&summary, &results, &ids),
         results,
         training: records.iter().map(|r| r.training.clone()).collect(),
         summary,

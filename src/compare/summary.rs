@@ -30,8 +30,11 @@ pub struct Mean {
     pub method: String,
     /// Evaluations.
     pub nfe: usize,
-    /// Seeds that it was measured with.
+    /// Seeds that it was measured with: what the means are of.
     pub seeds: usize,
+    /// Seeds that failed, so that they are in no mean.
+    #[serde(default)]
+    pub failed: usize,
     /// As in [`Row`].
     pub energy_distance: Option<Spread>,
     /// As in [`Row`].
@@ -60,7 +63,17 @@ pub struct Mean {
     pub train_s: Option<Spread>,
 }
 
-/// Means over the seeds, in the order of the rows; rows that are not ok are left out.
+impl Mean {
+    /// The method, and if a seed failed how many the means are of.
+    pub fn name(&self) -> String {
+        match self.failed {
+            0 => self.method.clone(),
+            failed => format!("{} ({} of {} seeds)", self.method, self.seeds, self.seeds + failed),
+        }
+    }
+}
+
+/// Means over the seeds, in the order of the rows; rows that are not ok are left out, and counted if they failed.
 pub fn means(rows: &[Row]) -> Vec<Mean> {
     let mut keys: Vec<(&str, usize)> = Vec::new();
     for row in rows.iter().filter(|r| r.status == Status::Ok) {
@@ -74,13 +87,14 @@ pub fn means(rows: &[Row]) -> Vec<Mean> {
                 let own = |r: &&Row| r.status == Status::Ok && r.method == method && r.nfe == nfe;
                 Spread::of(&rows.iter().filter(own).filter_map(value).collect::<Vec<_>>())
             };
+            let count = |status: Status| {
+                rows.iter().filter(|r| r.status == status && r.method == method && r.nfe == nfe).count()
+            };
             Mean {
                 method: method.into(),
                 nfe,
-                seeds: rows
-                    .iter()
-                    .filter(|r| r.status == Status::Ok && r.method == method && r.nfe == nfe)
-                    .count(),
+                seeds: count(Status::Ok),
+                failed: count(Status::Failed),
                 energy_distance: of(|r| r.energy_distance),
                 energy_distance_joint: of(|r| r.energy_distance_joint),
                 sliced_wasserstein: of(|r| r.sliced_wasserstein),
@@ -104,7 +118,7 @@ pub fn means(rows: &[Row]) -> Vec<Mean> {
 pub struct AtQuality {
     /// The method's id.
     pub method: String,
-    /// `ok`, or `not_applicable` if it is never as good.
+    /// `ok`, `not_applicable` if it is never as good, `failed` if no seed gave anything to measure.
     pub status: Status,
     /// Why it is not ok.
     pub reason: Option<String>,
@@ -131,8 +145,8 @@ pub struct EqualQuality {
 /// How much worse than the best is as good.
 pub const WITHIN: f64 = 1.25;
 
-/// Each method at the fewest evaluations with which its mean energy distance reaches the target.
-pub fn at_equal_quality(means: &[Mean], methods: &[&str]) -> EqualQuality {
+/// Each method at the fewest evaluations with which its mean energy distance reaches the target; `rows` are what the means are of.
+pub fn at_equal_quality(means: &[Mean], rows: &[Row], methods: &[&str]) -> EqualQuality {
     let quality = |m: &Mean| m.energy_distance_joint.or(m.energy_distance).map(|s| s.mean);
     let target = means.iter().filter_map(quality).min_by(f64::total_cmp).map(|best| WITHIN * best);
     let of = |id: &&str| {
@@ -140,12 +154,21 @@ pub fn at_equal_quality(means: &[Mean], methods: &[&str]) -> EqualQuality {
             let own = means.iter().filter(|m| m.method == *id);
             own.filter(|m| quality(m).is_some_and(|q| q <= target)).min_by_key(|m| m.nfe)
         });
+        let measured = means.iter().any(|m| m.method == *id);
+        let failed =
+            rows.iter().find(|r| r.method == *id && r.status == Status::Failed).filter(|_| !measured);
+        let (status, reason) = match (reached, failed) {
+            (Some(_), _) => (Status::Ok, None),
+            (None, Some(row)) => (Status::Failed, row.reason.clone()),
+            (None, None) => {
+                let never = "it does not reach this quality with any number of evaluations";
+                (Status::NotApplicable, Some(never.into()))
+            }
+        };
         AtQuality {
             method: (*id).into(),
-            status: if reached.is_some() { Status::Ok } else { Status::NotApplicable },
-            reason: reached
-                .is_none()
-                .then(|| "it does not reach this quality with any number of evaluations".into()),
+            status,
+            reason,
             nfe: reached.map(|m| m.nfe),
             energy_distance: reached.and_then(quality),
             latency_ms: reached.and_then(|m| m.latency_ms).map(|s| s.mean),
@@ -172,10 +195,21 @@ mod tests {
         assert_eq!(means.len(), 3);
         let energy = means[0].energy_distance.unwrap();
         assert_eq!((means[0].seeds, energy.mean, energy.sd), (2, 5.0, Some(2f64.sqrt())));
-        let equal = at_equal_quality(&means, &["a", "b"]);
+        assert_eq!((means[0].failed, means[0].name()), (1, "a (2 of 3 seeds)".into()));
+        assert_eq!((means[1].failed, means[1].name()), (0, "a".into()));
+        let equal = at_equal_quality(&means, &rows, &["a", "b"]);
         assert_eq!((equal.target, equal.methods[0].nfe), (Some(WITHIN), Some(5)));
         assert_eq!((equal.methods[1].status, equal.methods[1].nfe), (Status::NotApplicable, None));
-        assert_eq!(at_equal_quality(&[], &["a"]).target, None);
+        assert_eq!(at_equal_quality(&[], &[], &["a"]).target, None);
+        let gone = at_equal_quality(
+            &means,
+            &[Row::empty("c", 0, 1, Status::Failed, Some("not finite".into()))],
+            &["c"],
+        );
+        assert_eq!(
+            (gone.methods[0].status, gone.methods[0].reason.as_deref()),
+            (Status::Failed, Some("not finite"))
+        );
         assert_eq!(Spread::of(&[]), None);
     }
 }

@@ -86,6 +86,15 @@ fn help_has_examples() {
             assert!(help.out.contains(word), "{}: no {word:?} in {}", help.args, help.out);
         }
     }
+    for (help, flag) in [
+        (&["help"][..], &["--help"][..]),
+        (&["help", "train"], &["train", "--help"]),
+        (&["help", "data", "inspect"], &["data", "inspect", "--help"]),
+    ] {
+        let (help, flag) = (advect(help), advect(flag));
+        assert_eq!((help.code, &help.out), (0, &flag.out), "{}", help.args);
+    }
+    fails(&["help", "fly"], 2, &["fly"]);
     let version = advect(&["--version"]);
     assert_eq!((version.code, version.out.trim()), (0, concat!("advect ", env!("CARGO_PKG_VERSION"))));
 }

@@ -1,4 +1,4 @@
-//! `advect demo` as a newcomer runs it: from the repository, a few steps.
+//! `advect demo` as a newcomer runs it: from any folder, a few steps.
 //!
 //! The test of the GPU says NOT RUN where no adapter is found; with ADVECT_REQUIRE_GPU=1 it fails instead.
 
@@ -21,10 +21,6 @@ fn demo(folder: &Path, args: &[&str]) -> Output {
     command.output().expect("the binary runs")
 }
 
-fn repository() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-}
-
 fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
@@ -35,7 +31,7 @@ fn check(device: &str, steps: u64) -> Vec<usize> {
     let out = folder.path().join("new").join("out");
     let steps_text = steps.to_string();
     let run =
-        demo(repository(), &["--steps", &steps_text, "--device", device, "--out", &out.to_string_lossy()]);
+        demo(folder.path(), &["--steps", &steps_text, "--device", device, "--out", &out.to_string_lossy()]);
     let (printed, said) = (text(&run.stdout), text(&run.stderr));
     assert!(run.status.success(), "{said}\n{printed}");
     for word in ["trained", "chunks/s", "energy distance", "floor", "report.html"] {
@@ -110,11 +106,10 @@ fn what_cannot_work_is_one_clear_line() {
         words.iter().for_each(|word| assert!(errors[0].contains(word), "no '{word}' in: {said}"));
     };
     let elsewhere = folder.path();
-    fails(elsewhere, &["--device", "cpu"], 1, &["data/pusht.npz", "repository", "--data"]);
-    fails(repository(), &["--device", "cpu", "--data", "none.npz"], 1, &["none.npz"]);
-    fails(repository(), &["--device", "cpu", "--data", &file], 1, &["file"]);
-    fails(repository(), &["--device", "cpu", "--out", &file], 1, &[&file]);
-    fails(repository(), &["--steps", "0"], 2, &["--steps"]);
-    fails(repository(), &["--device", "no such adapter"], 2, &["no such adapter"]);
+    fails(elsewhere, &["--device", "cpu", "--data", "none.npz"], 1, &["none.npz"]);
+    fails(elsewhere, &["--device", "cpu", "--data", &file], 1, &["file"]);
+    fails(elsewhere, &["--device", "cpu", "--out", &file], 1, &[&file]);
+    fails(elsewhere, &["--steps", "0"], 2, &["--steps"]);
+    fails(elsewhere, &["--device", "no such adapter"], 2, &["no such adapter"]);
     assert_eq!(elsewhere.read_dir().expect("the folder").count(), 1, "no leftovers");
 }

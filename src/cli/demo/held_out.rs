@@ -1,10 +1,9 @@
 //! The demonstrations that the policy never sees: what it is shown, what was done, and the scene at that moment.
 
-use advect::data::{Episodes, Windows, read_npz_f32};
+use advect::data::{Array, Episodes, Windows};
 use advect::policy::PolicySpec;
 use advect::train::RunConfig;
 use anyhow::Context as _;
-use std::path::Path;
 
 /// Held-out windows and, where the file has it, the scene's state at each row.
 pub struct HeldOut<'a> {
@@ -29,18 +28,14 @@ impl<'a> HeldOut<'a> {
         episodes: &'a Episodes,
         config: &RunConfig,
         spec: &PolicySpec,
-        data: &Path,
+        states: Option<Array>,
+        data: &str,
     ) -> anyhow::Result<HeldOut<'a>> {
         let ids = &spec.provenance.validation_episodes;
-        anyhow::ensure!(
-            !ids.is_empty(),
-            "{} has no episode to hold out: the demo needs at least 2",
-            data.display()
-        );
+        anyhow::ensure!(!ids.is_empty(), "{data} has no episode to hold out: the demo needs at least 2");
         let windows = Windows::new(episodes, ids, &config.windows())?;
-        let state = read_npz_f32(data, "state")?;
         let fits = |shape: &[usize]| shape == [episodes.steps(), 5];
-        let states = state.filter(|a| fits(&a.shape)).map(|a| a.data.as_chunks::<5>().0.to_vec());
+        let states = states.filter(|a| fits(&a.shape)).map(|a| a.data.as_chunks::<5>().0.to_vec());
         Ok(HeldOut { windows, states })
     }
 
