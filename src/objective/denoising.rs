@@ -176,7 +176,8 @@ impl Method for Denoising {
         let most = [1, self.train_steps];
         count("objective.denoising.inference_steps", self.inference_steps, most, "1 to train_steps")?;
         if let Some(clip) = self.clip {
-            super::error::positive("objective.denoising.clip", clip)?;
+            // As the sampler has it, in f32.
+            super::error::positive("objective.denoising.clip", f64::from(clip as f32))?;
         }
         let fits = |beta: &f64| *beta > 0.0 && *beta < 1.0;
         match self.betas.betas(self.train_steps).iter().all(fits) {

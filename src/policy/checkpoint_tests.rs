@@ -122,3 +122,77 @@ fn what_could_not_be_loaded_is_not_written() {
     let said = Policy::load(folder.path()).unwrap_err().to_string();
     assert!(said.contains("is a folder, needed a policy file") && said.contains("p.safetensors"), "{said}");
 }
+
+/// Places of all numbers in a JSON value.
+fn numbers(value: &Value, at: String, out: &mut Vec<String>) {
+    match value {
+        Value::Number(_) => out.push(at),
+        Value::Array(all) => {
+            all.iter().enumerate().for_each(|(i, v)| numbers(v, format!("{at}/{i}"), out));
+        }
+        Value::Object(all) => all.iter().for_each(|(k, v)| numbers(v, format!("{at}/{k}"), out)),
+        _ => {}
+    }
+}
+
+#[test]
+fn every_number_of_a_stored_spec_has_its_range() {
+    use crate::nn::transformer::Transformer;
+    use crate::nn::{NetworkSpec, TimeInput};
+    use crate::policy::{NoiseLaw, Objective, TimeConvention};
+    let mut base = PolicySpec { time: TimeConvention::NoiseToAction, rate_hz: Some(10.0), ..policy().spec };
+    base.path = crate::flow::Path::Independent { sigma: 0.1 };
+    base.objective = Objective::default();
+    let mut all = Vec::new();
+    let small = Transformer { width: 16, layers: 1, heads: 2, ..Transformer::default() };
+    let period = TimeInput::Period { dim: 8, min_period: 0.004, max_period: 4.0 };
+    for network in [
+        NetworkSpec::push_t(),
+        NetworkSpec::Transformer(Transformer { time: period, ..small.clone() }),
+        NetworkSpec::Transformer(small),
+        base.network.clone(),
+    ] {
+        all.push(PolicySpec { network, ..base.clone() });
+    }
+    for name in Objective::NAMES {
+        let objective = Objective::named(name).unwrap();
+        let noise = match objective.method().starts_from_noise() {
+            true => NoiseLaw::StandardNormal,
+            false => NoiseLaw::Zero,
+        };
+        let time = match objective {
+            Objective::Denoising(_) => TimeConvention::ActionToNoise,
+            _ => TimeConvention::NoiseToAction,
+        };
+        all.push(PolicySpec { objective, noise, time, ..base.clone() });
+    }
+    all.retain(|spec| spec.check().is_ok());
+    assert!(all.len() > 12, "{}", all.len());
+    // What may be negative, and what may be 0 besides.
+    let negative = ["/offset", "/action_offset", "/weight", "/mean"];
+    let zero = ["/scale", "/provenance/", "/sigma", "/alpha", "/power", "_layers", "/layers", "/blocks"];
+    let mut wrong = Vec::new();
+    for spec in &all {
+        let stored = serde_json::to_value(spec).unwrap();
+        let mut places = Vec::new();
+        numbers(&stored, String::new(), &mut places);
+        for place in places {
+            for value in [-1.0, 0.0, 1e300] {
+                let mut changed = stored.clone();
+                let leaf = changed.pointer_mut(&place).unwrap();
+                *leaf = if leaf.is_f64() || value > 1.0 { json!(value) } else { json!(value as i64) };
+                let read = serde_json::from_value::<PolicySpec>(changed);
+                let taken = read.is_ok_and(|s| s.check().is_ok());
+                let may = |list: &[&str]| {
+                    list.iter().any(|part| place.contains(part)) && !place.contains("/time/scale")
+                };
+                if taken && !(may(&negative) && value < 1.0 || may(&zero) && value == 0.0) {
+                    wrong.push(format!("{} {place} = {value}", spec.objective.name()));
+                }
+            }
+        }
+    }
+    wrong.sort();
+    wrong.dedup();
+    assert!(wrong.is_empty(), "accepted: {wrong:#?}");
+}

@@ -227,8 +227,8 @@ impl PolicySpec {
         if let Some(prefix) = &self.prefix {
             prefix.check(self)?;
         }
-        if let Some(rate) = self.rate_hz.filter(|rate| !(rate.is_finite() && *rate > 0.0)) {
-            let needed = "a positive number of steps per second".into();
+        if let Some(rate) = self.rate_hz.filter(|rate| !(1e-9..=1e9).contains(rate)) {
+            let needed = "1e-9 to 1e9 steps per second".into();
             return Err(PolicyError::Shape { what: "rate_hz", found: rate.to_string(), needed });
         }
         self.path.check()?;
