@@ -1,5 +1,6 @@
 // binary: y[i, j] = op(a[i, j], b[i, j]) with both operands read through broadcasting views.
-// op 0: alpha a + beta b + gamma;  1: alpha a b;  2: alpha a / b.
+// op 0: alpha a + beta b + gamma;  1: alpha a b;  2: alpha a / b;  3: alpha a, limited to [-b, b];
+// 4: the derivative of 3 by a, alpha where |alpha a| <= b and 0 elsewhere. Not-a-number stays.
 // y is [rows, cols] at y.offset, rows y.row_stride apart. Called by the graph ops Binary, Affine and Broadcast.
 // flat: rows == 1, so element e lies at offset + e * col_stride; view: any views.
 //! variants form=flat,view
@@ -46,7 +47,13 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
     switch p.op {
         case 0u: { out = p.alpha * l + p.beta * r + p.gamma; }
         case 1u: { out = p.alpha * l * r; }
-        default: { out = p.alpha * l / r; }
+        case 2u: { out = p.alpha * l / r; }
+        case 3u: {
+            out = p.alpha * l;
+            out = select(out, r, out > r);
+            out = select(out, -r, out < -r);
+        }
+        default: { out = select(p.alpha, 0.0, abs(p.alpha * l) > r); }
     }
     y[at] = out;
 }

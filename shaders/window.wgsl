@@ -1,7 +1,9 @@
-// window: gathers a batch of training windows from the raw recordings and normalises them: (x - offset) scale.
+// window: gathers a batch of training windows from the raw recordings and normalises them: (x - offset) scale, observations
+// limited to what the normaliser's clip says.
 // index: [batch] window numbers; table: [W, 3] row of the newest observation, first and last row of its episode.
 // obs: [T, O]; action: [T, A] raw. affine: obs offset [O], obs scale [O], act offset [H A], act scale [H A], relative [A]:
-// the observation dimension subtracted from the raw action (of the newest observation), or -1.
+// the observation dimension subtracted from the raw action (of the newest observation), or -1; obs clip [O]: the largest
+// |normalised observation|, or -1 for no limit.
 // y_obs: [batch, history, O], oldest first; y_action: [batch, H, A], step j from row newest + action_offset + j.
 // Rows are clamped to the episode. Window numbers and rows are also clamped to the buffers. Called by the training step.
 #include "shared/linear_id.wgsl"
@@ -47,7 +49,13 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
         let h = j / p.obs_dim;
         let d = j % p.obs_dim;
         let row = inside(newest - i32(p.history - 1u - h), first, last, arrayLength(&obs) / p.obs_dim);
-        y_obs[b * wide + j] = (obs[row * p.obs_dim + d] - affine[d]) * affine[p.obs_dim + d];
+        var v = (obs[row * p.obs_dim + d] - affine[d]) * affine[p.obs_dim + d];
+        let most = affine[2u * p.obs_dim + 2u * tall + p.action_dim + d];
+        if most >= 0.0 {
+            v = select(v, most, v > most);
+            v = select(v, -most, v < -most);
+        }
+        y_obs[b * wide + j] = v;
         return;
     }
     let q = j - wide;

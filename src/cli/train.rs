@@ -75,6 +75,9 @@ pub struct Train {
     json: bool,
 }
 
+/// Most columns of the demonstrations that a warning is printed of.
+const MOST_FINDINGS: usize = 8;
+
 /// Names the file that an error is about, if the error does not.
 pub(super) fn in_file(path: &Path, error: anyhow::Error) -> anyhow::Error {
     let path = path.display().to_string();
@@ -138,8 +141,15 @@ impl Run for Train {
         if self.resume {
             trainer.resume(&self.out, &data)?;
         }
-        for finding in trainer.findings() {
-            note_line(&format!("warning: {finding}"));
+        for (n, finding) in trainer.findings().iter().enumerate() {
+            match n {
+                0..MOST_FINDINGS => note_line(&format!("warning: {finding}")),
+                MOST_FINDINGS => {
+                    let more = trainer.findings().len() - n;
+                    note_line(&format!("warning: and {more} more like these; data inspect names them"));
+                }
+                _ => {}
+            }
         }
         let first = trainer.step();
         let writer = MetricsWriter::open(&metrics, self.resume.then_some(first))?;
@@ -154,6 +164,7 @@ impl Run for Train {
         let interrupt = Interrupt::catch()?;
         let bar = bar(first, config.steps);
         let mut kept = Kept { policy: self.resume.then_some(first), state: self.resume.then_some(first) };
+        let suspects = trainer.suspects();
         let options = RunOptions {
             checkpoint: Some(&self.out),
             metrics: Some(writer),
@@ -164,6 +175,12 @@ impl Run for Train {
             match event {
                 Event::PolicySaved(step) => kept.policy = Some(step),
                 Event::Saved(step) => kept.state = Some(step),
+                Event::HighLoss { step, loss } => {
+                    let (step, loss) = (grouped(step as i64), short(loss));
+                    bar.suspend(|| {
+                        note_line(&format!("warning: the loss is {loss} at step {step}: {suspects}"))
+                    });
+                }
                 _ => {}
             }
             show(&bar, &event, config.steps);
@@ -305,7 +322,7 @@ fn show(bar: &ProgressBar, event: &Event, total: u64) {
                 ));
             }
         }
-        Event::PolicySaved(_) | Event::Saved(_) => {}
+        Event::PolicySaved(_) | Event::Saved(_) | Event::HighLoss { .. } => {}
     }
 }
 

@@ -149,7 +149,7 @@ impl Task {
                 let column = || rows.iter().skip(c).step_by(columns).map(|v| f64::from(*v));
                 let mean = column().sum::<f64>() / n;
                 let sd = (column().map(|v| (v - mean).powi(2)).sum::<f64>() / n).sqrt();
-                if sd > 1e-6 * mean.abs().max(1e-6) { sd as f32 } else { 1.0 }
+                if sd > 1e-6 * mean.abs() { sd as f32 } else { 1.0 }
             })
             .collect()
     }

@@ -198,6 +198,11 @@ impl Graph {
         self.push(Op::Binary(op::binary::Binary::div(1.0)), &[a, b])
     }
 
+    /// x limited to [-limit, limit], broadcasting. The bounds have no derivative; beyond them that of x is 0.
+    pub fn clip(&mut self, x: Value, limit: Value) -> Result<Value> {
+        self.push(Op::Binary(op::binary::Binary::clip()), &[x, limit])
+    }
+
     /// scale x + shift.
     pub fn affine(&mut self, x: Value, scale: f32, shift: f32) -> Result<Value> {
         self.push(Op::Affine(op::binary::Affine { scale, shift }), &[x])

@@ -2,6 +2,7 @@
 
 use super::call::{fold, params};
 use super::cost::Cost;
+use super::math::limit;
 use super::rowwise::{Row, collapse, each_row, forms};
 use super::{Arg, BufferId, Command, Kernel, TwinCx, View, variant};
 use crate::device::Access;
@@ -18,6 +19,15 @@ pub enum BinaryOp {
     Mul = 1,
     /// alpha a / b.
     Div = 2,
+    /// alpha a, limited to \[-b, b\]; not-a-number stays.
+    Clip = 3,
+    /// The derivative of [`BinaryOp::Clip`] by a: alpha where |alpha a| is at most b, 0 elsewhere.
+    Inside = 4,
+}
+
+impl BinaryOp {
+    const ALL: [BinaryOp; 5] =
+        [BinaryOp::Add, BinaryOp::Mul, BinaryOp::Div, BinaryOp::Clip, BinaryOp::Inside];
 }
 
 /// Parameters; mirrors the WGSL struct.
@@ -101,7 +111,7 @@ impl Call {
         }
         let p: &Params = params(&command.params);
         let [a, b, y] = command.args[..] else { return None };
-        let op = [BinaryOp::Add, BinaryOp::Mul, BinaryOp::Div].into_iter().find(|op| *op as u32 == p.op)?;
+        let op = BinaryOp::ALL.into_iter().find(|op| *op as u32 == p.op)?;
         let coefficients = [p.alpha, p.beta, p.gamma];
         let size = [p.rows as usize, p.cols as usize];
         Some(Call { op, coefficients, size, a: (a, p.a), b: (b, p.b), y: (y, p.y) })
@@ -137,7 +147,9 @@ fn line(p: &Params, l: Row<'_>, r: Row<'_>, y: &mut [f32]) {
             match p.op {
                 0 => (0..n).for_each(|j| y[j] = alpha * l(j) + beta * r(j) + gamma),
                 1 => (0..n).for_each(|j| y[j] = alpha * l(j) * r(j)),
-                _ => (0..n).for_each(|j| y[j] = alpha * l(j) / r(j)),
+                2 => (0..n).for_each(|j| y[j] = alpha * l(j) / r(j)),
+                3 => (0..n).for_each(|j| y[j] = limit(alpha * l(j), -r(j), r(j))),
+                _ => (0..n).for_each(|j| y[j] = if (alpha * l(j)).abs() > r(j) { 0.0 } else { alpha }),
             }
         )
     )

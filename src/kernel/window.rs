@@ -1,7 +1,8 @@
-//! `window`: gathers a batch of training windows from the raw recordings and normalises them.
+//! `window`: gathers a batch of training windows from the raw recordings and normalises them, observations within a clip.
 
 use super::call::{fold, params};
 use super::cost::{Cost, Span};
+use super::math::limit;
 use super::parallel::{for_each, rows_per_task};
 use super::{Arg, BufferId, Command, Kernel, TwinCx, variant};
 use crate::device::Access;
@@ -70,17 +71,16 @@ const _: () = assert!(variant::window::ONLY.params_bytes as usize == size_of::<P
 const _: () = assert!(variant::window::ONLY.workgroup[0] == 64);
 
 /// The normaliser as the kernels read it: normalised = (x - offset) scale. Layout: observation offsets \[O\] and
-/// scales \[O\], action offsets \[H A\] and scales \[H A\], and per action dimension \[A\] the observation dimension that the
-/// raw action is taken relative to, or -1.
+/// scales \[O\], action offsets \[H A\] and scales \[H A\], per action dimension \[A\] the observation dimension that the
+/// raw action is taken relative to, or -1, and the largest |normalised observation| \[O\], or -1 where `obs_clip` is empty.
 pub fn affine(
-    obs_offset: &[f32],
-    obs_scale: &[f32],
-    act_offset: &[f32],
-    act_scale: &[f32],
+    [obs_offset, obs_scale, obs_clip]: [&[f32]; 3],
+    [act_offset, act_scale]: [&[f32]; 2],
     relative: &[Option<usize>],
 ) -> Vec<f32> {
     let relative: Vec<f32> = relative.iter().map(|d| d.map_or(-1.0, |d| d as f32)).collect();
-    [obs_offset, obs_scale, act_offset, act_scale, &relative].concat()
+    let clip = if obs_clip.is_empty() { vec![-1.0; obs_offset.len()] } else { obs_clip.to_vec() };
+    [obs_offset, obs_scale, act_offset, act_scale, &relative, &clip].concat()
 }
 
 /// The parts of an affine buffer (see [`affine`]).
@@ -90,6 +90,7 @@ pub(super) struct Affine<'a> {
     pub act_offset: &'a [f32],
     pub act_scale: &'a [f32],
     pub relative: &'a [f32],
+    pub obs_clip: &'a [f32],
 }
 
 impl<'a> Affine<'a> {
@@ -98,7 +99,8 @@ impl<'a> Affine<'a> {
         let (obs_scale, rest) = rest.split_at(obs_dim);
         let (act_offset, rest) = rest.split_at(horizon * action_dim);
         let (act_scale, rest) = rest.split_at(horizon * action_dim);
-        Affine { obs_offset, obs_scale, act_offset, act_scale, relative: &rest[..action_dim] }
+        let (relative, rest) = rest.split_at(action_dim);
+        Affine { obs_offset, obs_scale, act_offset, act_scale, relative, obs_clip: &rest[..obs_dim] }
     }
 
     /// The value of the observation dimension that action dimension `a` is relative to, in the raw observation; else 0.
@@ -162,7 +164,7 @@ fn cost(words: &[u32]) -> Cost {
     let p: &Params = params(words);
     let batch = p.batch as usize;
     let (wide, tall) = ((p.history * p.obs_dim) as usize, (p.horizon * p.action_dim) as usize);
-    let affine = Span::dense(0, 2 * p.obs_dim as usize + 2 * tall + p.action_dim as usize);
+    let affine = Span::dense(0, 3 * p.obs_dim as usize + 2 * tall + p.action_dim as usize);
     // Which windows they are, data says; the same row may be in several.
     let cost = Cost::new(2 * batch * (wide + tall)).reads(0, Span::dense(0, batch));
     let cost = cost.reads(1, Span::scattered(3 * batch)).reads(2, Span::scattered(batch * wide));
@@ -207,6 +209,7 @@ fn twin(words: &[u32], args: &mut [Arg<'_>], cx: &TwinCx<'_>) {
             for (h, y) in y_obs.chunks_mut(o.max(1)).enumerate() {
                 let from = &obs[row(newest - (history - 1 - h) as i64, o, obs)];
                 normalise(from, affine.obs_offset, affine.obs_scale, y);
+                clip(affine.obs_clip, y);
             }
             let anchor = &obs[row(newest, o, obs)];
             for (h, y) in y_action.chunks_mut(a.max(1)).enumerate() {
@@ -219,6 +222,13 @@ fn twin(words: &[u32], args: &mut [Arg<'_>], cx: &TwinCx<'_>) {
             }
         }
     });
+}
+
+#[inline]
+fn clip(most: &[f32], y: &mut [f32]) {
+    for (y, most) in y.iter_mut().zip(most).filter(|(_, most)| **most >= 0.0) {
+        *y = limit(*y, -most, *most);
+    }
 }
 
 #[inline]

@@ -63,7 +63,7 @@ pub enum Scope {
 
 /// normalised = (x - offset) * scale; x = normalised / scale + offset. A column of scale 0 carries nothing: its normalised
 /// value is 0, and denormalised it is its offset, whatever the network says. Columns that never change, or only by rounding,
-/// are fitted so.
+/// are fitted so. What lies beyond the clip, where there is one, is normalised to the clip.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Normalizer {
@@ -75,6 +75,10 @@ pub struct Normalizer {
     pub offset: Vec<f32>,
     /// `[dims]` or [horizon, dims], in 1 / data units, not negative; 0: the column carries nothing.
     pub scale: Vec<f32>,
+    /// As many as offsets, in normalised units: the largest |normalised value| that the network sees of the column. Empty: no
+    /// limit, as of checkpoints that were written before there was one. Of observations only.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub clip: Vec<f32>,
 }
 
 impl Normalizer {
@@ -88,25 +92,31 @@ impl Normalizer {
             let what = "normaliser scales (as many as offsets, at least 1)";
             return Err(NormError::Count { what, found: self.scale.len(), needed: self.offset.len().max(1) });
         }
-        finite("offset", &self.offset)?;
-        match self.scale.iter().position(|scale| !(scale.is_finite() && *scale >= 0.0)) {
-            Some(index) => {
-                let (value, needed) = (self.scale[index], "a finite number, not negative");
-                Err(NormError::Statistic { what: "scale", index, value, needed })
-            }
-            None => Ok(()),
+        if !self.clip.is_empty() && self.clip.len() != self.offset.len() {
+            let what = "normaliser clips (none, or as many as offsets)";
+            return Err(NormError::Count { what, found: self.clip.len(), needed: self.offset.len() });
         }
+        finite("offset", &self.offset)?;
+        not_negative("scale", &self.scale)?;
+        not_negative("clip", &self.clip)
     }
 
-    /// Normalises [rows, dims] or [rows, horizon, dims] in place. [`Scope::PerStep`] takes whole chunks only.
+    /// Normalises [rows, dims] or [rows, horizon, dims] in place, and limits what lies beyond the clip. [`Scope::PerStep`] takes
+    /// whole chunks only.
     ///
     /// # Errors
     /// [`NormError`] if the data is not whole rows or the statistics fail [`Normalizer::check`].
     pub fn normalize(&self, data: &mut [f32]) -> Result<(), NormError> {
-        self.apply(data, |x, offset, scale| if scale == 0.0 { 0.0 } else { (x - offset) * scale })
+        self.apply(data, |x, offset, scale| if scale == 0.0 { 0.0 } else { (x - offset) * scale })?;
+        if !self.clip.is_empty() {
+            for row in data.chunks_exact_mut(self.clip.len()) {
+                row.iter_mut().zip(&self.clip).for_each(|(x, clip)| *x = x.clamp(-clip, *clip));
+            }
+        }
+        Ok(())
     }
 
-    /// Undoes [`Normalizer::normalize`] in place; columns of scale 0 become their offset.
+    /// Undoes [`Normalizer::normalize`] in place, but for what was clipped; columns of scale 0 become their offset.
     ///
     /// # Errors
     /// As [`Normalizer::normalize`].
@@ -141,6 +151,16 @@ impl Normalizer {
             Scope::PerDim => horizon as f64 * self.log_abs_det(),
             Scope::PerStep => self.log_abs_det(),
         }
+    }
+}
+
+fn not_negative(what: &'static str, values: &[f32]) -> Result<(), NormError> {
+    match values.iter().position(|value| !(value.is_finite() && *value >= 0.0)) {
+        Some(index) => {
+            let (value, needed) = (values[index], "a finite number, not negative");
+            Err(NormError::Statistic { what, index, value, needed })
+        }
+        None => Ok(()),
     }
 }
 

@@ -166,6 +166,7 @@ fn log_determinants_follow_the_scope() {
         scope: Scope::PerStep,
         offset: vec![0.0; 4],
         scale: vec![1.0, 2.0, 4.0, 8.0],
+        clip: vec![],
     };
     // A column that carries nothing is left out.
     let one_less = Normalizer { scale: vec![1.0, 0.0, 4.0, 8.0], ..per_step.clone() };
@@ -194,6 +195,8 @@ fn bad_statistics_and_data_are_named() {
         fault(|n| n.offset[0] = f32::NAN),
         "normaliser offset at 0: found NaN, needed a finite number"
     );
+    assert!(fault(|n| n.clip = vec![1.0]).ends_with("found 1, needed 2"));
+    assert!(fault(|n| n.clip = vec![1.0, -1.0]).contains("clip at 1: found -1"));
     assert!(fault(|n| n.scale.truncate(1)).ends_with("found 1, needed 2"));
     assert!(fault(|n| (n.offset, n.scale) = (vec![], vec![])).ends_with("found 0, needed 1"));
     assert!(matches!(good.normalize(&mut [0.0; 3]), Err(NormError::Count { found: 3, needed: 2, .. })));
@@ -202,6 +205,23 @@ fn bad_statistics_and_data_are_named() {
     assert!(matches!(fit(&[1.0], 0), Err(NormError::Count { .. })));
     assert!(matches!(fit(&[1.0; 3], 2), Err(NormError::Count { .. })));
     assert!(matches!(fit(&[1.0, f32::NAN], 1), Err(NormError::Statistic { what: "data", index: 1, .. })));
+}
+
+#[test]
+fn a_clip_is_a_share_of_what_was_demonstrated() {
+    let fitted = Normalizer::fit_obs(NormKind::MeanStd, &episodes(), &[0, 1]).unwrap();
+    let largest = fitted.largest[0];
+    assert!((largest - 2f32.sqrt()).abs() < 1e-6, "{largest}");
+    let clipped = fitted.clone().clipped(1.5).normalizer;
+    assert_eq!(clipped.clip, [1.5 * largest, 0.0]);
+    let mut data = [4.0, 7.0, 1e9, -50.0, -1e9, 7.0];
+    clipped.normalize(&mut data).unwrap();
+    assert_eq!(data, [largest, 0.0, 1.5 * largest, 0.0, -1.5 * largest, 0.0]);
+    assert_eq!(fitted.clone().clipped(0.0), fitted);
+    // Checkpoints of before have no clip, and say none.
+    let text = serde_json::to_string(&fitted.normalizer).unwrap();
+    assert!(!text.contains("clip"), "{text}");
+    assert_eq!(serde_json::from_str::<Normalizer>(&text).unwrap(), fitted.normalizer);
 }
 
 #[test]

@@ -193,6 +193,11 @@ impl PolicySpec {
         self.obs_normalizer.check()?;
         self.action_normalizer.check()?;
         shape("the observation normaliser's offsets", self.obs_normalizer.offset.len(), self.obs_dim)?;
+        shape(
+            "the action normaliser's clip (actions are not clipped)",
+            self.action_normalizer.clip.len(),
+            0,
+        )?;
         let n = self.action_normalizer.offset.len();
         if n != self.action_dim && n != self.chunk() {
             let needed = format!("{} or {}", self.action_dim, self.chunk());
@@ -259,7 +264,8 @@ impl PolicySpec {
             Some(r) => r.0.clone(),
             None => vec![None; self.action_dim],
         };
-        window::affine(&self.obs_normalizer.offset, &self.obs_normalizer.scale, &offset, &scale, &relative)
+        let obs = &self.obs_normalizer;
+        window::affine([&obs.offset, &obs.scale, &obs.clip], [&offset, &scale], &relative)
     }
 
     /// v(a, t, o) of normalised observations [rows, history * obs_dim]; a is a chunk or, for objectives whose state is one, an
@@ -340,14 +346,19 @@ impl PolicySpec {
         Ok(b.params)
     }
 
-    /// Raw observations [rows, history * obs_dim], normalised.
+    /// Raw observations [rows, history * obs_dim], normalised and within the normaliser's clip.
     pub(super) fn normal(&self, g: &mut Graph, obs: Value) -> crate::graph::Result<Value> {
         let n = &self.obs_normalizer;
         let row = Shape::matrix(1, self.request());
         let offset = g.constant(row, n.offset.repeat(self.history))?;
         let scale = g.constant(row, n.scale.repeat(self.history))?;
         let centred = g.sub(obs, offset)?;
-        g.mul(centred, scale)
+        let normal = g.mul(centred, scale)?;
+        if n.clip.is_empty() {
+            return Ok(normal);
+        }
+        let clip = g.constant(row, n.clip.repeat(self.history))?;
+        g.clip(normal, clip)
     }
 }
 

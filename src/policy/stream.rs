@@ -111,7 +111,8 @@ fn one_action(spec: &PolicySpec) -> Vec<f32> {
         Some(r) => r.0.clone(),
         None => vec![None; dim],
     };
-    window::affine(&obs.offset, &obs.scale, &action.offset[..dim], &action.scale[..dim], &relative)
+    let clip = &obs.clip;
+    window::affine([&obs.offset, &obs.scale, clip], [&action.offset[..dim], &action.scale[..dim]], &relative)
 }
 
 impl Stream {

@@ -121,6 +121,9 @@ pub struct RunConfig {
     pub prefix: Option<PrefixSpec>,
     /// Normaliser of the observations.
     pub obs_normalizer: NormKind,
+    /// How far beyond the demonstrations the network sees: an observation's normalised value is limited to this times the
+    /// largest of its column in the training episodes. At least 1, or 0: no limit.
+    pub obs_clip: f32,
     /// Normaliser of the actions.
     pub action_normalizer: NormKind,
     /// Whether its statistics are per dimension or per step and dimension.
@@ -164,6 +167,7 @@ impl Default for RunConfig {
             pad_after: 7,
             prefix: None,
             obs_normalizer: NormKind::MinMax,
+            obs_clip: 1.5,
             action_normalizer: NormKind::MeanStd,
             action_scope: Scope::PerStep,
             relative_to: Vec::new(),

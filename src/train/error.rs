@@ -68,6 +68,20 @@ pub enum TrainError {
         /// Its loss.
         loss: f64,
     },
+    /// The loss is finite and beyond all reason.
+    #[error(
+        "the {what} is {loss:.3e} at step {step}, in normalised units, where a policy that knows nothing has about 1: {why}"
+    )]
+    AbsurdLoss {
+        /// `loss` (the mean since the last line of metrics) or `validation loss`.
+        what: &'static str,
+        /// The step.
+        step: u64,
+        /// The loss.
+        loss: f64,
+        /// Columns that may be the cause, or what else may help.
+        why: String,
+    },
     /// metrics.jsonl cannot be read or written.
     #[error("cannot write the metrics {path}: {reason}", path = path.display())]
     Metrics {

@@ -195,7 +195,7 @@ mod tests {
 
     fn affine() -> Vec<f32> {
         let row = [0.1, -0.2, 0.3, 0.4, -0.5, 0.6, -0.7, 0.8];
-        window::affine(&row[..3], &[2.0, 3.0, 0.5], &row, &[1.5; 8], &[None, Some(1)])
+        window::affine([&row[..3], &[2.0, 3.0, 0.5], &[1.0; 3]], [&row, &[1.5; 8]], &[None, Some(1)])
     }
 
     fn source() -> Source {

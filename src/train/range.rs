@@ -27,6 +27,12 @@ pub(super) fn check(config: &RunConfig) -> Result<()> {
             "a number from 0 to 100 (each step takes lr times this part of the weights away)",
         ),
         ("optimizer.clip", o.clip.into(), o.clip.is_finite() && o.clip >= 0.0, "a number, at least 0"),
+        (
+            "obs_clip",
+            config.obs_clip.into(),
+            config.obs_clip == 0.0 || (config.obs_clip.is_finite() && config.obs_clip >= 1.0),
+            "a number, at least 1, or 0 for no limit",
+        ),
         ("validation_fraction", config.validation_fraction, below_one(config.validation_fraction), part),
     ];
     match o.ema {

@@ -167,7 +167,12 @@ impl TrainFile {
             path: self.path.clone(),
             reason: format!("{CONFIG}: {e}"),
         };
-        serde_json::from_str(self.key(CONFIG)?).map_err(bad)
+        let mut config: serde_json::Value = serde_json::from_str(self.key(CONFIG)?).map_err(bad)?;
+        // Runs of before there was a clip had none.
+        if let Some(keys) = config.as_object_mut() {
+            keys.entry("obs_clip").or_insert_with(|| 0.0.into());
+        }
+        serde_json::from_value(config).map_err(bad)
     }
 }
 

@@ -1,11 +1,16 @@
 //! The loop around a trainer: logs, validates and saves at their steps, and stops in good order when told to.
 
-use super::{MetricsLine, MetricsWriter, Result, Trainer, resume};
+use super::{MetricsLine, MetricsWriter, Result, TrainError, Trainer, resume};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 /// How long a group of steps between two looks at the stop signal should take.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
+
+/// A loss, in normalised units, that is said once: a policy that knows nothing has about 1.
+const HIGH_LOSS: f64 = 1e3;
+/// A loss that ends the run.
+const ABSURD_LOSS: f64 = 1e6;
 
 /// Where a run writes and what stops it.
 pub struct RunOptions<'a> {
@@ -43,6 +48,13 @@ pub enum Event {
     PolicySaved(u64),
     /// The checkpoint of this step was written: the policy and the run's state.
     Saved(u64),
+    /// The mean loss since the last line of metrics, or the validation loss, is above 1,000: said once.
+    HighLoss {
+        /// Steps completed.
+        step: u64,
+        /// The loss, in normalised units.
+        loss: f64,
+    },
 }
 
 /// How a run ended.
@@ -73,7 +85,7 @@ impl Outcome {
 /// run is stopped, or how often it was resumed.
 ///
 /// # Errors
-/// [`TrainError`](super::TrainError): a non-finite loss, a failing device, a file that cannot be written. The last
+/// [`TrainError`](super::TrainError): a non-finite loss, one above 1e6, a failing device, a file that cannot be written. The last
 /// checkpoint stays as it was.
 pub fn run(
     trainer: &mut Trainer,
@@ -98,6 +110,7 @@ pub fn run(
     if let Some(metrics) = options.metrics.as_mut().filter(|_| replaces) {
         metrics.hold();
     }
+    let mut warned = false;
     while trainer.step() < total {
         if (options.stop)() {
             outcome.stopped = true;
@@ -135,6 +148,15 @@ pub fn run(
             }
             outcome.last = Some(line);
             observer(Event::Line(line));
+            for (what, loss) in [("loss", Some(line.loss)), ("validation loss", val_loss)] {
+                let (step, loss) = (line.step, loss.unwrap_or(0.0));
+                if loss > ABSURD_LOSS {
+                    return Err(TrainError::AbsurdLoss { what, step, loss, why: trainer.suspects() });
+                }
+                if loss > HIGH_LOSS && !std::mem::replace(&mut warned, true) {
+                    observer(Event::HighLoss { step, loss });
+                }
+            }
         }
         if at(config.save_every) {
             saved = save(trainer, &mut options, &mut replaces, observer)?;

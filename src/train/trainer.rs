@@ -20,6 +20,9 @@ const VALIDATION_WINDOWS: usize = 1024;
 /// Stream offset of the validation's seed, so that its noise is never the training's.
 const VALIDATION_SEED: u64 = 0x5641_4c49;
 
+/// From this |normalised value| on an action's column is named when the loss is absurd.
+const FAR: f32 = 15.0;
+
 /// Where a run stands after some steps.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Progress {
@@ -45,6 +48,8 @@ pub struct Trainer {
     validation: Option<Validation>,
     pairing: Option<Pairing>,
     findings: Vec<ColumnFinding>,
+    /// Per dimension of the actions the largest |normalised value|.
+    largest: Vec<f32>,
 }
 
 /// Losses since the last line of metrics, summed step by step so that the mean does not depend on how steps were grouped,
@@ -91,6 +96,7 @@ impl Trainer {
         let relative = config.relative(episodes)?;
         let raw = config.raw_columns(episodes)?;
         let obs = Normalizer::fit_obs(config.obs_normalizer, episodes, &split.train)?;
+        let obs = obs.clipped(config.obs_clip);
         let action = Normalizer::fit_actions(
             config.action_normalizer,
             config.action_scope,
@@ -99,6 +105,8 @@ impl Trainer {
         )?;
         let action = action.except(&raw, episodes.action_dim());
         let findings = [obs.findings, action.findings].concat();
+        let of = |d: usize| action.largest.iter().skip(d).step_by(episodes.action_dim()).copied();
+        let largest = (0..episodes.action_dim()).map(|d| of(d).fold(0.0, f32::max)).collect();
         let spec = PolicySpec {
             objective: config.objective.clone(),
             network: config.network.clone(),
@@ -202,6 +210,7 @@ impl Trainer {
             validation,
             pairing,
             findings,
+            largest,
         })
     }
 
@@ -218,6 +227,25 @@ impl Trainer {
     /// Columns of the demonstrations that the policy does not look at, or that were fitted otherwise than asked.
     pub fn findings(&self) -> &[ColumnFinding] {
         &self.findings
+    }
+
+    /// What may make a loss absurd, as a line: the actions' columns with the largest normalised values, if they are large.
+    pub fn suspects(&self) -> String {
+        let mut far: Vec<usize> = (0..self.largest.len()).filter(|d| self.largest[*d] > FAR).collect();
+        far.sort_by(|a, b| self.largest[*b].total_cmp(&self.largest[*a]));
+        let names = self.spec.action_names.as_ref();
+        let name = |d: &usize| {
+            let name =
+                names.and_then(|names| names.get(*d)).map_or(String::new(), |name| format!(" '{name}'"));
+            format!("action {d}{name} reaches {:.3e} normalised", self.largest[*d])
+        };
+        match far.is_empty() {
+            true => "a lower learning rate may help".into(),
+            false => {
+                far.iter().take(3).map(name).collect::<Vec<_>>().join(", ")
+                    + "; another action_normalizer may help"
+            }
+        }
     }
 
     /// Steps completed.

@@ -349,6 +349,11 @@ fn cases() -> Vec<Case> {
             }));
         }
     }
+    // Some values lie within, some beyond.
+    all.push(case("clip", |g, h| {
+        let limit = g.constant(m(1, COLS), (0..COLS).map(|c| 0.15 + 0.1 * (c % 3) as f32).collect())?;
+        g.clip(h, limit)
+    }));
     all
 }
 

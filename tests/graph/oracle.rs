@@ -71,6 +71,8 @@ fn node_value(op: &Op, shape: Shape, x: &[(&[f64], Shape)], leaves: &Leaves) -> 
                 BinaryOp::Add => alpha * at(0, i, j) + beta * at(1, i, j),
                 BinaryOp::Mul => alpha * at(0, i, j) * at(1, i, j),
                 BinaryOp::Div => alpha * at(0, i, j) / at(1, i, j),
+                BinaryOp::Clip => (alpha * at(0, i, j)).clamp(-at(1, i, j), at(1, i, j)),
+                BinaryOp::Inside => f64::from((alpha * at(0, i, j)).abs() <= at(1, i, j)) * alpha,
             })
         }
         Op::Affine(a) => each(&|i, j| f64::from(a.scale) * at(0, i, j) + f64::from(a.shift)),

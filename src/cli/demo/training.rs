@@ -77,7 +77,7 @@ pub fn train(trainer: &mut Trainer, interrupt: Interrupt) -> anyhow::Result<Reco
             }
             lines.push(line);
         }
-        Event::PolicySaved(_) | Event::Saved(_) => {}
+        Event::PolicySaved(_) | Event::Saved(_) | Event::HighLoss { .. } => {}
     });
     bar.finish_and_clear();
     if outcome?.stopped {

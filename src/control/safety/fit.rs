@@ -47,7 +47,8 @@ impl SafetySpec {
             let mut range = values(0);
             let (low, high) =
                 (quantile(&mut range, 1.0 - options.quantile), quantile(&mut range, options.quantile));
-            let size = f64::from(f32::EPSILON) * 64.0 * low.abs().max(high.abs()).max(1e-6);
+            let rounding = f64::from(f32::EPSILON) * 64.0 * low.abs().max(high.abs());
+            let size = rounding.max(f32::MIN_POSITIVE.into());
             let room = (options.margin * (high - low)).max(size);
             spec.low.push((low - room) as f32);
             spec.high.push((high + room) as f32);

@@ -1,5 +1,6 @@
 //! What is in a data set, and what in it would ruin training. Works on data that training refuses.
 
+mod advice;
 mod column;
 mod follow;
 mod warnings;

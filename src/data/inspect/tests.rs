@@ -163,6 +163,117 @@ fn every_danger_is_seen() {
 }
 
 #[test]
+fn noise_about_a_constant_is_named_as_train_names_it() {
+    let mut arrays = sound();
+    arrays.obs.iter_mut().skip(1).step_by(2).for_each(|x| *x = (*x - 0.5) * 6e-7);
+    let report = inspected(arrays, 16);
+    assert_eq!(kinds(&report), ["noise"]);
+    let text = texts(&report, "noise");
+    assert!(
+        text.starts_with("obs 1: changes by 5.9") && text.contains("the policy does not look at it"),
+        "{text}"
+    );
+}
+
+/// A random number in [0, 1) for each turn.
+fn random(seed: u64) -> impl FnMut() -> f32 {
+    let mut state = seed;
+    move || {
+        state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+        (state >> 40) as f32 / (1 << 24) as f32
+    }
+}
+
+/// Columns of many kinds, each with what its values are made of: two random numbers.
+const MAKERS: [(&str, fn(f32, f32) -> f32); 12] = [
+    ("uniform", |u, _| u),
+    ("rare steps of 1 in noise of 1e-6", |u, v| {
+        if v < 0.004 {
+            1.0
+        } else if v > 0.996 {
+            -1.0
+        } else {
+            1e-6 * u
+        }
+    }),
+    ("rare steps of 1 in noise of 0.1", |u, v| if v < 0.004 { 1.0 + u } else { 0.1 * u }),
+    ("rare steps of 4 in noise of 1", |u, v| if v < 0.004 { 4.0 } else { u }),
+    ("rare steps of 8 in noise of 1", |u, v| if v < 0.004 { 8.0 + u } else { u }),
+    ("rare steps of 15 in noise of 1", |u, v| if v < 0.004 { 15.0 + u } else { u }),
+    ("rare steps of 40 in noise of 1", |u, v| if v < 0.004 { 40.0 + u } else { u }),
+    ("one side, exponential", |u, _| -(1.0 - u).ln()),
+    ("Cauchy", |u, _| (3.0 * (u - 0.5)).tan()),
+    ("cubes of logarithms", |u, v| (-(1.0 - u).ln()).powi(3) * (v - 0.5)),
+    ("mostly 0", |u, v| if v < 0.009 { u } else { 0.0 }),
+    ("an offset", |u, v| 1000.0 + if v < 0.004 { 9.0 + u } else { u }),
+];
+
+/// Whatever normaliser is advised has been tried on the same numbers: here it is tried again, with all columns of the array.
+#[test]
+fn no_advice_without_a_trial() {
+    let mut advised = 0;
+    for (n, (name, maker)) in MAKERS.iter().enumerate() {
+        for (beside, unit) in
+            [("uniform", 1.0f32), ("uniform", 1e-8), ("rare steps of 1 in noise of 1e-6", 1.0)]
+        {
+            let mut random = random(7 + n as u64);
+            let (_, other) = MAKERS.iter().find(|(name, _)| *name == beside).unwrap();
+            let mut arrays = sound();
+            arrays.obs_dim = 2;
+            arrays.obs = (0..1000)
+                .flat_map(|_| [unit * maker(random(), random()), unit * other(random(), random())])
+                .collect();
+            let data = arrays.obs.clone();
+            let text = texts(&inspected(arrays, 16), "outliers");
+            for line in text.lines().filter(|line| line.contains("obs_normalizer = ")) {
+                advised += 1;
+                let kind = match line.contains("\"quantile\"") {
+                    true => scaling::NormKind::Quantile,
+                    false => scaling::NormKind::MeanStd,
+                };
+                let index: usize = line["obs ".len()..].split(':').next().unwrap().parse().unwrap();
+                for column in 0..2 {
+                    let values: Vec<f32> = data.iter().skip(column).step_by(2).copied().collect();
+                    let fitted = scaling::Scaling::fit(kind, values.clone());
+                    let mut normal: Vec<f32> =
+                        values.iter().map(|x| (x - fitted.offset) * fitted.scale).collect();
+                    normal.sort_unstable_by(f32::total_cmp);
+                    let largest = normal[0].abs().max(normal[normal.len() - 1].abs());
+                    assert!(largest <= 20.0, "{name} beside {beside}: {line}: {largest}");
+                    if column == index {
+                        let usual = scaling::quantile(&normal, 0.99) - scaling::quantile(&normal, 0.01);
+                        let range = f64::from(normal[normal.len() - 1]) - f64::from(normal[0]);
+                        assert!(
+                            usual >= 0.2 && usual >= 3.9 * usual / range,
+                            "{name}: {line}: {usual} of {range}"
+                        );
+                    }
+                }
+            }
+            if *name == "rare steps of 1 in noise of 1e-6" {
+                assert!(!text.contains("normalizer = "), "{text}");
+            }
+        }
+    }
+    assert!(advised >= 4, "{advised}");
+}
+
+/// The same data in other units is warned of alike.
+#[test]
+fn warnings_do_not_depend_on_units() {
+    for (name, maker) in MAKERS {
+        let of = |unit: f32| {
+            let mut random = random(3);
+            let mut arrays = sound();
+            arrays.obs.iter_mut().for_each(|x| *x *= unit);
+            arrays.action = (0..1000).map(|_| unit * maker(random(), random())).collect();
+            kinds(&inspected(arrays, 16))
+        };
+        assert_eq!([of(2f32.powi(-27)), of(2f32.powi(20))], [of(1.0), of(1.0)], "{name}");
+    }
+}
+
+#[test]
 fn what_contradicts_itself_is_reported_all_the_same() {
     for change in [
         (|a| a.lengths.clear()) as fn(&mut EpisodeArrays),

@@ -4,10 +4,12 @@ use std::collections::HashMap;
 
 use serde::Serialize;
 
+use super::advice::Tried;
 use super::column::Column;
 use super::{Report, Rows};
 use crate::data::error::DataError;
-use crate::data::findings::number;
+use crate::data::findings::{self, ColumnFinding, Finding, number};
+use crate::data::scaling::is_sparse;
 use crate::data::source::Source;
 
 /// Most lines of one kind; the last says how many more there are.
@@ -43,10 +45,13 @@ pub fn all(
         found.fatal("nan", not_finite(array, columns));
     }
     found.fatal("short", short(source, horizon));
+    let noisy = noise(rows, report);
     for (array, columns) in both {
-        found.add("constant", constant(array, columns));
-        found.add("outliers", outliers(array, columns));
+        found.add("constant", constant(array, columns, &noisy));
+        let values = if array == "obs" { &source.arrays.obs } else { &source.arrays.action };
+        found.add("outliers", outliers(array, columns, values, &noisy));
     }
+    found.add("noise", noisy.iter().map(ColumnFinding::to_string).collect());
     found.add("jumps", jumps(rows, &report.action));
     found.add("saturated", saturated(rows, &report.action));
     found.add("following", following(report));
@@ -104,19 +109,19 @@ fn short(source: &Source, horizon: usize) -> Vec<String> {
     )]
 }
 
-fn constant(array: &str, columns: &[Column]) -> Vec<String> {
+fn constant(array: &str, columns: &[Column], noise: &[ColumnFinding]) -> Vec<String> {
     let mut lines = Vec::new();
-    for (test, text) in [
-        (
-            Column::is_constant as fn(&Column) -> bool,
-            "never changes: it carries nothing, and away from this value nothing is known",
-        ),
-        (
-            Column::is_nearly_constant,
-            "changes by less than 1e-5 of its size: the normaliser will blow up noise",
-        ),
-    ] {
-        let which: Vec<&Column> = columns.iter().filter(|c| c.not_finite == 0 && test(c)).collect();
+    let still = match array {
+        "obs" => "never changes: it carries nothing, and the policy does not look at it",
+        _ => "never changes: the policy always says this value",
+    };
+    let nearly = "changes by less than 1e-5 of its size: the normaliser will blow up noise";
+    for (test, text) in
+        [(Column::is_constant as fn(&Column) -> bool, still), (Column::is_nearly_constant, nearly)]
+    {
+        let noise = |c: &Column| noise.iter().any(|n| n.array == array && n.index == c.index);
+        let which: Vec<&Column> =
+            columns.iter().filter(|c| c.not_finite == 0 && test(c) && !noise(c)).collect();
         if !which.is_empty() {
             lines.push(format!("{array} {} {text}", labels(&which)));
         }
@@ -124,32 +129,53 @@ fn constant(array: &str, columns: &[Column]) -> Vec<String> {
     lines
 }
 
-/// Extremes so far out that min-max normalisation squeezes the rest, or nothing between the quantiles.
-fn outliers(array: &str, columns: &[Column]) -> Vec<String> {
+/// Observation columns that are noise about a constant.
+fn noise(rows: &Rows<'_>, report: &Report) -> Vec<ColumnFinding> {
+    let found = findings::noise(rows.obs, rows.obs_dim, &rows.episodes, &report.obs_inputs);
+    let of = |(c, finding): (&Column, Option<Finding>)| {
+        finding.map(|finding| ColumnFinding { array: "obs", index: c.index, name: c.name.clone(), finding })
+    };
+    report.obs.iter().zip(found).filter_map(of).collect()
+}
+
+/// Extremes so far out that min-max normalisation squeezes the rest, with a normaliser that was seen to serve better, if any.
+fn outliers(array: &str, columns: &[Column], rows: &[f32], noise: &[ColumnFinding]) -> Vec<String> {
+    let noise = |c: &Column| noise.iter().any(|n| n.array == array && n.index == c.index);
     let mut worst: Vec<&Column> = columns
         .iter()
-        .filter(|c| c.is_continuous() && !c.is_nearly_constant() && c.outlying() > 5.0)
+        .filter(|c| c.is_continuous() && !c.is_nearly_constant() && !noise(c) && c.outlying() > 5.0)
         .collect();
+    if worst.is_empty() {
+        return Vec::new();
+    }
     worst.sort_by(|a, b| b.outlying().total_cmp(&a.outlying()));
+    let tried = Tried::all(rows, columns.len());
     let line = |c: &&Column| {
+        let (label, range, span) = (c.label(), c.range(), c.q99 - c.q01);
+        let [low, high, q01, q99] = [c.min.into(), c.max.into(), c.q01, c.q99].map(number);
+        let quantile = match is_sparse(range, span) {
+            true => "; for quantile they are too far out, min_max is taken in its place",
+            false => "",
+        };
         if c.outlying().is_infinite() {
-            let value = number(c.q01);
             return format!(
-                "{array} {}: 98 % of the values are {value}, the others reach from {} to {}: a quantile normaliser has no scale",
-                c.label(),
-                number(c.min.into()),
-                number(c.max.into())
+                "{array} {label}: 98 % of the values are {q01}, the others reach from {low} to {high}: clean them if they are \
+                 glitches{quantile}"
             );
         }
-        let squeezed = 100.0 * (c.q99 - c.q01) / c.range();
+        let squeezed = 100.0 * span / range;
+        let way = match tried.better(c) {
+            Some(advice) => format!(
+                "or use {array}_normalizer = \"{}\", by which 98 % span {} of -1 to 1 and the largest value is {}",
+                advice.kind.name(),
+                number(advice.usual),
+                number(advice.largest.into())
+            ),
+            None => format!("no normaliser serves both them and the rest{quantile}"),
+        };
         format!(
-            "{array} {}: outliers: 98 % of the values take up {squeezed:.1} % of min to max ({} to {} of {} to {}): use \
-             obs_normalizer or action_normalizer = \"quantile\", or clean them",
-            c.label(),
-            number(c.q01),
-            number(c.q99),
-            number(c.min.into()),
-            number(c.max.into())
+            "{array} {label}: outliers: 98 % of the values take up {squeezed:.1} % of min to max ({q01} to {q99} of {low} to \
+             {high}): clean them if they are glitches, {way}"
         )
     };
     worst.iter().map(line).collect()

@@ -1,12 +1,13 @@
 //! Arithmetic of two broadcasting operands, scale and shift, broadcasting.
 
 use super::{Operator, only, unbroadcast};
-use crate::graph::error::shape_error;
+use crate::graph::error::{GraphError, shape_error};
 use crate::graph::lower::Lower;
-use crate::graph::{Graph, Result, Shape, Value};
+use crate::graph::{Graph, Op, Result, Shape, Value};
 use crate::kernel::binary::{self, BinaryOp};
 
-/// alpha a + beta b, alpha a b or alpha a / b; a single row, column or element of either operand is broadcast.
+/// alpha a + beta b, alpha a b, alpha a / b, or alpha a limited by b; a single row, column or element of either operand is
+/// broadcast.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Binary {
     /// Which.
@@ -31,6 +32,20 @@ impl Binary {
     /// alpha a / b.
     pub fn div(alpha: f32) -> Binary {
         Binary { op: BinaryOp::Div, alpha, beta: 0.0 }
+    }
+
+    /// a limited to [-b, b]. Bounds have no derivative.
+    pub fn clip() -> Binary {
+        Binary { op: BinaryOp::Clip, alpha: 1.0, beta: 0.0 }
+    }
+}
+
+const BOUNDS: GraphError = GraphError::NotDifferentiable { op: "clip", what: "bounds" };
+
+impl Binary {
+    /// The derivative of a clip by what is clipped.
+    fn inside(&self, g: &mut Graph, [a, b]: [Value; 2]) -> Result<Value> {
+        g.push(Op::Binary(Binary { op: BinaryOp::Inside, ..self.clone() }), &[a, b])
     }
 }
 
@@ -67,8 +82,15 @@ impl Operator for Binary {
         let (a, b) = (g.node(node).inputs[0], g.node(node).inputs[1]);
         let scaled = |g: &mut Graph, d: Value, s: f32| if s == 1.0 { Ok(d) } else { g.affine(d, s, 0.0) };
         let mut out = vec![None, None];
+        if self.op == BinaryOp::Inside {
+            return Ok(out);
+        }
         if wanted[0] {
             let da = match self.op {
+                BinaryOp::Clip | BinaryOp::Inside => {
+                    let inside = self.inside(g, [a, b])?;
+                    g.mul(d, inside)?
+                }
                 BinaryOp::Add => scaled(g, d, self.alpha)?,
                 BinaryOp::Mul => {
                     let x = g.mul(d, b)?;
@@ -88,6 +110,7 @@ impl Operator for Binary {
                     let x = g.mul(d, a)?;
                     scaled(g, x, self.alpha)?
                 }
+                BinaryOp::Clip | BinaryOp::Inside => return Err(BOUNDS),
                 // d(alpha a / b)/db = -y / b.
                 BinaryOp::Div => {
                     let x = g.mul(d, node)?;
@@ -118,18 +141,26 @@ impl Operator for Binary {
             }
             BinaryOp::Div => {
                 let x = match t[0] {
-                    Some(x) => Some(g.push(crate::graph::Op::Binary(Binary::div(self.alpha)), &[x, b])?),
+                    Some(x) => Some(g.push(Op::Binary(Binary::div(self.alpha)), &[x, b])?),
                     None => None,
                 };
                 let y = match t[1] {
                     Some(y) => {
                         let q = g.mul(node, y)?;
-                        Some(g.push(crate::graph::Op::Binary(Binary::div(-1.0)), &[q, b])?)
+                        Some(g.push(Op::Binary(Binary::div(-1.0)), &[q, b])?)
                     }
                     None => None,
                 };
                 g.sum(x, y)?
             }
+            BinaryOp::Clip => {
+                if t[1].is_some() {
+                    return Err(BOUNDS);
+                }
+                let inside = self.inside(g, [a, b])?;
+                t[0].map(|t| g.mul(t, inside)).transpose()?
+            }
+            BinaryOp::Inside => None,
         };
         result.map(|r| g.broadcast(r, shape)).transpose()
     }

@@ -156,7 +156,7 @@ fn trace(at: &Import<'_>, steps: &[Step], key: &str, dim: usize) -> Result<Trace
 
 fn normalizer(kind: NormKind, map: Vec<Affine>) -> Result<Normalizer> {
     let (offset, scale) = map.into_iter().map(|(o, s)| (o as f32, s as f32)).unzip();
-    let normalizer = Normalizer { kind, scope: Scope::PerDim, offset, scale };
+    let normalizer = Normalizer { kind, scope: Scope::PerDim, offset, scale, clip: Vec::new() };
     normalizer.check()?;
     Ok(normalizer)
 }

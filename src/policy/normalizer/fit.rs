@@ -97,23 +97,33 @@ impl Normalizer {
 }
 
 impl Fitted {
+    /// The same with a clip at `factor` times the largest |normalised value| of every column; 0: without one.
+    pub fn clipped(mut self, factor: f32) -> Self {
+        let clip = |largest: &f32| (factor * largest).min(f32::MAX);
+        self.normalizer.clip =
+            if factor > 0.0 { self.largest.iter().map(clip).collect() } else { Vec::new() };
+        self
+    }
+
     /// The same, but for some columns of an action, which stay as they are.
     pub fn except(mut self, columns: &[usize], dims: usize) -> Self {
         let n = &mut self.normalizer;
         for i in (0..n.offset.len()).filter(|i| columns.contains(&(i % dims.max(1)))) {
-            (n.offset[i], n.scale[i]) = (0.0, 1.0);
+            // They are parts of unit vectors.
+            (n.offset[i], n.scale[i], self.largest[i]) = (0.0, 1.0, 1.0);
         }
         self.findings.retain(|found| !columns.contains(&found.index));
         self
     }
 
-    /// Findings of columns; of those that have a statistic for every step the one of the first step, if it is of the same kind at
-    /// all of them.
+    /// Findings of columns. Of those that have a statistic for every step, one that carries nothing does so at all steps; one that
+    /// was fitted otherwise than asked, at any.
     fn say(&mut self, array: &'static str, scalings: &[Scaling], dims: usize, names: Option<&[String]>) {
         for index in 0..dims {
-            let mut steps = scalings.iter().skip(index).step_by(dims.max(1)).map(|s| s.finding);
-            let Some(finding) = steps.next().flatten() else { continue };
-            if steps.all(|other| other.is_some_and(|other| other.name() == finding.name())) {
+            let steps = || scalings.iter().skip(index).step_by(dims.max(1)).map(|s| s.finding);
+            let sparse = steps().flatten().find(|f| matches!(f, Finding::Sparse { .. }));
+            let all = steps().all(|f| f.is_some());
+            if let Some(finding) = sparse.or_else(|| steps().next().flatten().filter(|_| all)) {
                 let name = names.and_then(|names| names.get(index).cloned());
                 self.findings.push(ColumnFinding { array, index, name, finding });
             }
@@ -128,7 +138,7 @@ fn scalings(kind: NormKind, columns: usize, column: impl Fn(usize) -> Vec<f32> +
 
 fn of(kind: NormKind, scope: Scope, scalings: &[Scaling]) -> Result<Fitted, NormError> {
     let (offset, scale) = scalings.iter().map(|s| (s.offset, s.scale)).unzip();
-    let normalizer = Normalizer { kind, scope, offset, scale };
+    let normalizer = Normalizer { kind, scope, offset, scale, clip: Vec::new() };
     normalizer.check()?;
     let largest = scalings.iter().map(|s| s.largest).collect();
     Ok(Fitted { normalizer, largest, findings: Vec::new() })

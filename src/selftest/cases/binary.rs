@@ -19,9 +19,15 @@ pub fn cases(_target: &Target) -> Vec<Case> {
                 (BinaryOp::Mul, row),
                 (BinaryOp::Div, column),
                 (BinaryOp::Add, repeated),
+                (BinaryOp::Clip, row),
+                (BinaryOp::Inside, row),
             ] {
                 let (a, mut b) = (values(rows * cols + 3, 1), values(rows * cols + rows + cols + 9, 2));
-                b.iter_mut().for_each(|v| *v += 3.5f32.copysign(*v));
+                match op {
+                    // About half of the values lie within.
+                    BinaryOp::Clip | BinaryOp::Inside => b.iter_mut().for_each(|v| *v = 0.3 * v.abs()),
+                    _ => b.iter_mut().for_each(|v| *v += 3.5f32.copysign(*v)),
+                }
                 let y_view = View::strided(2, cols + 1);
                 let n = 2 + rows * (cols + 1);
                 let mut want = vec![f64::NAN; n];
@@ -32,6 +38,8 @@ pub fn cases(_target: &Target) -> Vec<Case> {
                             BinaryOp::Add => 0.5 * l - 2.0 * r + 0.25,
                             BinaryOp::Mul => 0.5 * l * r,
                             BinaryOp::Div => 0.5 * l / r,
+                            BinaryOp::Clip => (0.5 * l).clamp(-r, r),
+                            BinaryOp::Inside => f64::from((0.5 * l).abs() <= r) * 0.5,
                         };
                     }
                 }

@@ -24,7 +24,7 @@ pub fn cases(_target: &Target) -> Vec<Case> {
             let (ao, scale) =
                 (values(tall, 3), values(tall, 4).iter().enumerate().map(scale).collect::<Vec<_>>());
             let relative: Vec<Option<usize>> = (0..a).map(|d| (d % 2 == 0).then_some((d * 3) % o)).collect();
-            let words = affine(&values(o, 5), &values(o, 6), &ao, &scale, &relative);
+            let words = affine([&values(o, 5), &values(o, 6), &[]], [&ao, &scale], &relative);
             let want = (0..n)
                 .map(|e| {
                     let (q, m) = (e % tall, e / tall / samples_per_obs);

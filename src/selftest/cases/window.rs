@@ -25,6 +25,8 @@ pub fn cases(_target: &Target) -> Vec<Case> {
             let positive = |n, seed| values(n, seed).iter().map(|v| 0.5 + v.abs()).collect::<Vec<_>>();
             let (oo, os) = (values(o, 5), positive(o, 6));
             let (ao, as_) = (values(horizon * a, 7), positive(horizon * a, 8));
+            // Half of the cases have a clip, which cuts some of the values.
+            let clip: Vec<f32> = if history == 2 { os.iter().map(|s| 0.4 * s).collect() } else { Vec::new() };
             let relative: Vec<Option<usize>> = (0..a).map(|d| (d % 2 == 0).then_some((d * 3) % o)).collect();
             let (mut want_obs, mut want_action) = (Vec::new(), Vec::new());
             for &w in &index {
@@ -32,7 +34,9 @@ pub fn cases(_target: &Target) -> Vec<Case> {
                 for h in 0..history {
                     let row = (newest - (history - 1 - h) as i64).max(first) as usize;
                     for d in 0..o {
-                        want_obs.push((f64::from(obs[row * o + d]) - f64::from(oo[d])) * f64::from(os[d]));
+                        let v = (f64::from(obs[row * o + d]) - f64::from(oo[d])) * f64::from(os[d]);
+                        let most = clip.get(d).map_or(f64::INFINITY, |c| f64::from(*c));
+                        want_obs.push(v.clamp(-most, most));
                     }
                 }
                 for h in 0..horizon {
@@ -54,7 +58,7 @@ pub fn cases(_target: &Target) -> Vec<Case> {
                     words(table.as_flattened()),
                     obs,
                     action,
-                    affine(&oo, &os, &ao, &as_, &relative),
+                    affine([&oo, &os, &clip], [&ao, &as_], &relative),
                     vec![0.0; want_obs.len()],
                     vec![0.0; want_action.len()],
                 ],
