@@ -132,7 +132,8 @@ fn wrong(runner: &CaseRunner, cases: &mut [Case], source: &str, mark: &str) -> O
             common::rewritten(of, &format!("{mark}, order {n}"), renumbered(&source, &number, &poison));
         for case in cases.iter_mut() {
             case.command.variant = variant;
-            let got = runner.run(case).map_err(|error| error.to_string());
+            // SAFETY: the variant is the kernel's own but for the order of its invocations; its indices are the same.
+            let got = unsafe { runner.run_variant(case) }.map_err(|error| error.to_string());
             case.command.variant = of;
             if let Err(error) = got.and_then(|got| case.check(&got).map_err(|error| error.to_string())) {
                 return Some(format!("order {n}: {error}"));

@@ -70,7 +70,8 @@ fn one_kernel() -> usize {
     let folder = tempfile::tempdir().unwrap();
     let gpu = open(folder.path()).unwrap();
     let source = "@compute @workgroup_size(1) fn main() {}";
-    gpu.pipeline("nothing", source, &[]).unwrap();
+    // SAFETY: it touches no memory.
+    unsafe { gpu.pipeline("nothing", source, &[]) }.unwrap();
     gpu.keep_pipelines();
     std::fs::read(kept(folder.path(), "pipelines-").unwrap()).unwrap().len()
 }
@@ -86,7 +87,8 @@ fn a_second_start_takes_its_kernels_from_the_folder() {
         Some((gpu, chunks, counters))
     };
     let Some((gpu, chunks, first)) = start() else { return };
-    if !gpu.raw_device().features().contains(wgpu::Features::PIPELINE_CACHE) {
+    // SAFETY: only asked what it can do.
+    if !unsafe { gpu.raw_device() }.features().contains(wgpu::Features::PIPELINE_CACHE) {
         eprintln!("NOT RUN: {} gives no compiled kernels out", gpu.describe());
         assert_eq!(kept(folder.path(), "pipelines-"), None);
         return;

@@ -11,7 +11,9 @@ use advect::device::{Device, DeviceChoice, memory};
 use advect::flow::Solver;
 use advect::flow::log_prob::Divergence;
 use advect::graph::Precision;
-use advect::policy::{LogProbOptions, Noise, Policy, PolicySpec, SamplerOptions, Weights};
+use advect::policy::{
+    LogProbOptions, Noise, Policy, PolicySpec, RowOutcome, RowStatus, SamplerOptions, Weights,
+};
 use anyhow::{Context as _, bail};
 use serde::Serialize;
 use std::path::{Path, PathBuf};
@@ -32,7 +34,8 @@ Examples:
 
 Files, all f32:
   --out         [M, N, horizon, action_dim]
-  --noise       [M, N, horizon, action_dim], in model space
+  --noise       [M, N, horizon, action_dim], in model space; where a sampler draws noise at its steps (ddpm, sde, vq_bet)
+                [M, N, values], the start followed by the noise of every step
   --trajectory  [M, N, steps + 1, horizon, action_dim]
   --log-prob    [M, N], natural logarithm")]
 pub struct Sample {
@@ -55,6 +58,9 @@ pub struct Sample {
     /// Times of the solver's steps, from 0 (noise) to 1 (action), in place of N equal steps
     #[arg(long, value_name = "T,..", value_delimiter = ',')]
     times: Option<Vec<f64>>,
+    /// Most steps that an adaptive solver may try; a chunk that needs more is NaN and is named
+    #[arg(long, value_name = "N", value_parser = steps)]
+    max_steps: Option<usize>,
     /// Seed of the noise
     #[arg(long, value_name = "S", default_value = "0")]
     seed: u64,
@@ -79,13 +85,17 @@ pub struct Sample {
     /// Log-densities of normalised chunks, not per physical unit
     #[arg(long, requires = "log_prob")]
     model_space_log_prob: bool,
-    /// Print JSON: {shape, seed, solver, device, ms, chunks_per_s, ...}
+    /// Print JSON: {shape, seed, solver, evaluations, adaptive, failed, device, ms, chunks_per_s, ...}
     #[arg(long)]
     json: bool,
 }
 
 fn batch(text: &str) -> Result<usize, String> {
     number_in(text, 1, usize::MAX)
+}
+
+fn steps(text: &str) -> Result<usize, String> {
+    number_in(text, 1, 1 << 30)
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -112,6 +122,12 @@ struct Report<'a> {
     policy: &'a Path,
     device: String,
     solver: String,
+    /// Of the network for one chunk; null: the solver chooses its steps.
+    evaluations: Option<usize>,
+    /// Of a solver that chooses its steps.
+    adaptive: Option<Adaptive>,
+    /// Chunks that are NaN, and why.
+    failed: Vec<Failed>,
     times: Option<&'a [f64]>,
     weights: &'static str,
     /// null: the noise was given.
@@ -124,6 +140,56 @@ struct Report<'a> {
     ms: f64,
     chunks_per_s: f64,
     log_prob_ms: Option<f64>,
+}
+
+/// What the steps of an adaptive solver were, over all chunks.
+#[derive(Serialize)]
+struct Adaptive {
+    max_steps: usize,
+    /// Accepted steps of a chunk.
+    least_steps: u32,
+    mean_steps: f64,
+    most_steps: u32,
+    /// Steps taken back, of all chunks together.
+    rejected: u64,
+    /// Evaluations of the network for the chunk that took the most.
+    most_evaluations: usize,
+}
+
+/// A chunk without a result.
+#[derive(Serialize)]
+struct Failed {
+    observation: usize,
+    sample: usize,
+    status: RowStatus,
+    steps: u32,
+    rejected: u32,
+}
+
+fn adaptive(solver: Solver, max_steps: usize, outcomes: &[RowOutcome]) -> Option<Adaptive> {
+    let tried = outcomes.iter().map(|o| o.steps as usize + o.rejected as usize).max()?;
+    let most_evaluations = solver.evaluations_of(tried)?;
+    let steps = || outcomes.iter().map(|outcome| outcome.steps);
+    Some(Adaptive {
+        max_steps,
+        least_steps: steps().min()?,
+        mean_steps: steps().map(f64::from).sum::<f64>() / outcomes.len() as f64,
+        most_steps: steps().max()?,
+        rejected: outcomes.iter().map(|outcome| u64::from(outcome.rejected)).sum(),
+        most_evaluations,
+    })
+}
+
+fn failed(outcomes: &[RowOutcome], samples: usize) -> Vec<Failed> {
+    let bad = outcomes.iter().enumerate().filter(|(_, outcome)| !outcome.status.is_done());
+    bad.map(|(row, outcome)| Failed {
+        observation: row / samples,
+        sample: row % samples,
+        status: outcome.status,
+        steps: outcome.steps,
+        rejected: outcome.rejected,
+    })
+    .collect()
 }
 
 impl Run for Sample {
@@ -139,7 +205,7 @@ impl Run for Sample {
         let steps = self.steps(spec.solver(self.solver)?);
         self.afford(shape, steps)?;
         let noise = match &self.noise {
-            Some(path) => Some(noise(path, shape)?),
+            Some(path) => Some(noise(path)?),
             None => None,
         };
         self.outputs().try_for_each(|path| match path.is_dir() {
@@ -154,7 +220,9 @@ impl Run for Sample {
         let devices = cx.open_all(self.precision)?;
         let [device, ..] = &devices[..] else { bail!("no device was opened") };
         let weights = Weights::from(self.weights);
+        let max_steps = self.max_steps.unwrap_or(SamplerOptions::default().max_steps);
         let options = SamplerOptions {
+            max_steps,
             solver: self.solver,
             times: self.times.clone(),
             trajectory: self.trajectory.is_some(),
@@ -164,32 +232,38 @@ impl Run for Sample {
         };
         let batch = || format!("--batch {}", self.batch);
         let start = match &noise {
-            Some(values) => Noise::Given(values),
+            Some(noise) => Noise::Given(&noise.data),
             None => Noise::Seed { seed: self.seed, request: 0 },
         };
         let mut actions = vec![0.0f32; shape.iter().product()];
         let clock;
-        let (trajectory, solver) = if all {
+        let (trajectory, solver, evaluations, outcomes) = if all {
             let mut fleet = policy.fleet(&devices, m, self.batch, None, &options).with_context(batch)?;
+            self.check_noise(noise.as_ref(), shape, fleet.noise_values(), fleet.solver())?;
             clock = Instant::now();
-            fleet.sample(&obs, start, &mut actions)?;
-            (None, fleet.solver())
+            let outcomes = fleet.sample_each(&obs, start, &mut actions)?.to_vec();
+            (None, fleet.solver(), fleet.evaluations(), outcomes)
         } else {
             let mut sampler = policy.sampler(device, m, self.batch, &options).with_context(batch)?;
+            self.check_noise(noise.as_ref(), shape, sampler.noise_values(), sampler.solver())?;
             clock = Instant::now();
             let trajectory = match self.trajectory {
                 Some(_) => Some(sampler.sample_trajectory(&obs, start, &mut actions)?),
                 None => {
-                    sampler.sample(&obs, start, &mut actions)?;
+                    sampler.sample_each(&obs, start, &mut actions)?;
                     None
                 }
             };
-            (trajectory, sampler.solver())
+            (trajectory, sampler.solver(), sampler.evaluations(), sampler.outcomes().to_vec())
         };
+        let failed = failed(&outcomes, self.batch);
+        if let Some(first) = failed.first().filter(|_| failed.len() == outcomes.len()) {
+            bail!("{solver}: no chunk has a result; the first: {}", first.status);
+        }
         let seconds = clock.elapsed().as_secs_f64();
         let clock = Instant::now();
         let log_prob = match self.log_prob {
-            Some(_) => Some(self.densities(&policy, device, &obs, &actions, weights)?),
+            Some(_) => Some(self.densities(&policy, device, &obs, &actions, weights, &outcomes)?),
             None => None,
         };
         let log_prob_ms = log_prob.as_ref().map(|_| 1e3 * clock.elapsed().as_secs_f64());
@@ -210,6 +284,9 @@ impl Run for Sample {
             policy: &self.policy,
             device: devices.iter().map(Device::describe).collect::<Vec<_>>().join(" + "),
             solver: solver.to_string(),
+            evaluations,
+            adaptive: adaptive(solver, max_steps, &outcomes),
+            failed,
             times: self.times.as_deref(),
             weights: if weights == Weights::Ema { "ema" } else { "raw" },
             seed: noise.is_none().then_some(self.seed),
@@ -221,6 +298,13 @@ impl Run for Sample {
             chunks_per_s: (m * self.batch) as f64 / seconds.max(1e-9),
             log_prob_ms,
         };
+        if let Some(Failed { observation, sample, status, .. }) = report.failed.first() {
+            tracing::warn!(
+                "{} of {} chunks have no result and are NaN; the first, sample {sample} of observation {observation}: {status}",
+                report.failed.len(),
+                outcomes.len()
+            );
+        }
         if self.json { print_json(&report) } else { print(&render(&report, &files)) }
     }
 }
@@ -304,6 +388,7 @@ impl Sample {
         obs: &[f32],
         actions: &[f32],
         weights: Weights,
+        outcomes: &[RowOutcome],
     ) -> anyhow::Result<Vec<f32>> {
         let divergence = match self.log_prob_divergence {
             DivergenceArg::Exact => Divergence::Exact,
@@ -311,8 +396,44 @@ impl Sample {
         };
         let physical = !self.model_space_log_prob;
         let options = LogProbOptions { solver: self.solver, divergence, physical, weights };
-        let values = policy.log_prob(device, obs, actions, &options).context("log-density")?;
+        // A chunk without a result has no density: another stands in its place, whose density is not told.
+        let chunk = actions.len() / outcomes.len().max(1);
+        let done = outcomes.iter().position(|outcome| outcome.status.is_done()).unwrap_or(0);
+        let mut chunks = actions.to_vec();
+        let failed = || outcomes.iter().enumerate().filter(|(_, outcome)| !outcome.status.is_done());
+        for (row, _) in failed() {
+            chunks[row * chunk..][..chunk].copy_from_slice(&actions[done * chunk..][..chunk]);
+        }
+        let mut values = policy.log_prob(device, obs, &chunks, &options).context("log-density")?;
+        failed().for_each(|(row, _)| values[row] = f64::NAN);
         Ok(values.into_iter().map(|v| v as f32).collect())
+    }
+
+    /// Whether the noise is what the sampler starts from.
+    fn check_noise(
+        &self,
+        noise: Option<&Array>,
+        [m, n, horizon, dim]: [usize; 4],
+        values: usize,
+        solver: Solver,
+    ) -> anyhow::Result<()> {
+        let (Some(noise), Some(path)) = (noise, &self.noise) else { return Ok(()) };
+        if values == 0 {
+            return Err(Usage("--noise: the policy's chunks start from no noise".into()).into());
+        }
+        let found = &noise.shape;
+        let whole = vec![m, n, values];
+        match values == horizon * dim {
+            true if *found == [m, n, horizon, dim] => Ok(()),
+            true => {
+                bail!("{}: wrong shape: found {found:?}, needed {:?}", path.display(), [m, n, horizon, dim])
+            }
+            false if *found == whole => Ok(()),
+            false => bail!(
+                "{}: wrong shape: found {found:?}, needed {whole:?}: {solver} takes for each chunk {values} values, its start followed by the noise of every step",
+                path.display()
+            ),
+        }
     }
 }
 
@@ -342,13 +463,10 @@ fn history(path: &Path, obs: Array, spec: &PolicySpec) -> anyhow::Result<Vec<f32
     }
 }
 
-fn noise(path: &Path, shape: [usize; 4]) -> anyhow::Result<Vec<f32>> {
+fn noise(path: &Path) -> anyhow::Result<Array> {
     let noise = read_npy_f32(path)?;
-    if noise.shape != shape {
-        bail!("{}: wrong shape: found {:?}, needed {shape:?}", path.display(), noise.shape);
-    }
     finite(path, &noise)?;
-    Ok(noise.data)
+    Ok(noise)
 }
 
 fn finite(path: &Path, array: &Array) -> anyhow::Result<()> {
@@ -390,6 +508,12 @@ fn render(r: &Report<'_>, files: &[(&Path, Vec<usize>, &[f32])]) -> String {
         r.times.map_or(r.solver.clone(), |t| format!("{} on {} times", r.solver, t.len())),
         short(r.chunks_per_s),
     );
+    if let Some(a) = &r.adaptive {
+        out += &format!(
+            "{} to {} steps a chunk, {} taken back in all, at most {} evaluations\n",
+            a.least_steps, a.most_steps, a.rejected, a.most_evaluations
+        );
+    }
     if let Some(ms) = r.log_prob_ms {
         out += &format!("log-densities in {} ms\n", short(ms));
     }

@@ -43,10 +43,14 @@ pub struct Counts {
     pub chunks: u64,
     /// Chunks of one robot that came after their last action's time.
     pub expired: u64,
-    /// Passes through the policy that failed.
+    /// Passes through the policy that failed, for all robots or for some.
     pub failures: u64,
     /// Observations of one robot that were NaN or infinite.
     pub bad_observations: u64,
-    /// The most calls of act between an observation and its chunk.
+    /// The most actions that a robot executed between an observation and its chunk. A robot that had nothing to execute counts
+    /// the calls of act in which it waited.
     pub longest_delay: usize,
+    /// Requests of one robot, in real-time chunking, whose delay is longer than the policy was trained to continue: the chunk
+    /// follows the running one only for as long as that.
+    pub beyond_prefix: u64,
 }

@@ -30,7 +30,7 @@ impl Actor {
     /// # Errors
     /// [`ControlError`] if the settings do not fit the policy, the policy fails, or there is no thread to be had.
     pub fn start(mut source: impl ChunkSource + 'static, spec: &ControlSpec) -> Result<Actor> {
-        let pilot = Pilot::new(source.spec(), source.robots(), spec)?;
+        let pilot = Pilot::new(source.spec(), source.robots(), source.max_delay(), spec)?;
         let mut job = Job::new(source.spec(), source.robots());
         job.warm_up(&mut source, spec.mode == Mode::RealTime)?;
         let worker = Worker::start(Box::new(source))?;

@@ -27,7 +27,7 @@ impl Controller {
     /// # Errors
     /// [`ControlError`](super::ControlError) if the settings do not fit the policy, or the policy fails.
     pub fn new(mut source: impl ChunkSource + 'static, spec: &ControlSpec) -> Result<Controller> {
-        let pilot = Pilot::new(source.spec(), source.robots(), spec)?;
+        let pilot = Pilot::new(source.spec(), source.robots(), source.max_delay(), spec)?;
         let mut job = Job::new(source.spec(), source.robots());
         job.warm_up(&mut source, spec.mode == Mode::RealTime)?;
         Ok(Controller { source: Box::new(source), pilot, job: Some(job), held_back: None, late: 0 })

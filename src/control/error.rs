@@ -1,7 +1,7 @@
 //! What can be wrong with a controller, its settings, or what it is given.
 
 use crate::data::DataError;
-use crate::policy::PolicyError;
+use crate::policy::{PolicyError, RowStatus};
 
 /// An error of controlling robots with a policy.
 #[derive(Debug, thiserror::Error)]
@@ -48,6 +48,14 @@ pub enum ControlError {
     /// The policy gave no chunk.
     #[error("inference failed: {0}")]
     Inference(#[from] PolicyError),
+    /// The policy gave no chunk that one robot could use; what the others got holds.
+    #[error("the chunk of robot {robot} failed: {status}")]
+    Chunk {
+        /// Which robot.
+        robot: usize,
+        /// What became of it.
+        status: RowStatus,
+    },
     /// The inference thread panicked; it samples no more.
     #[error("the inference thread panicked: {message}")]
     Panicked {

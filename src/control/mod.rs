@@ -5,7 +5,7 @@
 //! motion of many chunks ([`Mode`]): receding horizon, temporal ensembling, real-time chunking. Both keep the history of
 //! observations, ask for a new chunk early enough, and pass every action through the safety [`Gate`], if the settings have one.
 //!
-//! Counting: an action is executed each time that `act` returns one that is no hold. Row i of a chunk whose observation
+//! Counting: an action is executed each time that `act` returns one that is no hold, whether for want of an action or by the gate. Row i of a chunk whose observation
 //! was made after n executed actions is the action number n + `action_offset` + i. So a chunk that is late is joined
 //! where the robot is, and a robot that was held meanwhile has missed nothing.
 

@@ -27,18 +27,36 @@ pub(super) struct Pilot {
     values: Vec<f32>,
     kinds: Vec<Kind>,
     taken: Option<usize>,
+    /// The longest delay that the source can be told of.
+    max_delay: Option<usize>,
     pub(super) counts: Counts,
     /// What went wrong last.
     pub(super) fault: Option<ControlError>,
 }
 
 impl Pilot {
-    pub(super) fn new(policy: &PolicySpec, robots: usize, spec: &ControlSpec) -> Result<Pilot> {
+    /// Flies so many robots of a policy whose source can be told of delays up to `max_delay`.
+    pub(super) fn new(
+        policy: &PolicySpec,
+        robots: usize,
+        max_delay: Option<usize>,
+        spec: &ControlSpec,
+    ) -> Result<Pilot> {
         if robots == 0 {
             let found = "0".into();
             return Err(ControlError::Setting { what: "robots", found, needed: "at least 1".into() });
         }
         spec.check(policy)?;
+        if let Some(most) = max_delay
+            && spec.mode == Mode::RealTime
+            && spec.delay as i64 - offset(policy) > most as i64
+        {
+            let needed = format!(
+                "at most {}: the policy continues prefixes of up to {most} actions",
+                most as i64 + offset(policy)
+            );
+            return Err(ControlError::Setting { what: "delay", found: spec.delay.to_string(), needed });
+        }
         // As many chunks as can have an action for the same step, and those that begin later.
         let most = match spec.mode {
             Mode::Ensemble { .. } => policy.horizon.div_ceil(spec.execute),
@@ -56,6 +74,7 @@ impl Pilot {
             values: vec![0.0; robots * policy.action_dim],
             kinds: vec![Kind::Hold; robots],
             taken: None,
+            max_delay,
             counts: Counts::default(),
             fault: None,
             policy: policy.clone(),
@@ -140,7 +159,8 @@ impl Pilot {
         if !robot.sees || robot.waits {
             return false;
         }
-        let Some(asked) = robot.asked else { return true };
+        // What the gate refuses, no waiting mends: the robot stands, and a newer observation may say something else.
+        let Some(asked) = robot.asked.filter(|_| !robot.refused) else { return true };
         // Early enough that the running chunk lasts until the next is there.
         let latest = (reach(&self.policy) - self.delays.expected() as i64).max(1) as u64;
         let stands = !robot.has_action(self.rows, self.oldest()) && !robot.begins_later(self.rows);
@@ -159,7 +179,9 @@ impl Pilot {
         job.tick = self.tick;
         job.seen_at = self.now;
         job.continues = false;
-        let delay = self.delays.expected() as i64 - self.rows.offset;
+        let expected = self.delays.expected() as i64 - self.rows.offset;
+        // A source that was trained for shorter delays continues as much as it can; what is beyond may jump.
+        let delay = expected.min(self.max_delay.map_or(i64::MAX, |most| most as i64));
         for r in 0..self.robots.len() {
             let wanted = self.robot_due(&self.robots[r]);
             let robot = &mut self.robots[r];
@@ -168,15 +190,16 @@ impl Pilot {
             job.born[r] = robot.executed;
             job.noise[r] = NoiseKey { seed: robot.seed, request: robot.requests };
             (job.left[r], job.delay[r]) = (0, 0);
+            (job.running[r], job.refused[r]) = (robot.running().is_some(), robot.refused);
             if !wanted {
                 continue;
             }
             robot.requests += 1;
             robot.asked = Some(robot.executed);
             robot.waits = true;
-            let Some(running) = robot.running().filter(|_| self.spec.mode == Mode::RealTime) else {
-                continue;
-            };
+            // What the gate refused must not be continued: it would be refused again.
+            let continues = self.spec.mode == Mode::RealTime && !robot.refused;
+            let Some(running) = robot.running().filter(|_| continues) else { continue };
             // Row i of the new chunk is for the same step as row i + passed of the running one.
             let passed = (robot.executed - running.born) as usize;
             if passed < horizon {
@@ -185,16 +208,20 @@ impl Pilot {
                 job.left[r] = horizon - passed;
                 job.delay[r] = delay.clamp(0, job.left[r] as i64) as usize;
                 job.continues = true;
+                self.counts.beyond_prefix += u64::from(delay < expected.min(job.left[r] as i64));
             }
         }
     }
 
     /// Takes over the chunks of a request. Rows that are past are skipped by what was executed since the observation.
     pub(super) fn take(&mut self, job: &Job) {
-        let late = (self.tick - job.tick) as usize;
-        self.delays.push(late);
+        let calls = self.tick - job.tick;
+        let mut late = None;
         self.counts.chunks += 1;
-        self.counts.longest_delay = self.counts.longest_delay.max(late);
+        if let Some(fault) = job.bad_chunk() {
+            self.counts.failures += 1;
+            self.fault = Some(fault);
+        }
         let (chunk, reach) = (self.policy.chunk(), reach(&self.policy));
         for (r, robot) in self.robots.iter_mut().enumerate() {
             if !job.wanted[r] || job.epoch[r] != robot.epoch {
@@ -202,12 +229,25 @@ impl Pilot {
             }
             robot.waits = false;
             let consumed = robot.executed - job.born[r];
+            // A robot with nothing to execute shows how many actions it would have executed meanwhile.
+            late = late.max(Some(if job.running[r] { consumed } else { calls }));
+            if !job.gives(r) {
+                robot.asked = None;
+                continue;
+            }
             if consumed as i64 >= reach {
                 self.counts.expired += 1;
                 continue;
             }
             self.taken = self.taken.max(Some(consumed as usize));
+            if job.refused[r] {
+                robot.forget_chunks();
+            }
             robot.push(&job.chunks[r * chunk..][..chunk], job.born[r], job.seen_at);
+        }
+        if let Some(late) = late {
+            self.delays.push(late as usize);
+            self.counts.longest_delay = self.counts.longest_delay.max(late as usize);
         }
     }
 
@@ -238,6 +278,18 @@ impl Pilot {
         self.robots.iter_mut().for_each(Robot::abandon);
     }
 
+    /// The robots whose trajectories cannot be gone on with ask anew.
+    pub(super) fn drop_failed(&mut self, job: &Job) {
+        let Some(fault) = job.bad_chunk() else { return };
+        self.counts.failures += 1;
+        self.fault = Some(fault);
+        for (r, robot) in self.robots.iter_mut().enumerate() {
+            if job.wanted[r] && !job.gives(r) {
+                robot.abandon();
+            }
+        }
+    }
+
     /// The actions of this call.
     pub(super) fn act(&mut self) -> Result<Action<'_>> {
         let (dim, oldest) = (self.rows.action_dim, self.oldest());
@@ -247,9 +299,9 @@ impl Pilot {
                 true => robot.action(self.spec.mode, self.rows, oldest, values),
                 false => None,
             };
-            // A robot moves on in its chunk by executing it, or by waiting for one that begins later.
-            robot.executed += u64::from(found.is_some() || robot.begins_later(self.rows));
-            let mut kind = match found {
+            // A robot moves on in its chunk by executing it, or, having nothing to execute, by waiting for one that begins later.
+            let waits_for_start = robot.begins_later(self.rows) && !robot.has_action(self.rows, oldest);
+            let mut kind = match &found {
                 None => Kind::Hold,
                 Some(Newest(true)) if !robot.waits => Kind::Fresh,
                 Some(_) => Kind::Previous,
@@ -272,6 +324,10 @@ impl Pilot {
                 Kind::Previous => &mut self.counts.previous,
                 Kind::Hold => &mut self.counts.held,
             } += 1;
+            // What the gate refused was not executed: the same row is next.
+            let executed = found.is_some() && kind != Kind::Hold;
+            robot.refused = found.is_some() && !executed || robot.refused && found.is_none();
+            robot.executed += u64::from(executed || waits_for_start);
             self.kinds[r] = kind;
         }
         self.tick += 1;

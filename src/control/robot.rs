@@ -21,6 +21,9 @@ pub(super) struct Robot {
     pub asked: Option<u64>,
     /// Whether a chunk was asked for that is not there yet.
     pub waits: bool,
+    /// Whether the gate refused what its chunks say next: it stands at that action until a newer observation's chunk, or its own
+    /// standstill, gives it one that passes.
+    pub refused: bool,
     /// Whether its observation in this call can be used.
     pub sees: bool,
     /// Whether `values` has been set since the start: by an action, or by where the robot stood.
@@ -53,6 +56,7 @@ impl Robot {
             executed: 0,
             asked: None,
             waits: false,
+            refused: false,
             sees: false,
             placed: false,
             epoch: 0,
@@ -90,13 +94,17 @@ impl Robot {
         self.chunks.clear();
         self.asked = None;
         self.waits = false;
+        self.refused = false;
+    }
+
+    /// Drops its chunks: the next one is followed alone.
+    pub(super) fn forget_chunks(&mut self) {
+        self.chunks.clear();
     }
 
     /// Forgets its past.
     pub(super) fn reset(&mut self) {
-        self.chunks.clear();
-        self.asked = None;
-        self.waits = false;
+        self.abandon();
         self.placed = false;
         self.epoch += 1;
     }

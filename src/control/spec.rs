@@ -15,7 +15,8 @@ pub enum Mode {
     /// Temporal ensembling: the mean of all chunks that have an action for now, in physical units, with weights
     /// exp(-decay i), i = 0 for the oldest (ACT, Zhao et al. 2023: decay 0.01, a chunk for every step).
     Ensemble {
-        /// The exponent m.
+        /// The exponent m; ACT's if nothing is said.
+        #[serde(default = "act_decay")]
         decay: f64,
     },
     /// Real-time chunking (Black et al. 2025): as receding, and the source hears what is left of the running chunk, so
@@ -62,8 +63,8 @@ pub struct ControlSpec {
     /// Seed of the noise. Robot and request number are mixed in, so that a robot's noise does not depend on the others.
     #[serde(default)]
     pub seed: u64,
-    /// The delay expected of the first chunks, in actions. After that the largest of the last [`ControlSpec::delays`]
-    /// real ones counts.
+    /// The delay expected of the first chunks, in actions; of a policy that continues a prefix no more than it was trained for. After
+    /// that the largest of the last [`ControlSpec::delays`] real ones counts.
     #[serde(default)]
     pub delay: usize,
     /// How many real delays are remembered.
@@ -78,6 +79,10 @@ pub struct ControlSpec {
     /// The limits of what leaves; none: no gate.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub safety: Option<SafetySpec>,
+}
+
+fn act_decay() -> f64 {
+    0.01
 }
 
 fn ten() -> usize {
@@ -102,7 +107,7 @@ impl ControlSpec {
 
     /// ACT's temporal ensembling: a chunk for every step, m = 0.01.
     pub fn ensemble(hold: Hold) -> ControlSpec {
-        ControlSpec::new(Mode::Ensemble { decay: 0.01 }, 1, hold)
+        ControlSpec::new(Mode::Ensemble { decay: act_decay() }, 1, hold)
     }
 
     /// Checks the settings, and that they fit a policy.

@@ -26,7 +26,7 @@ impl StreamController {
     /// [`ControlError`] if the settings do not fit the policy (the mode must be receding, and chunks must begin with the observation's own
     /// action), or the policy fails.
     pub fn new(mut stream: Stream, spec: &ControlSpec) -> Result<StreamController> {
-        let pilot = Pilot::new(stream.spec(), stream.robots(), spec)?;
+        let pilot = Pilot::new(stream.spec(), stream.robots(), None, spec)?;
         let setting = |what, found: String, needed: &str| {
             Err(ControlError::Setting { what, found, needed: needed.into() })
         };
@@ -57,8 +57,8 @@ impl StreamController {
     /// caller began to count; only [`ControlSpec::max_age_s`] looks at it.
     ///
     /// # Errors
-    /// [`ControlError`] for observations of a wrong length, a first observation that is not finite, or if the policy fails; the next
-    /// call begins the trajectories anew.
+    /// [`ControlError`] for observations of a wrong length, a first observation that is not finite, or if the policy fails for all
+    /// robots; the next call begins the trajectories anew. A robot that fails alone is held and begins anew.
     pub fn act(&mut self, obs: &[f32], now: Duration) -> Result<Action<'_>> {
         self.pilot.observe(obs, now)?;
         if self.pilot.due() {
@@ -80,10 +80,20 @@ impl StreamController {
         }
         if self.wanted.contains(&true) {
             let pilot = &mut self.pilot;
-            let emitted = self.stream.next(&self.wanted, |robot, row, action| pilot.fill(robot, row, action));
-            if let Err(error) = emitted {
-                self.pilot.abandon();
-                return Err(error.into());
+            let emitted =
+                self.stream.next_each(&self.wanted, |robot, row, action| pilot.fill(robot, row, action));
+            match emitted {
+                Ok(outcomes) => self.job.outcomes.copy_from_slice(outcomes),
+                Err(error) => {
+                    self.pilot.abandon();
+                    return Err(error.into());
+                }
+            }
+            self.job.wanted.copy_from_slice(&self.wanted);
+            let alone = !(0..self.wanted.len()).any(|r| self.job.gives(r));
+            self.pilot.drop_failed(&self.job);
+            if let Some(fault) = self.job.bad_chunk().filter(|_| alone) {
+                return Err(fault);
             }
         }
         self.pilot.act()

@@ -2,8 +2,9 @@
 
 use super::*;
 use crate::data::EpisodeArrays;
-use crate::policy::{ChunkSource, NoiseKey, PolicyError, PolicySpec, Previous};
+use crate::policy::{ChunkSource, NoiseKey, PolicyError, PolicySpec, Previous, RowOutcome, RowStatus};
 use crate::{Cpu, Device, Episodes, RunConfig, Trainer};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -48,12 +49,30 @@ struct Mock {
     made: usize,
     asked: Arc<Mutex<Vec<Asked>>>,
     act: Box<dyn FnMut(usize) -> crate::policy::Result<()> + Send>,
+    /// Row i of a chunk, from the chunk's number, the newest observation, and i.
+    say: Box<dyn Fn(usize, f32, usize) -> f32 + Send>,
+    check: Check,
+    /// The robot that a pass gives nothing.
+    fails: Box<dyn Fn(usize) -> Option<usize> + Send>,
 }
+
+/// Judges what a source is told of the running chunks.
+type Check = Box<dyn FnMut(Option<&Previous<'_>>) -> crate::policy::Result<()> + Send>;
 
 impl Mock {
     fn new(robots: usize, spec: PolicySpec) -> (Mock, Arc<Mutex<Vec<Asked>>>) {
         let asked = Arc::new(Mutex::new(Vec::new()));
-        (Mock { spec, robots, made: 0, asked: asked.clone(), act: Box::new(|_| Ok(())) }, asked)
+        let mock = Mock {
+            spec,
+            robots,
+            made: 0,
+            asked: asked.clone(),
+            act: Box::new(|_| Ok(())),
+            say: Box::new(|made, obs, i| 100.0 * made as f32 + obs + i as f32),
+            check: Box::new(|_| Ok(())),
+            fails: Box::new(|_| None),
+        };
+        (mock, asked)
     }
 
     /// Waits for a word before each chunk but the warm-up's.
@@ -92,12 +111,30 @@ impl ChunkSource for Mock {
             self.asked.lock().unwrap().push(Asked { obs: obs.to_vec(), noise: noise.to_vec(), previous });
         }
         (self.act)(made)?;
+        (self.check)(previous)?;
         self.made += 1;
         let request = self.spec.request();
         for (chunk, obs) in chunks.chunks_exact_mut(HORIZON).zip(obs.chunks_exact(request)) {
             for (i, v) in chunk.iter_mut().enumerate() {
-                *v = 100.0 * made as f32 + obs[request - 1] + i as f32;
+                *v = (self.say)(made, obs[request - 1], i);
             }
+        }
+        Ok(())
+    }
+
+    fn sample_each(
+        &mut self,
+        obs: &[f32],
+        noise: &[NoiseKey],
+        previous: Option<&Previous<'_>>,
+        chunks: &mut [f32],
+        outcomes: &mut [RowOutcome],
+    ) -> crate::policy::Result<()> {
+        let fails = (self.fails)(self.made);
+        self.sample(obs, noise, previous, chunks)?;
+        for (robot, outcome) in outcomes.iter_mut().enumerate() {
+            let status = if fails == Some(robot) { RowStatus::NonFinite } else { RowStatus::Done };
+            *outcome = RowOutcome { status, ..RowOutcome::default() };
         }
         Ok(())
     }
@@ -481,4 +518,135 @@ fn dropping_an_actor_ends_its_thread() {
     drop(actor);
     let thread = dropped.try_recv().unwrap();
     assert_ne!(thread, std::thread::current().id(), "it lived on the thread");
+}
+
+/// What the gate refused was not executed: it is tried again, no row is skipped, and a newer observation is asked at once.
+#[test]
+fn a_gate_hold_is_no_progress() {
+    use Kind::{Fresh as F, Hold as H};
+    for mode in [Mode::Receding, Mode::Ensemble { decay: 0.0 }, Mode::RealTime] {
+        let (mut mock, asked) = Mock::new(1, policy(1, 0));
+        // Row 1 of the first chunk is far outside; those after it are not.
+        let warm_ups = if mode == Mode::RealTime { 2 } else { 1 };
+        mock.say = Box::new(move |made, obs, i| match (made == warm_ups, i) {
+            (true, 1) => 1e6,
+            (true, _) => i as f32,
+            _ => 50.0 + obs + i as f32,
+        });
+        let safety = SafetySpec { low: vec![-1.0], high: vec![100.0], ..SafetySpec::new(10.0) };
+        let spec = ControlSpec { safety: Some(safety), ..ControlSpec::new(mode, 6, fixed()) };
+        let mut controller = Controller::new(mock, &spec).unwrap();
+        // Step 0: row 0. Step 1: row 1 is refused. Step 2: a chunk of that step's observation, from its first row.
+        assert_eq!(run(&mut controller, 0..4), [(0.0, F), (0.0, H), (52.0, F), (53.0, F)], "{mode:?}");
+        let asked = asked.lock().unwrap();
+        let at: Vec<f32> = asked.iter().filter(|a| a.previous.is_none()).map(|a| a.obs[0]).collect();
+        assert_eq!(at, [0.0, 2.0], "{mode:?}: what was refused is not continued");
+    }
+}
+
+/// Where inference is slow, the refused row itself is next, and what follows it is not skipped.
+#[test]
+fn a_robot_goes_on_where_the_gate_stopped_it() {
+    let (mut mock, _) = Mock::new(1, policy(1, 0));
+    mock.say = Box::new(|_, _, i| [0.0, 1.0, 9.0, 3.0, 4.0, 5.0, 6.0, 7.0][i]);
+    // A jump of 8 is too fast from a walk; from rest the third row is, too, but the robot must not run past it.
+    let safety = SafetySpec { velocity: vec![30.0], too_fast: Reaction::Hold, ..SafetySpec::new(10.0) };
+    let spec = ControlSpec { safety: Some(safety), ..ControlSpec::new(Mode::Receding, 8, fixed()) };
+    let mut controller = Controller::new(mock, &spec).unwrap().with_delay(4);
+    let actions: Vec<(f32, Kind)> = run(&mut controller, 0..10);
+    let kinds: Vec<Kind> = actions.iter().map(|(_, kind)| *kind).collect();
+    // Held for want of a chunk in steps 0 to 3, by the gate from step 6 on; asked again at step 7.
+    assert_eq!(kinds.iter().filter(|k| **k == Kind::Hold).count(), 8, "{actions:?}");
+    assert!(actions.iter().all(|(value, _)| *value < 2.5), "no row behind the refused one left: {actions:?}");
+}
+
+/// Every chunk that the gate refuses leaves no deadlock: old ones do not outvote what a newer observation says.
+#[test]
+fn an_ensemble_gets_past_a_refused_past() {
+    let (mut mock, _) = Mock::new(1, policy(1, 0));
+    mock.say = Box::new(|made, _, i| if made <= 3 && i > 2 { f32::NAN } else { i as f32 });
+    let safety = SafetySpec::new(10.0);
+    let spec = ControlSpec { safety: Some(safety), ..ControlSpec::ensemble(fixed()) };
+    let mut controller = Controller::new(mock, &spec).unwrap();
+    let kinds: Vec<Kind> = run(&mut controller, 0..8).into_iter().map(|(_, kind)| kind).collect();
+    assert_eq!(kinds.iter().filter(|k| **k == Kind::Hold).count(), 1, "{kinds:?}");
+}
+
+/// The delay is what a robot executes meanwhile: calls in which it is blind or held by the gate do not count.
+#[test]
+fn delays_are_counted_in_executed_actions() {
+    let (mock, asked) = Mock::new(1, policy(1, 0));
+    let spec = ControlSpec { delays: 1, ..ControlSpec::new(Mode::RealTime, 3, fixed()) };
+    let mut controller = Controller::new(mock, &spec).unwrap().with_delay(4);
+    let act = |controller: &mut Controller, obs: f32| controller.act(&[obs], NOW).unwrap().delay;
+    // The first chunk comes at step 4 and is asked for anew at step 7, after three actions.
+    (0..8).for_each(|step| assert_eq!(act(&mut controller, step as f32), (step == 4).then_some(0)));
+    // Blind for two of the four calls that the second takes.
+    act(&mut controller, f32::NAN);
+    act(&mut controller, f32::NAN);
+    act(&mut controller, 10.0);
+    assert_eq!(act(&mut controller, 11.0), Some(2), "two were executed");
+    assert_eq!(controller.counts().longest_delay, 4, "the first robot had nothing to execute");
+    // The next request is told so.
+    (12..16).for_each(|step| assert_ne!(act(&mut controller, step as f32), Some(9)));
+    let asked = asked.lock().unwrap();
+    let delays: Vec<usize> = asked.iter().skip(2).map(|a| a.previous.as_ref().unwrap().1[0]).collect();
+    assert_eq!(delays[..2], [4, 2]);
+}
+
+/// One inference of 110 ms at 20 ms a step, a policy trained for three actions of delay: nothing fails.
+#[test]
+fn a_late_inference_asks_no_more_than_the_policy_was_trained_for() {
+    let mut spec = policy(1, 0);
+    spec.prefix = Some(crate::policy::PrefixSpec { max_delay: 3 });
+    let (mut mock, asked) = Mock::new(1, spec.clone());
+    let most = Arc::new(AtomicUsize::new(0));
+    let seen = most.clone();
+    mock.check = Box::new(move |previous| {
+        let delay = previous.map_or(0, |p| p.delay[0]);
+        seen.fetch_max(delay, Ordering::Relaxed);
+        match delay > 3 {
+            true => Err(PolicyError::NoPrefix),
+            false => Ok(()),
+        }
+    });
+    let settings = ControlSpec { delay: 3, ..ControlSpec::new(Mode::RealTime, 2, fixed()) };
+    let mut controller = Controller::new(mock, &settings).unwrap().with_delay(6);
+    run(&mut controller, 0..60);
+    let counts = controller.counts();
+    assert_eq!((counts.failures, counts.longest_delay), (0, 6));
+    assert!(counts.beyond_prefix > 3 && counts.chunks > 6, "{counts:?}");
+    assert_eq!(most.load(Ordering::Relaxed), 3);
+    assert!(asked.lock().unwrap().len() > 5);
+    // A longer delay from the start is a setting that cannot be meant.
+    let (mock, _) = Mock::new(1, spec);
+    let settings = ControlSpec { delay: 4, ..settings };
+    let error = Controller::new(mock, &settings).err().unwrap().to_string();
+    assert!(error.starts_with("delay: found 4, needed at most 3"), "{error}");
+}
+
+/// Two robots, one of whose chunks fails: the other goes on, and the failed one asks again.
+#[test]
+fn a_robot_whose_chunk_fails_costs_no_other_its_own() {
+    let broken = |made: usize| if made == 2 { Some(1) } else { None };
+    let (mut mock, _) = Mock::new(2, policy(1, 0));
+    mock.fails = Box::new(broken);
+    let spec = ControlSpec::new(Mode::Receding, 2, fixed());
+    let mut controller = Controller::new(mock, &spec).unwrap();
+    let (mut mock, _) = Mock::new(2, policy(1, 0));
+    mock.fails = Box::new(broken);
+    let mut actor = Actor::start(mock, &ControlSpec { deadline_ms: 20_000.0, ..spec }).unwrap();
+    for step in 0..5 {
+        let obs = [step as f32, 10.0 + step as f32];
+        // The second pass (step 2) gives the second robot nothing: its first chunk goes on, and it asks again.
+        let want = [(100.0, 110.0), (101.0, 111.0), (202.0, 112.0), (203.0, 313.0), (404.0, 314.0)][step];
+        let action = controller.act(&obs, NOW).unwrap();
+        assert_eq!((action.values[0], action.values[1]), want, "step {step}");
+        let action = actor.act(&obs, NOW).unwrap();
+        assert_eq!((action.values[0], action.values[1]), want, "step {step}");
+    }
+    assert_eq!(controller.counts().failures, 1);
+    let fault = actor.take_fault().unwrap();
+    assert!(matches!(fault, ControlError::Chunk { robot: 1, .. }), "{fault}");
+    assert_eq!(fault.to_string(), "the chunk of robot 1 failed: a value is NaN or infinite");
 }

@@ -31,7 +31,7 @@ impl Buffer {
     }
 
     /// The wgpu buffer.
-    pub fn raw(&self) -> &wgpu::Buffer {
+    pub(crate) fn raw(&self) -> &wgpu::Buffer {
         &self.raw
     }
 

@@ -294,12 +294,17 @@ impl Gpu {
     }
 
     /// The wgpu device, for what this floor does not offer.
-    pub fn raw_device(&self) -> &wgpu::Device {
+    ///
+    /// # Safety
+    /// On Vulkan the device is opened without the driver's checks of loads and stores (unless [`GpuOptions::checked`]), on which wgpu
+    /// relies for shaders that it checks itself. A shader that is compiled with this device must stay within its bindings by its own
+    /// means, and nothing of the engine's may be destroyed but by [`Gpu::destroy`].
+    pub unsafe fn raw_device(&self) -> &wgpu::Device {
         &self.inner.device
     }
 
-    /// The wgpu queue, for what this floor does not offer. Submissions made through it are not counted.
-    pub fn raw_queue(&self) -> &wgpu::Queue {
+    /// The wgpu queue. Submissions made through it are not counted.
+    pub(crate) fn queue(&self) -> &wgpu::Queue {
         &self.inner.queue
     }
 
@@ -317,7 +322,11 @@ impl Gpu {
 
     /// Runs `work` inside error scopes for memory, validation and internal errors, so that what it does wrong comes
     /// back from here, typed, and not through the callback. `label` names the work in the error.
-    pub fn scoped<T>(&self, label: &str, work: impl FnOnce(&wgpu::Device) -> T) -> Result<T, DeviceError> {
+    pub(crate) fn scoped<T>(
+        &self,
+        label: &str,
+        work: impl FnOnce(&wgpu::Device) -> T,
+    ) -> Result<T, DeviceError> {
         self.scoped_bytes(label, 0, work)
     }
 

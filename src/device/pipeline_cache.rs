@@ -35,7 +35,7 @@ struct Kept {
 impl Gpu {
     /// Takes the cache in `folder` into use, if the device has one.
     pub(super) fn open_pipeline_cache(&self, folder: &Path) {
-        if !self.raw_device().features().contains(wgpu::Features::PIPELINE_CACHE) {
+        if !self.inner.device.features().contains(wgpu::Features::PIPELINE_CACHE) {
             return;
         }
         let (path, stamp) = place(folder, self.report());

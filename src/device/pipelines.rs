@@ -78,7 +78,12 @@ pub(super) struct PipelineStore {
 impl Gpu {
     /// The pipeline of the kernel variant `name`, compiled on first use: WGSL `source` with the entry point `main` and
     /// `bindings` in group 0. The same name with another source or other bindings is an error.
-    pub fn pipeline(
+    ///
+    /// # Safety
+    /// The shader runs without checks, neither wgpu's nor, on Vulkan, the driver's. Whoever dispatches the pipeline must see to it that
+    /// with the grids, parameters and buffers of every dispatch it reads and writes only within its bindings, ends, and divides by
+    /// nothing that is 0. The engine's own kernels do, on plans that [`Program::finish`](crate::graph::Program::finish) has made.
+    pub unsafe fn pipeline(
         &self,
         name: &'static str,
         source: &str,
@@ -145,9 +150,10 @@ impl Gpu {
                 source: wgpu::ShaderSource::Wgsl(source.into()),
             };
             // SAFETY: unchecked shaders may reach past their buffers, loop for ever or divide by zero if they are
-            // wrong. The engine compiles only its own kernels: build.rs validates each with naga, grids and bounds come
-            // from one Rust table, and canary tests run every kernel between guard regions. The checks would cost a
-            // clamp on each load and a counter in each loop.
+            // wrong. Only `pipeline` comes here, whose callers have promised that they are not. The engine compiles only its own
+            // kernels: build.rs validates each with naga, grids and bounds come from one Rust table, what each call touches is
+            // checked on every plan, and canary tests run every kernel between guard regions. The checks would cost a clamp on
+            // each load and a counter in each loop.
             let module =
                 unsafe { device.create_shader_module_trusted(desc, wgpu::ShaderRuntimeChecks::unchecked()) };
             let layout = device.create_pipeline_layout(&wgpu::PipelineLayoutDescriptor {

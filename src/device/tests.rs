@@ -28,6 +28,17 @@ struct Params {
 }
 
 /// A device of the test's own, so that its counters are its own. `ADVECT_REQUIRE_GPU=1` makes a missing one a failure.
+/// A pipeline of a shader of these tests, which stay within their bindings.
+fn compile(
+    gpu: &Gpu,
+    name: &'static str,
+    source: &str,
+    bindings: &[Binding],
+) -> Result<std::sync::Arc<Pipeline>, DeviceError> {
+    // SAFETY: the shaders here compare their index with the length that their parameters give, which is that of their buffers.
+    unsafe { gpu.pipeline(name, source, bindings) }
+}
+
 fn gpu() -> Option<Gpu> {
     let choice = match std::env::var("ADVECT_DEVICE") {
         Ok(text) if text != "cpu" && text != "auto" => text,
@@ -62,7 +73,7 @@ fn bench() -> Option<Bench> {
 fn bench_on(gpu: Gpu) -> Bench {
     let bytes = 4 * COUNT as u64;
     let stride = gpu.caps().limits.uniform_offset_alignment.max(16);
-    let pipeline = gpu.pipeline("scale", SCALE, &SCALE_BINDINGS).unwrap();
+    let pipeline = compile(&gpu, "scale", SCALE, &SCALE_BINDINGS).unwrap();
     let [x, y, z] = ["x", "y", "z"].map(|label| gpu.create_storage(label, bytes).unwrap());
     let params = gpu.create_uniform("params", u64::from(2 * stride)).unwrap();
     for (i, factor) in [2.0, 3.0].into_iter().enumerate() {
@@ -205,7 +216,7 @@ fn replay_creates_nothing_and_counters_are_exact() {
     let warm = gpu.counters();
     gpu.read_slice(&z, 0, &mut out).unwrap();
     assert_eq!(gpu.counters().since(&warm).buffers_created, 0, "the pool gave the staging memory again");
-    assert!(gpu.pipeline("scale", SCALE, &SCALE_BINDINGS).is_ok());
+    assert!(compile(&gpu, "scale", SCALE, &SCALE_BINDINGS).is_ok());
     assert_eq!(gpu.counters().since(&warm).pipelines_created, 0);
 }
 
@@ -280,9 +291,9 @@ fn grids_come_from_device_memory_too() {
 fn bind_groups_are_shared() {
     let Some(Bench { gpu, x, z, .. }) = bench() else { return };
     let params = gpu.create_uniform("params", 16).unwrap();
-    let one = gpu.pipeline("scale", SCALE, &SCALE_BINDINGS).unwrap();
+    let one = compile(&gpu, "scale", SCALE, &SCALE_BINDINGS).unwrap();
     let source = SCALE.replace("p.factor * x", "p.factor + x");
-    let two = gpu.pipeline("shift", &source, &SCALE_BINDINGS).unwrap();
+    let two = compile(&gpu, "shift", &source, &SCALE_BINDINGS).unwrap();
     let mut cache = BindGroupCache::new(&gpu);
     let before = gpu.counters();
     let bound = [Bound::whole(&params), Bound::whole(&x), Bound::whole(&z)];
@@ -319,7 +330,7 @@ fn wrong_shaders_are_typed_errors() {
         ("no-type", "@compute @workgroup_size(1) fn main() { let x: f32 = 1u; }"),
         ("no-main", "@compute @workgroup_size(1) fn other() { }"),
     ] {
-        match gpu.pipeline(name, source, &[]) {
+        match compile(&gpu, name, source, &[]) {
             Err(DeviceError::Shader { variant, message }) => {
                 assert_eq!(variant, name);
                 assert!(!message.is_empty());
@@ -327,10 +338,10 @@ fn wrong_shaders_are_typed_errors() {
             other => panic!("{name}: {other:?}"),
         }
     }
-    let missing = gpu.pipeline("unbound", SCALE, &SCALE_BINDINGS[..2]);
+    let missing = compile(&gpu, "unbound", SCALE, &SCALE_BINDINGS[..2]);
     assert!(matches!(missing, Err(DeviceError::Shader { .. })), "{missing:?}");
-    gpu.pipeline("scale", SCALE, &SCALE_BINDINGS).unwrap();
-    let clash = gpu.pipeline("scale", "another", &SCALE_BINDINGS).unwrap_err();
+    compile(&gpu, "scale", SCALE, &SCALE_BINDINGS).unwrap();
+    let clash = compile(&gpu, "scale", "another", &SCALE_BINDINGS).unwrap_err();
     assert_eq!(clash, DeviceError::VariantClash { variant: "scale", what: "source" });
     assert_eq!(gpu.counters().pipelines_created, 1);
     gpu.check().unwrap();
@@ -406,7 +417,7 @@ fn errors_outside_scopes_are_kept_and_nothing_panics() {
     let Some(gpu) = gpu() else { return };
     let usage = wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::MAP_WRITE | wgpu::BufferUsages::STORAGE;
     let desc = wgpu::BufferDescriptor { label: Some("bad"), size: 4, usage, mapped_at_creation: false };
-    let _ = gpu.raw_device().create_buffer(&desc);
+    let _ = gpu.inner.device.create_buffer(&desc);
     assert!(matches!(gpu.check(), Err(DeviceError::Validation { .. })));
     gpu.check().expect("it is handed out once");
     let scoped = gpu.scoped("bad", |device| device.create_buffer(&desc));
@@ -425,7 +436,7 @@ fn a_destroyed_device_is_lost_everywhere() {
             gpu.destroy();
         } else {
             // The loss is known only to wgpu until a callback runs, as when a driver resets.
-            gpu.raw_device().destroy();
+            gpu.inner.device.destroy();
             let late = gpu.submit(&[Command::Run(&list)]);
             if let Ok(late) = late {
                 let error = gpu.wait(&late, WAIT).unwrap_err();
@@ -444,7 +455,7 @@ fn a_destroyed_device_is_lost_everywhere() {
         lost(back.fetch(&submission, bytemuck::cast_slice_mut(&mut out), WAIT));
         lost(gpu.submit(&[Command::Run(&list)]).map(drop));
         lost(gpu.create_storage("late", 16).map(drop));
-        lost(gpu.pipeline("late", SCALE, &SCALE_BINDINGS).map(drop));
+        lost(compile(&gpu, "late", SCALE, &SCALE_BINDINGS).map(drop));
         let bound = [Bound::whole(&x), Bound::whole(&x), Bound::whole(&z)];
         lost(gpu.bind_group(&list[0].pipeline, &bound).map(drop));
         gpu.destroy();
@@ -457,7 +468,7 @@ fn a_device_lost_unnoticed_fails_softly() {
     let Some(Bench { gpu, x, z, .. }) = bench() else { return };
     let mut back = gpu.readback(16).unwrap();
     let submission = gpu.submit(&[back.copy(&x, 0, 0, 16)]).unwrap();
-    gpu.raw_device().destroy();
+    gpu.inner.device.destroy();
     let _ = gpu.write(&x, 0, &[0; 4]);
     let _ = gpu.create_storage("late", 64);
     let mut out = [0u8; 16];
@@ -477,7 +488,7 @@ fn threads_share_a_device() {
                 for round in 0..8u32 {
                     let data: Vec<u32> = (0..256).map(|i| i * 31 + t * 7 + round).collect();
                     let buffer = gpu.upload("data", &data).unwrap();
-                    gpu.pipeline("scale", SCALE, &SCALE_BINDINGS).unwrap();
+                    compile(&gpu, "scale", SCALE, &SCALE_BINDINGS).unwrap();
                     let mut out = vec![0u32; 256];
                     gpu.read_slice(&buffer, 0, &mut out).unwrap();
                     assert_eq!(out, data);

@@ -30,7 +30,7 @@ impl Timer {
             wgpu::QuerySetDescriptor { label: Some("timer"), ty: wgpu::QueryType::Timestamp, count: 2 };
         let set = gpu.scoped("timer", |device| device.create_query_set(&desc))?;
         let resolved = gpu.create("timer", BYTES, BufferUsages::QUERY_RESOLVE | BufferUsages::COPY_SRC)?;
-        let period_ns = f64::from(gpu.raw_queue().get_timestamp_period());
+        let period_ns = f64::from(gpu.queue().get_timestamp_period());
         Ok(Self { set, resolved, readback: gpu.readback(BYTES)?, period_ns })
     }
 

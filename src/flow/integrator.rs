@@ -157,6 +157,7 @@ impl Integrator {
         if matches!(solver, Solver::Discrete { .. }) {
             return Err(no_ode(solver));
         }
+        solver.check()?;
         check_times(&times)?;
         if matches!(solver, Solver::Adaptive { .. }) && (options.trajectory || times.len() > 2) {
             return Err(FlowError::Unsupported {

@@ -11,6 +11,7 @@ pub enum Path {
     /// x_t = t a1 + (1 - (1 - s) t) a0 (Lipman 2022, the OT path).
     Ot {
         /// s, the width left at t = 1.
+        #[serde(default)]
         sigma_min: f32,
     },
     /// N(t a1 + (1 - t) a0, s^2) (Tong 2023).

@@ -33,6 +33,11 @@ pub enum Solver {
     },
 }
 
+/// The least sum of an adaptive solver's relative and absolute tolerance. A state of size 1, as normalised actions are, is rounded to
+/// 6e-8 at each step, and a network's velocity is off by a few times that: a tolerance of eight units in the last place is the least
+/// that an estimate of the error can be told from it by.
+pub const LEAST_TOLERANCE: f32 = 8.0 * f32::EPSILON;
+
 macro_rules! methods {
     ($(#[$doc:meta])* $ty:ident { $($(#[$vdoc:meta])* $name:ident = $text:literal => $tableau:expr),* $(,)? }) => {
         $(#[$doc])*
@@ -111,9 +116,45 @@ impl DiscreteMethod {
 }
 
 impl Solver {
+    /// Evaluations of the field for one row of an adaptive solver that tried so many steps: one before the first, then all stages but the
+    /// first of each, which the step before has evaluated. None for other solvers.
+    pub fn evaluations_of(&self, tried: usize) -> Option<usize> {
+        match self {
+            Solver::Adaptive { method, .. } => Some(1 + (method.tableau().b.len() - 1) * tried),
+            _ => None,
+        }
+    }
+
     /// Euler with `steps` equal steps.
     pub fn euler(steps: usize) -> Solver {
         Solver::Fixed { method: FixedMethod::Euler, steps }
+    }
+
+    /// Checks the tolerances of an adaptive solver: finite, not below 0, and not both below what f32 tells apart
+    /// ([`LEAST_TOLERANCE`]).
+    ///
+    /// # Errors
+    /// [`FlowError::Solver`].
+    pub fn check(&self) -> Result<()> {
+        let Solver::Adaptive { rtol, atol, .. } = *self else { return Ok(()) };
+        let bad = |reason: String| Err(FlowError::Solver { text: self.to_string(), reason });
+        if let Some(wrong) = [rtol, atol].into_iter().find(|t| !t.is_finite() || *t < 0.0) {
+            return bad(format!("found the tolerance {wrong:e}, a tolerance is a finite number above 0"));
+        }
+        match rtol + atol < LEAST_TOLERANCE {
+            true => bad(format!(
+                "found tolerances of {rtol:e} relative and {atol:e} absolute, together below {LEAST_TOLERANCE:e}: the arithmetic is f32, whose rounding is as large, so that no step size would do"
+            )),
+            false => Ok(()),
+        }
+    }
+
+    /// The same method in another number of steps, if it takes fixed steps.
+    pub fn with_steps(self, steps: usize) -> Solver {
+        match self {
+            Solver::Fixed { method, .. } => Solver::Fixed { method, steps },
+            other => other,
+        }
     }
 
     /// Evaluations of the field in one pass; `None` for adaptive solvers.
@@ -167,15 +208,20 @@ impl FromStr for Solver {
             Ok(v) if v.is_finite() && v > 0.0 => Ok(v),
             _ => Err(bad(format!("{n:?} is not a positive tolerance"))),
         };
-        match numbers.as_slice() {
+        let solver = match numbers.as_slice() {
             [rtol] => {
                 let rtol = tolerance(rtol)?;
-                Ok(Solver::Adaptive { method: *method, rtol, atol: 0.1 * rtol })
+                Solver::Adaptive { method: *method, rtol, atol: 0.1 * rtol }
             }
             [rtol, atol] => {
-                Ok(Solver::Adaptive { method: *method, rtol: tolerance(rtol)?, atol: tolerance(atol)? })
+                Solver::Adaptive { method: *method, rtol: tolerance(rtol)?, atol: tolerance(atol)? }
             }
-            _ => Err(bad("a relative and perhaps an absolute tolerance follow the name".into())),
+            _ => return Err(bad("a relative and perhaps an absolute tolerance follow the name".into())),
+        };
+        match solver.check() {
+            Ok(()) => Ok(solver),
+            Err(FlowError::Solver { reason, .. }) => Err(bad(reason)),
+            Err(other) => Err(other),
         }
     }
 }
@@ -239,9 +285,27 @@ mod tests {
             "dopri5:0",
             "dopri5:nan",
             "tsit5:1e-3:x",
+            "dopri5:1e-9",
+            "tsit5:1e-7",
+            "bosh3:1e-7:1e-7",
+            "dopri5:1e-20:1e-12",
         ] {
             let e = text.parse::<Solver>().unwrap_err().to_string();
             assert!(e.contains("needed euler:N"), "{e}");
+        }
+    }
+
+    #[test]
+    fn tolerances_below_the_reach_of_f32_are_refused_by_name() {
+        let error = "dopri5:1e-9".parse::<Solver>().unwrap_err().to_string();
+        assert!(error.contains("1e-9 relative") && error.contains("f32"), "{error}");
+        // One of the two within reach is enough: the other says little then.
+        for text in ["dopri5:1e-6", "dopri5:1e-9:1e-5", "tsit5:1e-5:1e-9"] {
+            assert!(text.parse::<Solver>().is_ok(), "{text}");
+        }
+        let adaptive = |rtol, atol| Solver::Adaptive { method: AdaptiveMethod::Dopri5, rtol, atol };
+        for (rtol, atol) in [(0.0, 0.0), (f32::NAN, 1e-3), (-1e-3, 1e-2), (1e-8, 1e-8)] {
+            assert!(matches!(adaptive(rtol, atol).check(), Err(FlowError::Solver { .. })), "{rtol} {atol}");
         }
     }
 

@@ -14,23 +14,49 @@ pub enum TimeLaw {
     /// sigmoid(mean + sd normal) (Esser 2024).
     LogitNormal {
         /// Mean of the logit.
+        #[serde(default)]
         mean: f32,
         /// Standard deviation of the logit.
+        #[serde(default = "one")]
         sd: f32,
     },
     /// t = shift + scale Beta(a, b). pi0's law in this direction of time is a = 1.5, b = 1, scale = -0.999, shift = 0.999.
     Beta {
         /// First shape.
+        #[serde(default = "pi0_a")]
         a: f64,
         /// Second shape.
+        #[serde(default = "pi0_b")]
         b: f64,
         /// Factor.
+        #[serde(default = "pi0_scale")]
         scale: f32,
         /// Summand.
+        #[serde(default = "pi0_shift")]
         shift: f32,
     },
     /// t = 1 - 1 / (tan(pi u / 2) + 1) (Esser 2024).
     CosMap,
+}
+
+fn one() -> f32 {
+    1.0
+}
+
+fn pi0_a() -> f64 {
+    1.5
+}
+
+fn pi0_b() -> f64 {
+    1.0
+}
+
+fn pi0_scale() -> f32 {
+    -0.999
+}
+
+fn pi0_shift() -> f32 {
+    0.999
 }
 
 /// Cells of a quantile table.

@@ -99,6 +99,20 @@ pub enum GraphError {
         /// The broken rule.
         what: String,
     },
+    /// A command would reach past the end of a buffer.
+    #[error(
+        "a command of kernel '{kernel}' reaches past the end of {buffer}: it needs {needed} elements, there are {extent}"
+    )]
+    Outside {
+        /// The kernel.
+        kernel: &'static str,
+        /// The buffer: its name, or its number in the program.
+        buffer: String,
+        /// Its elements.
+        extent: usize,
+        /// Elements that it would need.
+        needed: usize,
+    },
     /// The device failed.
     #[error(transparent)]
     Device(#[from] DeviceError),

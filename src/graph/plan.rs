@@ -126,6 +126,12 @@ impl Program {
     /// Appends a command; a buffer bound to be written may not be bound twice.
     pub fn push(&mut self, command: Command) -> Result<()> {
         let bad = |what: String| Err(GraphError::Plan { kernel: command.kernel.name, what });
+        if !command.is_known() {
+            return bad("is no call of the engine's kernels, or has not the words and buffers of one".into());
+        }
+        if let Some(unknown) = command.args.iter().find(|id| id.0 as usize >= self.buffers.len()) {
+            return bad(format!("binds buffer {}, which the program does not have", unknown.0));
+        }
         for (i, w) in command.args.iter().enumerate() {
             if command.kernel.access[i] == crate::device::Access::Read {
                 continue;
@@ -243,6 +249,8 @@ impl Program {
         self.merge_residuals();
         self.merge_convolutions();
         self.split_products()?;
+        let extent = |id: BufferId| self.buffers.get(id.0 as usize).map(|b| (b.name.as_deref(), b.elements));
+        check(&self.commands, extent)?;
         let assignment = memory::assign(&self.buffers, &self.commands, &self.phases);
         let slots: Vec<Slot> = assignment
             .slot_elements
@@ -315,7 +323,42 @@ pub struct Plan {
     names: HashMap<Arc<str>, BufferId>,
 }
 
+/// Whether every command is one of the engine's and stays within its buffers, of which `extent` knows name and elements. Kernels run
+/// unchecked on a GPU, so nothing that fails here may reach a device.
+fn check<'a>(
+    commands: &[Command],
+    extent: impl Fn(BufferId) -> Option<(Option<&'a str>, usize)>,
+) -> Result<()> {
+    for command in commands {
+        let kernel = command.kernel.name;
+        if !command.is_known() || command.args.iter().any(|id| extent(*id).is_none()) {
+            return Err(GraphError::Plan { kernel, what: "is no command of this plan".into() });
+        }
+        if let Some((binding, needed)) = command.outside(|id| extent(id).map_or(0, |(_, elements)| elements))
+        {
+            let id = command.args[binding];
+            let (name, extent) = extent(id).unwrap_or_default();
+            let buffer = name.map_or_else(|| format!("buffer {}", id.0), |name| format!("{name:?}"));
+            return Err(GraphError::Outside { kernel, buffer, extent, needed });
+        }
+    }
+    Ok(())
+}
+
 impl Plan {
+    /// Whether the plan is as [`Program::finish`] made it, as far as a device must know: its parts are open to change.
+    pub(super) fn check(&self) -> Result<()> {
+        let broken = |what: String| Err(GraphError::Plan { kernel: "plan", what });
+        if let Some(phase) = self.phases.iter().find(|p| p.range.end > self.commands.len()) {
+            return broken(format!("phase {:?} ends after the last command", phase.name));
+        }
+        if let Some(slot) = self.slots.iter().find(|s| s.data.as_ref().is_some_and(|d| d.len() > s.elements))
+        {
+            return broken(format!("{} elements do not hold their data", slot.elements));
+        }
+        check(&self.commands, |id| self.slots.get(id.0 as usize).map(|s| (s.name.as_deref(), s.elements)))
+    }
+
     /// Whether the host has memory for the plan, as far as the system says how much it has.
     pub(super) fn afford(&self) -> Result<()> {
         let need = self.slots.iter().fold(0u64, |sum, s| sum.saturating_add(4 * s.elements as u64));
@@ -357,3 +400,6 @@ impl Plan {
         self.slots.iter().map(|s| s.elements * 4).sum()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -24,6 +24,7 @@ impl Session {
     /// Makes a plan resident: memory, and on a GPU pipelines and bind groups.
     pub fn new(device: &Device, plan: impl Into<Arc<Plan>>) -> Result<Session> {
         let plan = plan.into();
+        plan.check()?;
         let inner = match device {
             Device::Cpu(cpu) => Inner::Cpu(CpuSession::new(plan)?, cpu.clone()),
             Device::Gpu(gpu) => {
@@ -100,12 +101,27 @@ impl Session {
     }
 
     fn check(&self, id: BufferId, offset: usize, len: usize) -> Result<()> {
-        let slot = &self.plan().slots[id.0 as usize];
-        if offset + len > slot.elements {
+        let Some(slot) = self.plan().slots.get(id.0 as usize) else {
+            let available = format!("0 to {}", self.plan().slots.len().saturating_sub(1));
+            return Err(GraphError::Unknown { kind: "buffer", name: id.0.to_string(), available });
+        };
+        let end = offset.saturating_add(len);
+        if end > slot.elements {
             let name = slot.name.as_deref().unwrap_or("buffer").to_string();
-            return Err(GraphError::Length { name, found: offset + len, needed: slot.elements });
+            return Err(GraphError::Length { name, found: end, needed: slot.elements });
         }
         Ok(())
+    }
+
+    fn check_phases(&self, phases: &[usize]) -> Result<()> {
+        let have = self.plan().phases.len();
+        match phases.iter().find(|phase| **phase >= have) {
+            Some(phase) => {
+                let available = format!("0 to {}", have.saturating_sub(1));
+                Err(GraphError::Unknown { kind: "phase", name: phase.to_string(), available })
+            }
+            None => Ok(()),
+        }
     }
 
     /// Writes the start of a resident buffer.
@@ -160,6 +176,7 @@ impl Session {
 
     /// Replays the phases `times` times; on a GPU in as few submits as [`Session::run`]'s limit allows.
     pub fn repeat(&mut self, phases: &[usize], times: usize) -> Result<()> {
+        self.check_phases(phases)?;
         match &mut self.inner {
             Inner::Cpu(s, cpu) => {
                 cpu.lead(|team| {
@@ -176,6 +193,7 @@ impl Session {
     /// On the CPU, replays phases on the calling thread alone (but see [`Session::split_kernels`]); on a GPU the same as
     /// [`Session::run`].
     pub fn run_serial(&mut self, phases: &[usize]) -> Result<()> {
+        self.check_phases(phases)?;
         match &mut self.inner {
             Inner::Cpu(s, cpu) => {
                 alone(s, cpu, phases, self.threads);
@@ -188,6 +206,7 @@ impl Session {
     /// As [`Session::run_serial`], then reads buffers (at most four) from their starts; on a GPU all in one submit where
     /// that is short enough.
     pub fn run_reading(&mut self, phases: &[usize], reads: &mut [(BufferId, &mut [f32])]) -> Result<()> {
+        self.check_phases(phases)?;
         for (id, out) in reads.iter() {
             self.check(*id, 0, out.len())?;
         }
@@ -208,6 +227,7 @@ impl Session {
         times: usize,
         reads: &mut [(BufferId, &mut [f32])],
     ) -> Result<()> {
+        self.check_phases(phases)?;
         for (id, out) in reads.iter() {
             self.check(*id, 0, out.len())?;
         }
@@ -222,6 +242,7 @@ impl Session {
     /// GPU as in several (a command that adds to its operand adds more than once). `replays` (at least 1) are measured after one that
     /// warms up; on the CPU on as many threads as [`Session::split_kernels`] says.
     pub fn profile(&mut self, phases: &[usize], replays: usize) -> Result<Profile> {
+        self.check_phases(phases)?;
         match &mut self.inner {
             Inner::Cpu(s, cpu) => Ok(match self.threads {
                 0 | 1 => s.profile(phases, replays, &TwinCx::SERIAL),

@@ -42,6 +42,26 @@ impl Command {
         }
     }
 
+    /// Whether it is a call of one of the engine's own kernels and variants, with as many words and buffers as that takes.
+    pub fn is_known(&self) -> bool {
+        let kernel = super::KERNELS.iter().any(|known| std::ptr::eq(*known, self.kernel));
+        let source = self.variant.source;
+        let same = |known: &str| std::ptr::eq(known, source) || known == source;
+        let mut variants = self.kernel.variants.iter();
+        let variant = variants.any(|known| known.name == self.variant.name && same(known.source));
+        let sizes =
+            4 * self.params.len() == self.kernel.params_bytes && self.args.len() == self.kernel.access.len();
+        kernel && variant && sizes
+    }
+
+    /// The first part of a buffer that it would touch and that is not there: binding, and the elements that it would need. `extent`
+    /// gives each buffer's elements. What is touched in places that depend on data the kernel itself keeps within its buffers.
+    pub fn outside(&self, extent: impl Fn(BufferId) -> usize) -> Option<(usize, usize)> {
+        let cost = (self.kernel.cost)(&self.params);
+        let mut touched = cost.read.iter().chain(&cost.written).map(|(binding, span)| (*binding, span.end()));
+        touched.find(|(binding, end)| *end > extent(self.args[*binding]))
+    }
+
     /// The buffers it reads.
     pub fn reads(&self) -> impl Iterator<Item = BufferId> + '_ {
         self.args.iter().zip(self.kernel.access).filter(|(_, a)| **a != Access::Write).map(|(b, _)| *b)

@@ -51,14 +51,18 @@ impl Span {
 
     /// How many.
     pub fn elements(&self) -> usize {
-        self.rows * self.cols
+        self.rows.saturating_mul(self.cols)
     }
 
     /// One past the last element; 0 of none, and of scattered ones.
     pub fn end(&self) -> usize {
         match self.elements() == 0 || self.scattered {
             true => 0,
-            false => self.first + (self.rows - 1) * self.stride + self.cols,
+            // Strides and counts may be anything that a command's words hold.
+            false => (self.rows - 1)
+                .saturating_mul(self.stride)
+                .saturating_add(self.first)
+                .saturating_add(self.cols),
         }
     }
 

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 /// Linear layers over [a; t; z] (or, with FiLM, over a) with an activation between.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(default, deny_unknown_fields)]
 pub struct Mlp {
     /// Widths of the hidden layers.
     pub hidden: Vec<usize>,
@@ -17,6 +17,18 @@ pub struct Mlp {
     pub time: TimeInput,
     /// How time and observation enter.
     pub conditioning: Conditioning,
+}
+
+impl Default for Mlp {
+    /// Three layers of 256 with SiLU; a sinusoidal time, and all beside the state.
+    fn default() -> Mlp {
+        Mlp {
+            hidden: vec![256; 3],
+            activation: Activation::Silu,
+            time: TimeInput::default(),
+            conditioning: Conditioning::Concat,
+        }
+    }
 }
 
 impl Mlp {

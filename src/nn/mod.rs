@@ -30,21 +30,55 @@ pub enum TimeInput {
     /// sin and cos of t * scale at frequencies from 1 down to 1 / max_period (diffusion policy's SinusoidalPosEmb).
     Sinusoidal {
         /// Columns, even.
+        #[serde(default = "time_columns")]
         dim: usize,
         /// What t in [0, 1] is multiplied by: 99 for embeddings made for the integers 0-99.
+        #[serde(default = "time_scale")]
         scale: f64,
         /// Longest period over 2 pi.
+        #[serde(default = "time_max_period")]
         max_period: f64,
     },
     /// sin and cos at periods spaced geometrically (pi0's, openpi's posemb_sincos).
     Period {
         /// Columns, even.
+        #[serde(default = "time_columns")]
         dim: usize,
         /// Shortest period.
+        #[serde(default = "shortest_period")]
         min_period: f64,
         /// Longest period.
+        #[serde(default = "longest_period")]
         max_period: f64,
     },
+}
+
+impl Default for TimeInput {
+    /// Sinusoidal, 64 columns, made for the integers 0-99.
+    fn default() -> TimeInput {
+        TimeInput::Sinusoidal { dim: time_columns(), scale: time_scale(), max_period: time_max_period() }
+    }
+}
+
+fn time_columns() -> usize {
+    64
+}
+
+fn time_scale() -> f64 {
+    99.0
+}
+
+fn time_max_period() -> f64 {
+    1e4
+}
+
+/// pi0's.
+fn shortest_period() -> f64 {
+    4e-3
+}
+
+fn longest_period() -> f64 {
+    4.0
 }
 
 impl TimeInput {
@@ -282,12 +316,6 @@ impl NetworkSpec {
 
     /// The network of the reference Push-T policy: residual, width 384, two blocks.
     pub fn push_t() -> NetworkSpec {
-        NetworkSpec::Residual(residual::Residual {
-            width: 384,
-            blocks: 2,
-            activation: crate::kernel::math::Activation::Silu,
-            time: TimeInput::Sinusoidal { dim: 64, scale: 99.0, max_period: 10_000.0 },
-            conditioning: Conditioning::Concat,
-        })
+        NetworkSpec::Residual(residual::Residual::default())
     }
 }

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 /// Residual blocks with layer norm, parameters `input`, `blocks.i.norm`, `blocks.i.up`, `blocks.i.down`, `output`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(default, deny_unknown_fields)]
 pub struct Residual {
     /// Columns of h.
     pub width: usize,
@@ -19,6 +19,19 @@ pub struct Residual {
     pub time: TimeInput,
     /// How time and observation enter: beside a, or as FiLM of every block's norm.
     pub conditioning: Conditioning,
+}
+
+impl Default for Residual {
+    /// That of the reference Push-T policy: width 384, 2 blocks, SiLU; a sinusoidal time, and all beside the state.
+    fn default() -> Residual {
+        Residual {
+            width: 384,
+            blocks: 2,
+            activation: Activation::Silu,
+            time: TimeInput::default(),
+            conditioning: Conditioning::Concat,
+        }
+    }
 }
 
 impl Residual {

@@ -21,7 +21,7 @@ pub enum Observation {
 /// Blocks h += gate attention(modulated norm(h)), (cross-attention,) h += gate mlp(modulated norm(h)), where gates, shifts
 /// and scales are linear in silu(c), and start at zero (adaLN-zero); c is the embedded time, with the observation or without.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(default, deny_unknown_fields)]
 pub struct Transformer {
     /// Columns of a token.
     pub width: usize,
@@ -232,13 +232,18 @@ mod tests {
     }
 
     #[test]
-    fn files_state_every_setting() {
+    fn files_state_every_setting_and_people_those_that_they_mean() {
         let spec = NetworkSpec::Transformer(Transformer::default());
         let text = serde_json::to_string(&spec).unwrap();
         assert!(text.contains(r#""kind":"transformer""#) && text.contains(r#""observation":"conditioning""#));
         assert_eq!(serde_json::from_str::<NetworkSpec>(&text).unwrap(), spec);
-        let missing = text.replace(r#","rope_base":10000.0"#, "");
-        assert!(serde_json::from_str::<NetworkSpec>(&missing).unwrap_err().to_string().contains("rope_base"));
+        let short = r#"{"kind":"transformer","layers":2,"time":{"kind":"sinusoidal","dim":256}}"#;
+        let want = NetworkSpec::Transformer(Transformer { layers: 2, ..Transformer::default() });
+        assert_eq!(serde_json::from_str::<NetworkSpec>(short).unwrap(), want);
+        for kind in ["mlp", "residual", "unet1d"] {
+            let text = format!(r#"{{"kind":{kind:?}}}"#);
+            assert_eq!(serde_json::from_str::<NetworkSpec>(&text).unwrap().name(), kind);
+        }
         let unknown = text.replace("rope_base", "rope_bass");
         assert!(serde_json::from_str::<NetworkSpec>(&unknown).unwrap_err().to_string().contains("rope_bass"));
     }

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 
 /// Residual convolution blocks at halving resolutions, then back up with skip connections.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(default, deny_unknown_fields)]
 pub struct Unet1d {
     /// Channels of each resolution; each but the last halves the steps.
     pub down_dims: Vec<usize>,
@@ -28,6 +28,20 @@ pub struct Unet1d {
     pub time: TimeInput,
     /// FiLM with scale and shift; false: a shift only.
     pub film_scale: bool,
+}
+
+impl Default for Unet1d {
+    /// Diffusion policy's for low-dimensional observations: 256, 512, 1024 channels, kernel 5, 8 groups, FiLM with scale and shift.
+    fn default() -> Unet1d {
+        Unet1d {
+            down_dims: vec![256, 512, 1024],
+            kernel_size: 5,
+            groups: 8,
+            final_groups: 8,
+            time: TimeInput::Sinusoidal { dim: 256, scale: 99.0, max_period: 1e4 },
+            film_scale: true,
+        }
+    }
 }
 
 /// What every block needs besides its input.

@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 
 /// The objective and the sizes of its network; `network` of the run is not used.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(default, deny_unknown_fields)]
 pub struct ActObjective {
     /// Columns of a token.
     pub width: usize,

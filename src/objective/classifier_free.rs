@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 /// The objective; path and law of the times are settings of the run.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(default, deny_unknown_fields)]
 pub struct ClassifierFree {
     /// Probability that an observation is dropped, in steps of 1/256.
     pub dropout: f32,

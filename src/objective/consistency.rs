@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 
 /// The objective; its times are its own.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(default, deny_unknown_fields)]
 pub struct Consistency {
     /// Equal segments of [0, 1].
     pub segments: usize,

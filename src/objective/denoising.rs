@@ -21,15 +21,19 @@ pub enum BetaSchedule {
     /// `linear` from `start` to `end`.
     Linear {
         /// First beta.
+        #[serde(default = "first_beta")]
         start: f64,
         /// Last beta.
+        #[serde(default = "last_beta")]
         end: f64,
     },
     /// `scaled_linear`: linear in the square roots.
     ScaledLinear {
         /// First beta.
+        #[serde(default = "first_beta")]
         start: f64,
         /// Last beta.
+        #[serde(default = "last_beta")]
         end: f64,
     },
 }
@@ -56,7 +60,7 @@ pub enum DenoisingSampler {
 
 /// A discrete diffusion: step k of `train_steps`, from 0 (almost clean) up, is the network's time t = k / (train_steps - 1).
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(default, deny_unknown_fields)]
 pub struct Denoising {
     /// Steps of the forward process.
     pub train_steps: usize,
@@ -70,6 +74,15 @@ pub struct Denoising {
     pub sampler: DenoisingSampler,
     /// Steps that it takes.
     pub inference_steps: usize,
+}
+
+/// The betas of Ho 2020, which diffusers takes too.
+fn first_beta() -> f64 {
+    1e-4
+}
+
+fn last_beta() -> f64 {
+    0.02
 }
 
 impl Default for Denoising {

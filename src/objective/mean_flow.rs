@@ -22,7 +22,7 @@ use serde::{Deserialize, Serialize};
 
 /// The objective; its times are its own.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(default, deny_unknown_fields)]
 pub struct MeanFlow {
     /// Of this many samples one has an interval (4: r = t for three quarters; MP1 uses 2).
     pub every: usize,

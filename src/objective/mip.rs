@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 /// The objective; its times are 0 and t*.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(default, deny_unknown_fields)]
 pub struct Mip {
     /// t*, in (0, 1).
     pub t_star: f32,

@@ -23,7 +23,7 @@ use serde::{Deserialize, Serialize};
 
 /// The objective; the law of the times is a setting of the run.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(default, deny_unknown_fields)]
 pub struct Riemannian {
     /// What of an action lies on which manifold, in the order of the columns; the rest is flat.
     pub manifolds: Vec<Placement>,

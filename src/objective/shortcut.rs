@@ -20,7 +20,7 @@ const EVERY: usize = 4;
 
 /// The objective; its times are its own.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(default, deny_unknown_fields)]
 pub struct Shortcut {
     /// Lengths of steps: 1, 1/2, 1/4, ...
     pub levels: usize,

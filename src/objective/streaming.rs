@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
 
 /// The objective; its times are uniform.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(default, deny_unknown_fields)]
 pub struct Streaming {
     /// k, per chunk: how strongly the flow returns to the trajectory.
     pub k: f32,

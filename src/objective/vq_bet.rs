@@ -21,7 +21,7 @@ use serde::{Deserialize, Serialize};
 
 /// The objective and the sizes of its networks; `network` of the run is not used.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(default, deny_unknown_fields)]
 pub struct VqBet {
     /// Books: the second quantises what the first leaves, and so on.
     pub books: usize,

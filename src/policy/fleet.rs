@@ -243,6 +243,16 @@ impl Fleet {
         self.batch
     }
 
+    /// Values of the noise of one chunk, as [`Sampler::noise_values`].
+    pub fn noise_values(&self) -> usize {
+        self.parts[0].sampler.noise_values()
+    }
+
+    /// Evaluations of the network for one chunk, as [`Sampler::evaluations`].
+    pub fn evaluations(&self) -> Option<usize> {
+        self.parts[0].sampler.evaluations()
+    }
+
     /// The solver in use.
     pub fn solver(&self) -> crate::flow::Solver {
         self.parts[0].sampler.solver()

@@ -138,6 +138,10 @@ impl ChunkSource for GuidedSampler {
         self.robots
     }
 
+    fn max_delay(&self) -> Option<usize> {
+        None
+    }
+
     /// A robot without a previous chunk (`left` 0) is sampled freely, and so are all without `previous`.
     fn sample(
         &mut self,

@@ -94,6 +94,9 @@ impl Policy {
         let sampling = method.sampling(options.solver, &spec.task(1, TimeLaw::default()))?;
         let (integrator, solver, evaluations) = match sampling {
             Sampling::Flow(solver) => {
+                // A grid has as many steps as it has intervals, whatever the solver's name says.
+                let solver =
+                    options.times.as_ref().map_or(solver, |times| solver.with_steps(times.len().max(1) - 1));
                 let options = SamplerOptions { solver, ..options.clone() };
                 let integrator = compile(self, device, &PolicyField(spec), batch, &options, None)?;
                 (integrator, solver, solver.evaluations())
@@ -345,6 +348,12 @@ impl Sampler {
         self.evaluations
     }
 
+    /// Values of the noise of one chunk ([`Noise::Given`]): its start, and for a sampler that draws noise at its steps the noise of each.
+    /// 0 where chunks start from no noise.
+    pub fn noise_values(&self) -> usize {
+        if self.zeros.is_empty() { self.integrator.start_cols() } else { 0 }
+    }
+
     /// Observations and samples for each.
     pub fn batch(&self) -> Batch {
         self.batch
@@ -378,6 +387,10 @@ impl ChunkSource for Sampler {
 
     fn robots(&self) -> usize {
         self.batch.requests
+    }
+
+    fn max_delay(&self) -> Option<usize> {
+        None
     }
 
     fn sample(

@@ -51,6 +51,12 @@ pub trait ChunkSource: Send {
     /// Observations per call.
     fn robots(&self) -> usize;
 
+    /// The longest delay, in actions, that [`Previous::delay`] may name; none: up to the horizon. A controller that is later asks for
+    /// no more than this.
+    fn max_delay(&self) -> Option<usize> {
+        self.spec().prefix.map(|prefix| prefix.max_delay)
+    }
+
     /// Raw observations [robots, history, obs_dim] and one noise key per robot to chunks [robots, horizon, action_dim] in
     /// physical units. `previous` is what the robots are executing, for the sources that continue it.
     ///
@@ -90,6 +96,10 @@ impl<S: ChunkSource + ?Sized> ChunkSource for Box<S> {
 
     fn robots(&self) -> usize {
         (**self).robots()
+    }
+
+    fn max_delay(&self) -> Option<usize> {
+        (**self).max_delay()
     }
 
     fn sample(

@@ -4,10 +4,10 @@
 use super::checkpoint::{Policy, Weights};
 use super::sampler::{expect, finite};
 use super::spec::{OBS, PolicySpec, observation};
-use super::{NoiseKey, Objective, PolicyError, Result};
+use super::{NoiseKey, Objective, PolicyError, Result, RowOutcome};
 use crate::device::Device;
 use crate::flow::integrator::{NOISE_STREAM, OUTPUT, STATE, Start};
-use crate::flow::{Batch, IntegrateOptions, Integrator, Recurrence, Solver, Step, TimeLaw};
+use crate::flow::{Batch, FlowError, IntegrateOptions, Integrator, Recurrence, Solver, Step, TimeLaw};
 use crate::graph::{Graph, Program, Value};
 use crate::kernel::denormalize::{self, DenormShape};
 use crate::kernel::{BufferId, philox, window};
@@ -155,8 +155,31 @@ impl Stream {
     /// `emit` is given its robot's number, the action's number in the trajectory, and the action in physical units.
     ///
     /// # Errors
-    /// [`PolicyError`] if a wanted trajectory is at its end, for an action that is not finite, or a failing device.
-    pub fn next(&mut self, wanted: &[bool], mut emit: impl FnMut(usize, usize, &[f32])) -> Result<()> {
+    /// [`PolicyError`] if a wanted trajectory is at its end, for an action that is not finite (the others are emitted all the same, its
+    /// own trajectory is at its end), or a failing device.
+    pub fn next(&mut self, wanted: &[bool], emit: impl FnMut(usize, usize, &[f32])) -> Result<()> {
+        let outcomes = self.next_each(wanted, emit)?;
+        let failed = |robot: &usize| wanted[*robot] && !outcomes[*robot].status.is_done();
+        match (0..outcomes.len()).find(failed) {
+            None => Ok(()),
+            Some(first) => {
+                let count = (0..outcomes.len()).filter(failed).count();
+                Err(FlowError::NonFinite { count, total: wanted.iter().filter(|w| **w).count(), first }
+                    .into())
+            }
+        }
+    }
+
+    /// As [`Stream::next`], but a robot whose action is not finite is no error: nothing is emitted for it, its trajectory is at its
+    /// end, and its outcome \[robots\] says why. The outcomes of robots that are not wanted mean nothing.
+    ///
+    /// # Errors
+    /// [`PolicyError`] if a wanted trajectory is at its end, or a failing device.
+    pub fn next_each(
+        &mut self,
+        wanted: &[bool],
+        mut emit: impl FnMut(usize, usize, &[f32]),
+    ) -> Result<&[RowOutcome]> {
         expect("robots", wanted.len(), self.robots)?;
         let (dim, columns) = (self.spec.action_dim, self.clock.first().map_or(0, Vec::len));
         if let Some(robot) = (0..self.robots).find(|r| wanted[*r] && self.emitted[*r] >= self.spec.horizon) {
@@ -170,15 +193,20 @@ impl Stream {
             moment.copy_from_slice(&self.clock[self.emitted[robot].min(self.spec.horizon - 1)]);
         }
         let inputs = [&self.obs[..], &self.moments];
-        self.integrator.run(Start::Given(&self.state), &inputs, &mut self.output, Some(&mut self.kept))?;
+        let (start, kept) = (Start::Given(&self.state), Some(&mut self.kept[..]));
+        let outcomes = self.integrator.run_each(start, &inputs, &mut self.output, kept)?;
         let after = &self.kept[self.robots * dim..];
         for robot in (0..self.robots).filter(|r| wanted[*r]) {
+            if !outcomes[robot].status.is_done() {
+                self.emitted[robot] = self.spec.horizon;
+                continue;
+            }
             let span = robot * dim..(robot + 1) * dim;
             self.state[span.clone()].copy_from_slice(&after[span.clone()]);
             emit(robot, self.emitted[robot], &self.output[span]);
             self.emitted[robot] += 1;
         }
-        Ok(())
+        Ok(outcomes)
     }
 
     /// The compiled step.

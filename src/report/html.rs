@@ -275,7 +275,10 @@ mod tests {
 
     #[test]
     fn an_empty_page_is_a_page() {
-        well_formed(&Page::new("").to_html());
+        let html = Page::new("").to_html();
+        well_formed(&html);
+        assert!(html.starts_with("<!doctype html>") && html.trim_end().ends_with("</html>"), "{html}");
+        assert!(!html.contains("<nav") && !html.contains("<section"), "nothing to go to: {html}");
     }
 
     #[test]

@@ -2,6 +2,7 @@
 //! tested is what runs. Buffers carry poison and canaries, and come back whole.
 
 use crate::device::{Binding, Bound, Buffer, Command, DeviceError, Dispatch, Gpu};
+use crate::kernel::BufferId;
 use crate::kernel::case::Case;
 use std::time::Duration;
 
@@ -24,11 +25,36 @@ impl CaseRunner {
     }
 
     /// Runs a case's WGSL variant; the buffers afterwards, canaries included.
+    ///
+    /// # Errors
+    /// [`DeviceError::Bindings`] for a command that is none of the engine's or that reaches past its buffers; a failing device.
     pub fn run(&self, case: &Case) -> Result<Vec<Vec<f32>>, DeviceError> {
+        let command = &case.command;
+        let extent = |id: BufferId| case.buffers.get(id.0 as usize).map_or(0, Vec::len);
+        let there = command.args.iter().all(|id| (id.0 as usize) < case.buffers.len());
+        if !command.is_known() || !there || command.outside(extent).is_some() {
+            return Err(DeviceError::Bindings {
+                variant: command.variant.name,
+                what: format!("the case {:?}", case.label),
+                found: "a command that is none of the engine's, or that reaches past its buffers".into(),
+                needed: "a command within its buffers".into(),
+            });
+        }
+        // SAFETY: the command is one of the engine's, and touches its buffers only within their ends.
+        unsafe { self.run_variant(case) }
+    }
+
+    /// As [`CaseRunner::run`], whatever the variant: for shaders that were rewritten to show a fault.
+    ///
+    /// # Safety
+    /// The variant, as the case's parameters and grid have it, must read and write only within the case's buffers and the
+    /// [`CANARIES`](crate::kernel::case::CANARIES) elements behind each.
+    pub unsafe fn run_variant(&self, case: &Case) -> Result<Vec<Vec<f32>>, DeviceError> {
         let (gpu, variant) = (&self.gpu, case.command.variant);
         let mut bindings = vec![Binding::Params { bytes: variant.params_bytes }];
         bindings.extend(variant.bindings.iter().map(|access| Binding::Storage(*access)));
-        let pipeline = gpu.pipeline(variant.name, variant.source, &bindings)?;
+        // SAFETY: the caller has promised as much of the one dispatch below.
+        let pipeline = unsafe { gpu.pipeline(variant.name, variant.source, &bindings) }?;
         gpu.write(&self.params, 0, bytemuck::cast_slice(&case.command.params))?;
         let prepared = case.prepared();
         let buffers = prepared.iter().map(|data| gpu.upload("case", data)).collect::<Result<Vec<_>, _>>()?;

@@ -159,3 +159,28 @@ fn a_failed_candidate_is_never_chosen() {
     let error = best.by_score(&obs, Noise::Given(&noise), |_, _| 0.0, &mut chunks).unwrap_err().to_string();
     assert!(error.contains("not finite in 4 of 6"), "{error}");
 }
+
+/// A grid of times has as many steps as intervals, whatever number the solver is named with.
+#[test]
+fn a_time_grid_counts_its_own_steps() {
+    let policy = policy(&config(), 1);
+    let device = advect::Device::Cpu(advect::Cpu::with_threads(1).unwrap());
+    let options = |solver: &str, times: &[f64]| SamplerOptions {
+        solver: solver.parse().unwrap(),
+        times: Some(times.to_vec()),
+        ..SamplerOptions::default()
+    };
+    for (solver, times, name, evaluations) in [
+        ("euler:10", &[0.0, 0.5, 1.0][..], "euler:2", 2),
+        ("midpoint:1", &[0.0, 0.1, 0.3, 1.0], "midpoint:3", 6),
+    ] {
+        let mut sampler = policy.sampler(&device, 1, 1, &options(solver, times)).unwrap();
+        assert_eq!((sampler.evaluations(), sampler.solver().to_string()), (Some(evaluations), name.into()));
+        let mut out = vec![0.0; policy.spec.chunk()];
+        let noise = Noise::Seed { seed: 0, request: 0 };
+        let outcomes = sampler.sample_each(&observations(1), noise, &mut out).unwrap();
+        assert_eq!(outcomes[0].steps as usize, times.len() - 1);
+        let fleet = policy.fleet(&[device.clone()], 1, 1, None, &options(solver, times)).unwrap();
+        assert_eq!((fleet.evaluations(), fleet.solver()), (sampler.evaluations(), sampler.solver()));
+    }
+}

@@ -3,6 +3,7 @@
 use crate::flow::{FlowError, Result, Solver};
 use crate::kernel::ode_control::{Flag, RECORD};
 use serde::Serialize;
+use std::fmt;
 
 /// How the integration of one row ended.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize)]
@@ -24,6 +25,17 @@ impl RowStatus {
     /// Whether the row's result may be used.
     pub fn is_done(self) -> bool {
         self == RowStatus::Done
+    }
+}
+
+impl fmt::Display for RowStatus {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            RowStatus::Done => "done",
+            RowStatus::NonFinite => "a value is NaN or infinite",
+            RowStatus::OutOfSteps => "the solver ran out of steps",
+            RowStatus::StepTooSmall => "the solver needed a step below the smallest",
+        })
     }
 }
 
