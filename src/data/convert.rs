@@ -71,6 +71,10 @@ pub fn convert(
             let tasks = tasks.unwrap_or_else(|| Tasks { texts: vec![task.into()], of_row: vec![0; steps] });
             folder_aside(to, |folder| lerobot::write(folder, &episodes, fps, &tasks, kind))?;
         }
+        Kind::Hdf5 | Kind::Csv | Kind::Zarr | Kind::Mcap => {
+            let (what, found) = ("kind to write".into(), kind.name().into());
+            return Err(DataError::Value { what, found, needed: "npz, lerobot-v2.1 or lerobot-v3.0" });
+        }
     }
     Ok(Converted { episodes: count, steps, notes })
 }

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use super::aside::WriteError;
 use super::budget::BudgetError;
 use super::lerobot::LeRobotError;
+use super::narrow::Narrowed;
 
 /// A fault in a data file, in demonstrations or in how they were asked for. Each is one line that names the thing,
 /// what was found and what was needed.
@@ -39,8 +40,34 @@ pub enum DataError {
     /// A LeRobot directory is at fault.
     #[error(transparent)]
     LeRobot(#[from] LeRobotError),
+    /// A file or folder of a known kind that is not read.
+    #[error("{}: found {found}: {way}", path.display())]
+    Unread {
+        /// The file or folder.
+        path: PathBuf,
+        /// What it is.
+        found: &'static str,
+        /// What can be done.
+        way: &'static str,
+    },
+    /// A file of a known kind cannot be read.
+    #[error("{}: not readable as {kind}: {reason}", path.display())]
+    Malformed {
+        /// The file.
+        path: PathBuf,
+        /// What it is.
+        kind: &'static str,
+        /// What is wrong with it, and where.
+        reason: String,
+    },
+    /// f32 keeps too little of a column.
+    #[error("{0}")]
+    Narrowed(Box<Narrowed>),
     /// The folder is no data set.
-    #[error("{}: found a folder without meta/info.json, needed a LeRobot directory or a .npz file", path.display())]
+    #[error(
+        "{}: found a folder without meta/info.json, needed a LeRobot directory, another data set's folder or a file",
+        path.display()
+    )]
     NotDataSet {
         /// The folder.
         path: PathBuf,

@@ -13,13 +13,16 @@ use super::budget::{Budget, product};
 use super::episodes::{EpisodeArrays, Episodes};
 use super::error::DataError;
 use super::inputs::ObsInput;
+use super::narrow::Watch;
 use super::npy::{Array, Decoded, Element, decode};
 use super::npy_header::Header;
-use super::source::{Kind, Source};
+use super::source::{Caution, Kind, Source};
 use super::spec::{Columns, DataSpec};
 
 /// Array of observations where the spec names none.
 const OBS: &str = "obs";
+/// Array of the row after each episode's last, in place of lengths.
+const ENDS: &str = "episode_ends";
 /// Array of successes where the spec names none.
 const SUCCESS: &str = "episode_success";
 /// Names of the observation's inputs and how many values each has, where the observations are several inputs side by side.
@@ -51,7 +54,7 @@ pub(super) fn read(path: &Path, spec: &DataSpec) -> Result<Source, DataError> {
         obs_inputs = named;
     }
     let (action, action_dim) = archive.matrix(&spec.action)?;
-    let lengths = archive.lengths(&spec.episode_len)?;
+    let (lengths, note) = archive.episodes(&spec.episode_len, action.len() / action_dim)?;
     let success_name = spec.episode_success.as_deref().unwrap_or(SUCCESS);
     let success = archive.optional_vector(success_name)?;
     let success = success.map(|flags| flags.into_iter().map(|flag| flag != 0.0).collect());
@@ -60,6 +63,7 @@ pub(super) fn read(path: &Path, spec: &DataSpec) -> Result<Source, DataError> {
         None => archive.optional_scalar("fps")?,
     };
     let mut notes = archive.near_misses(&columns, spec);
+    notes.extend(note);
     let mut named = |array: &str, given: &Option<Vec<String>>, dim: usize, own: bool| match given {
         Some(names) => Ok(Some(names.clone())),
         None => archive.names(array, dim, own, &mut notes),
@@ -93,6 +97,7 @@ pub(super) fn read(path: &Path, spec: &DataSpec) -> Result<Source, DataError> {
         faults: vec![],
         fault_count: 0,
         tasks: None,
+        cautions: archive.cautions,
     })
 }
 
@@ -165,6 +170,8 @@ struct Archive<'a> {
     npz: NpzArchive<BufReader<File>>,
     /// Memory of all arrays together.
     budget: Budget,
+    /// What f32 does not keep of the arrays read so far.
+    cautions: Vec<Caution>,
 }
 
 impl<'a> Archive<'a> {
@@ -181,11 +188,11 @@ impl<'a> Archive<'a> {
                 [] => "the file is empty".to_string(),
                 [b'P', b'K', 3, 4, ..] => format!("the zip is truncated or damaged ({error})"),
                 b"\x93NUMPY" => "it is a single .npy array".to_string(),
-                _ => format!("{error}"),
+                _ => "it does not begin as a zip archive does".to_string(),
             };
             DataError::NotNpz { path: path.to_path_buf(), reason }
         })?;
-        Ok(Self { path, npz, budget })
+        Ok(Self { path, npz, budget, cautions: vec![] })
     }
 
     fn read<T: Element>(&mut self, array: &str) -> Result<Option<Decoded<T>>, DataError> {
@@ -197,6 +204,13 @@ impl<'a> Archive<'a> {
         decode(&what, &header, entry, &mut room).map(Some)
     }
 
+    /// Whether an array's type holds more than f32 does.
+    fn is_wide(&mut self, array: &str) -> Result<bool, DataError> {
+        let what = format!("{}: array '{array}'", self.path.display());
+        let Some((header, _)) = entry(&mut self.npz, &what, array)? else { return Ok(false) };
+        Ok(matches!(header.element(), Some(('f', 8, _) | ('i' | 'u', 4 | 8, _))))
+    }
+
     fn missing(&self, array: &str) -> DataError {
         let mut present: Vec<String> = self.npz.array_names().map(str::to_string).collect();
         present.sort();
@@ -204,9 +218,26 @@ impl<'a> Archive<'a> {
     }
 
     fn matrix(&mut self, array: &str) -> Result<(Vec<f32>, usize), DataError> {
-        let (shape, data) = self.read(array)?.ok_or_else(|| self.missing(array))?;
+        let (shape, data) = if self.is_wide(array)? {
+            let (shape, data) = self.read::<f64>(array)?.ok_or_else(|| self.missing(array))?;
+            let mut watch = Watch::new(shape.last().copied().unwrap_or(1));
+            let over = |source| DataError::Budget { path: self.path.to_path_buf(), source };
+            let mut narrow = self.budget.vec(&format!("array '{array}'"), data.len()).map_err(over)?;
+            narrow.extend(data.iter().map(|&value| watch.narrow(value)));
+            self.budget.give(8 * data.len() as u64);
+            self.cautions.extend(watch.narrowed(array).into_iter().map(Caution::Narrowed));
+            (shape, narrow)
+        } else {
+            self.read(array)?.ok_or_else(|| self.missing(array))?
+        };
         match shape[..] {
             [_, dim] if dim > 0 => Ok((data, dim)),
+            [episodes, steps, dim] if episodes * steps * dim > 0 => {
+                let found = format!("the shape [{episodes}, {steps}, {dim}]");
+                let needed = "[steps, values] with the episodes end to end; if this is [episodes, steps, values], store \
+                    a.reshape(-1, a.shape[-1]) and episode_len = np.full(len(a), a.shape[1])";
+                Err(DataError::Value { what: format!("array '{array}'"), found, needed })
+            }
             _ => Err(DataError::Shape { array: array.to_string(), found: shape, needed: "[steps, values]" }),
         }
     }
@@ -329,6 +360,25 @@ impl<'a> Archive<'a> {
                 _ => Err(DataError::Shape { array: array.to_string(), found: shape, needed: "one number" }),
             },
         }
+    }
+
+    /// Steps of each episode, and what should be said of how they were found. Diffusion policy keeps the row after each episode's
+    /// last; such ends cannot be taken for lengths, since they add up to more rows than there are.
+    fn episodes(&mut self, array: &str, rows: usize) -> Result<(Vec<usize>, Option<String>), DataError> {
+        let absent = !self.npz.array_names().any(|name| name == array);
+        let ends = self.npz.array_names().any(|name| name == ENDS);
+        let array = if absent && ends { ENDS } else { array };
+        let found = self.lengths(array)?;
+        let rising = found.windows(2).all(|pair| pair[0] < pair[1]);
+        if found.len() > 1 && found[0] > 0 && rising && found.last() == Some(&rows) {
+            let starts = std::iter::once(&0).chain(&found);
+            let lengths = found.iter().zip(starts).map(|(end, start)| end - start).collect();
+            let note = format!(
+                "'{array}' holds where episodes end, not how long they are: lengths are the differences"
+            );
+            return Ok((lengths, Some(note)));
+        }
+        Ok((found, None))
     }
 
     fn lengths(&mut self, array: &str) -> Result<Vec<usize>, DataError> {
@@ -530,6 +580,44 @@ mod tests {
         assert!(text.starts_with("episode_len of episode 0: found 1.5"), "{text}");
         let text = minimal().add("episode_len", &[1], &[3i64]).add("fps", &[2], &[1.0f64, 2.0]).fault();
         assert_eq!(text, "fps: wrong shape: found [2], needed one number");
+    }
+
+    #[test]
+    fn known_shapes_of_others_are_read_or_explained() {
+        let ends = || minimal().add("episode_ends", &[2], &[2i64, 3]);
+        let spec = DataSpec { episode_len: "episode_ends".into(), ..DataSpec::default() };
+        for (file, spec) in [(ends(), DataSpec::default()), (ends(), spec.clone())] {
+            let (_folder, path) = file.close();
+            let source = read(&path, &spec).unwrap();
+            assert_eq!(source.arrays.lengths, [2, 1]);
+            assert!(
+                source.notes[0].contains("'episode_ends' holds where episodes end"),
+                "{:?}",
+                source.notes
+            );
+        }
+        // One end is one length.
+        assert_eq!(minimal().add("episode_ends", &[1], &[3i64]).load(&spec).unwrap().lengths(), [3]);
+        let text = Builder::new().add("obs", &[2, 3, 2], &[0.5f32; 12]).fault();
+        assert!(
+            text.contains("found the shape [2, 3, 2]") && text.contains("np.full(len(a), a.shape[1])"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn columns_that_f32_does_not_keep_are_refused() {
+        let obs: Vec<f64> = (0..200).map(|t| 5_412_345.0 + (f64::from(t) / 50.0).sin()).collect();
+        let file = |wide: bool| {
+            let ticks: Vec<i64> = (0..200).map(|t| if wide { 1 << 40 | t } else { t }).collect();
+            let file = Builder::new().add("obs", &[200, 1], &obs).add("action", &[200, 1], &ticks);
+            file.add("episode_len", &[1], &[200i64])
+        };
+        let (_folder, path) = file(true).close();
+        let found: Vec<_> = read(&path, &DataSpec::default()).unwrap().cautions;
+        assert_eq!(found.iter().filter(|caution| caution.is_fatal()).count(), 2, "{found:?}");
+        let text = file(false).fault();
+        assert!(text.starts_with("obs[0]: f32 keeps steps of 0.5 of this column"), "{text}");
     }
 
     #[test]

@@ -6,9 +6,15 @@
 mod aside;
 pub mod budget;
 mod convert;
+#[cfg(feature = "csv")]
+mod csv;
 mod episodes;
 mod error;
 pub(crate) mod findings;
+mod format;
+mod gather;
+#[cfg(feature = "hdf5")]
+mod hdf5;
 mod inputs;
 pub mod inspect;
 mod join;
@@ -16,8 +22,12 @@ mod lerobot;
 mod load;
 mod lock;
 mod mat;
+#[cfg(feature = "mcap")]
+mod mcap;
+mod narrow;
 mod npy;
 mod npy_header;
+mod number;
 pub mod quality;
 mod save;
 pub mod scaling;
@@ -25,6 +35,8 @@ mod source;
 mod spec;
 pub mod split;
 mod windows;
+#[cfg(feature = "zarr")]
+mod zarr;
 
 pub use aside::{Aside, WriteError, sweep, write_aside};
 pub use budget::{Budget, BudgetError};
@@ -39,11 +51,12 @@ pub use lock::WriteLock;
 #[cfg(test)]
 pub(crate) use mat::tests::demonstrations as mat_demonstrations;
 pub use mat::{MatValue, read_mat};
+pub use narrow::Narrowed;
 pub use npy::{Array, NpyWriter, read_npy_f32, write_npy_f32};
 pub use quality::{Estimate, energy_distance, energy_over_draws, mean_and_standard_error};
 pub use save::write_npz;
 pub use scaling::{NormKind, Scaling};
-pub use source::{Kind, Loaded, Skipped, Source, Tasks};
+pub use source::{Caution, Kind, Loaded, Skipped, Source, Tasks};
 pub use spec::{Columns, DataSpec};
 pub use split::{Split, split_episodes};
 pub use windows::{WindowSpec, Windows};

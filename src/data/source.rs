@@ -6,8 +6,9 @@ use serde::Serialize;
 
 use super::episodes::{EpisodeArrays, Episodes};
 use super::error::DataError;
+use super::format;
+use super::narrow::{Narrowed, digits};
 use super::spec::DataSpec;
-use super::{lerobot, load};
 
 /// Kind of a data set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -21,6 +22,14 @@ pub enum Kind {
     /// A LeRobot directory with many episodes in a file.
     #[serde(rename = "lerobot-v3.0")]
     LeRobotV3,
+    /// An HDF5 file: robomimic's, Minari's, or one episode.
+    Hdf5,
+    /// A table of text, a row a line.
+    Csv,
+    /// A zarr store: diffusion policy's replay buffer.
+    Zarr,
+    /// A ROS 2 recording in MCAP.
+    Mcap,
 }
 
 impl Kind {
@@ -30,6 +39,10 @@ impl Kind {
             Kind::Npz => "npz",
             Kind::LeRobotV2 => "lerobot-v2.1",
             Kind::LeRobotV3 => "lerobot-v3.0",
+            Kind::Hdf5 => "hdf5",
+            Kind::Csv => "csv",
+            Kind::Zarr => "zarr",
+            Kind::Mcap => "mcap",
         }
     }
 }
@@ -48,6 +61,46 @@ pub struct Skipped {
 impl std::fmt::Display for Skipped {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{} ({} {})", self.name, self.dtype, self.size)
+    }
+}
+
+/// What a person should know of the numbers before they trust them; found while they were read.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case", tag = "kind")]
+pub enum Caution {
+    /// f32 keeps little of a column.
+    Narrowed(Narrowed),
+    /// Timestamps are so large that their f32 cannot show a missing frame, so that the times were not checked.
+    Times {
+        /// The largest, in seconds.
+        time: f64,
+        /// The step of f32 there, in seconds.
+        step: f64,
+        /// The period that should be seen, in seconds.
+        period: f64,
+    },
+}
+
+impl Caution {
+    /// Whether training refuses such data.
+    pub fn is_fatal(&self) -> bool {
+        matches!(self, Caution::Narrowed(Narrowed { fatal: true, .. }))
+    }
+}
+
+impl std::fmt::Display for Caution {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Caution::Narrowed(narrowed) => narrowed.fmt(f),
+            Caution::Times { time, step, period } => write!(
+                f,
+                "timestamps cannot be checked: float32 keeps steps of {} s at {} s, and a frame is {} s; a gap within an episode \
+                 would not be seen. Store times since the episode's start",
+                digits(*step),
+                digits(*time),
+                digits(*period)
+            ),
+        }
     }
 }
 
@@ -81,13 +134,16 @@ pub struct Source {
     pub fault_count: usize,
     /// Instructions, where there are any.
     pub tasks: Option<Tasks>,
+    /// What the numbers lost on their way, or what could not be checked of them.
+    pub cautions: Vec<Caution>,
 }
 
 impl Source {
-    /// Reads a numpy archive or a LeRobot directory.
+    /// Reads a data set of any kind that there is a reader for; what it is follows from its first bytes, or from what lies in its
+    /// folder.
     ///
     /// # Errors
-    /// [`DataError`] if nothing is there, it is neither, or it cannot be read.
+    /// [`DataError`] if nothing is there, it is of a kind that is not read ([`DataError::Unread`] names it), or it cannot be read.
     pub fn open(path: impl AsRef<Path>, spec: &DataSpec) -> Result<Source, DataError> {
         let path = path.as_ref();
         if !(spec.tolerance_s.is_finite() && spec.tolerance_s >= 0.0) {
@@ -106,7 +162,7 @@ impl Source {
                 });
             }
         }
-        let mut source = Source::read(path, spec)?;
+        let mut source = format::read(path, spec)?;
         for (what, names) in
             [("obs_names", &source.arrays.obs_names), ("action_names", &source.arrays.action_names)]
         {
@@ -122,14 +178,6 @@ impl Source {
         Ok(source)
     }
 
-    fn read(path: &Path, spec: &DataSpec) -> Result<Source, DataError> {
-        match path.is_dir() {
-            true if lerobot::is_dataset(path) => lerobot::read(path, spec),
-            true => Err(DataError::NotDataSet { path: path.into() }),
-            false => load::read(path, spec),
-        }
-    }
-
     /// The demonstrations, once they are known to serve.
     ///
     /// # Errors
@@ -140,6 +188,9 @@ impl Source {
         }
         if spec.successful_only && self.arrays.success.is_none() {
             return Err(DataError::NoSuccessArray { array: self.labels[3].clone() });
+        }
+        if let Some(Caution::Narrowed(narrowed)) = self.cautions.iter().find(|caution| caution.is_fatal()) {
+            return Err(DataError::Narrowed(Box::new(narrowed.clone())));
         }
         let [obs, action, lengths, success] = &self.labels;
         let episodes = Episodes::checked(self.arrays, [obs, action, lengths, success])?;
@@ -159,6 +210,7 @@ impl Source {
             lines.push(format!("skipped image columns: {}", names.join(", ")));
         }
         lines.extend(self.notes.iter().cloned());
+        lines.extend(self.cautions.iter().map(Caution::to_string));
         lines
     }
 }

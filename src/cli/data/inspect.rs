@@ -63,6 +63,10 @@ fn render(report: &Report, colour: Colour) -> String {
         Kind::Npz => "numpy archive",
         Kind::LeRobotV2 => "LeRobot data set, v2",
         Kind::LeRobotV3 => "LeRobot data set, v3",
+        Kind::Hdf5 => "HDF5 file",
+        Kind::Csv => "CSV table",
+        Kind::Zarr => "zarr store",
+        Kind::Mcap => "MCAP recording",
     };
     let mut out = format!("{}  {}\n", colour.bold(&report.path.display().to_string()), colour.dim(kind));
     for (label, text) in lines(report) {

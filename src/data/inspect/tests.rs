@@ -13,6 +13,7 @@ fn source(arrays: EpisodeArrays) -> Source {
         faults: vec![],
         fault_count: 0,
         tasks: None,
+        cautions: vec![],
     }
 }
 

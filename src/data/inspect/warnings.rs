@@ -40,6 +40,10 @@ pub fn all(
     }
     let faults: Vec<String> = source.faults.iter().map(DataError::to_string).collect();
     found.limited("times", true, faults, source.fault_count);
+    let of =
+        |fatal: bool| source.cautions.iter().filter(move |c| c.is_fatal() == fatal).map(|c| c.to_string());
+    found.fatal("precision", of(true).collect());
+    found.add("precision", of(false).collect());
     let both = [("obs", &report.obs), ("action", &report.action)];
     for (array, columns) in both {
         found.fatal("nan", not_finite(array, columns));

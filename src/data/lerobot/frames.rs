@@ -9,6 +9,7 @@ use super::episodes::{Listed, Listing, cut_off};
 use super::error::{LeRobotError, Result};
 use super::info::{Info, Layout};
 use super::table::Table;
+use crate::data::narrow::Watch;
 
 /// Most faults that are kept; the rest is counted.
 const MOST_FAULTS: usize = 64;
@@ -20,8 +21,15 @@ const MOST_FRAMES: usize = u32::MAX as usize;
 pub struct Wanted {
     /// The column.
     pub name: String,
+    /// Shape of a frame's values.
+    pub shape: Vec<usize>,
+}
+
+impl Wanted {
     /// Values per frame.
-    pub dim: usize,
+    pub fn dim(&self) -> usize {
+        self.shape.iter().product()
+    }
 }
 
 /// What is wanted of the data files.
@@ -45,6 +53,8 @@ pub struct Request<'a> {
 pub struct Frames {
     /// Values [T, dim] of each wanted column.
     pub columns: Vec<Vec<f32>>,
+    /// What becoming f32 costs each.
+    pub watches: Vec<Watch>,
     /// Frames of each episode.
     pub lengths: Vec<usize>,
     /// Whether an episode's success column was ever true.
@@ -99,6 +109,7 @@ impl Frames {
     pub fn read(listing: &Listing, request: &Request<'_>) -> Result<Frames> {
         let info = request.info;
         let mut frames = Frames { columns: vec![Vec::new(); request.columns.len()], ..Frames::default() };
+        frames.watches = request.columns.iter().map(|wanted| Watch::new(wanted.dim())).collect();
         let mut numbers = Numbers::default();
         let mut absent = None;
         for path in &listing.files {
@@ -172,9 +183,10 @@ impl Frames {
             let found = (before + rows).to_string();
             return Err(LeRobotError::Setting { path, key, found, needed: "at most 4,294,967,295" });
         }
-        for (wanted, values) in request.columns.iter().zip(&mut self.columns) {
-            let mut column = table.floats(&wanted.name, wanted.dim)?;
-            count(&wanted.name, column.len() / wanted.dim)?;
+        for ((wanted, values), watch) in request.columns.iter().zip(&mut self.columns).zip(&mut self.watches)
+        {
+            let mut column = table.floats(&wanted.name, &wanted.shape, watch)?;
+            count(&wanted.name, column.len() / wanted.dim())?;
             values.append(&mut column);
         }
         if request.tasks {
@@ -183,7 +195,7 @@ impl Frames {
             self.tasks.append(&mut tasks);
         }
         if let Some(name) = &request.success {
-            let mut flags = table.floats(name, 1)?;
+            let mut flags = table.floats(name, &[], &mut Watch::new(1))?;
             count(name, flags.len())?;
             numbers.flags.append(&mut flags);
         }
@@ -310,7 +322,7 @@ impl Frames {
                 self.lengths.len()
             ));
         }
-        if newer > 0 && counted {
+        if newer > 0 && counted && listing.episodes.is_some() {
             self.notes.push(format!(
                 "{list} lacks {newer} episodes that the data files hold: a recording ended without finalize(). They were found by \
                  their rows"

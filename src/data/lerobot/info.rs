@@ -129,7 +129,9 @@ impl Info {
             };
             let (names, names_fault) = match names(&feature.names) {
                 Some(names) if names.len() == size => (Some(names), None),
-                Some(found) if !image => (None, Some(format!("{} for {size} values", found.len()))),
+                Some(found) if !image && feature.shape.len() < 2 => {
+                    (None, Some(format!("{} for {size} values", found.len())))
+                }
                 _ => (None, None),
             };
             features.push(Feature { name, dtype: feature.dtype, shape: feature.shape, names, names_fault });

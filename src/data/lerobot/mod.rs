@@ -24,7 +24,7 @@ use std::path::Path;
 use super::episodes::{EpisodeArrays, Episodes};
 use super::error::DataError;
 use super::load::beside;
-use super::source::{Kind, Skipped, Source, Tasks};
+use super::source::{Caution, Kind, Skipped, Source, Tasks};
 use super::spec::DataSpec;
 pub use error::LeRobotError;
 use frames::{Frames, Request, Wanted};
@@ -64,7 +64,7 @@ pub(super) fn read(folder: &Path, spec: &DataSpec) -> Result<Source, DataError> 
     };
     let tasks = episodes::tasks(folder, &info)?;
     let listing = episodes::listing(folder, &info)?;
-    let wanted = |feature: &&Feature| Wanted { name: feature.name.clone(), dim: dim(feature) };
+    let wanted = |feature: &&Feature| Wanted { name: feature.name.clone(), shape: feature.shape.clone() };
     let fps = spec.fps.unwrap_or(info.fps);
     let request = Request {
         info: &info,
@@ -92,6 +92,14 @@ pub(super) fn read(folder: &Path, spec: &DataSpec) -> Result<Source, DataError> 
             notes.push(format!("names of '{}' are not used: {fault}", feature.name));
         }
     }
+    let columns = request.columns.iter().zip(&frames.watches);
+    let mut cautions: Vec<Caution> =
+        columns.flat_map(|(wanted, watch)| watch.narrowed(&wanted.name)).map(Caution::Narrowed).collect();
+    cautions.extend(frames.unchecked.map(|u| Caution::Times {
+        time: u.time,
+        step: u.step,
+        period: u.period,
+    }));
     let skipped = |f: &&Feature| Skipped { name: f.name.clone(), dtype: f.dtype.clone(), size: f.size() };
     Ok(Source {
         kind: match info.layout {
@@ -121,6 +129,7 @@ pub(super) fn read(folder: &Path, spec: &DataSpec) -> Result<Source, DataError> 
         notes,
         faults: frames.faults.into_iter().map(DataError::from).collect(),
         fault_count: frames.fault_count,
+        cautions,
         tasks: tasks.map(|texts| Tasks { texts, of_row: frames.tasks }),
     })
 }
@@ -147,24 +156,36 @@ fn numeric<'a>(info: &'a Info, name: &str) -> Result<&'a Feature, LeRobotError> 
     if feature.is_image() || feature.dtype == "string" {
         return wrong(feature.dtype.clone(), "numbers");
     }
-    if feature.shape.len() > 1 {
-        return wrong(format!("shape {:?}", feature.shape), "a shape of one axis");
-    }
     Ok(feature)
 }
 
 fn dim(feature: &Feature) -> usize {
-    feature.shape.first().copied().unwrap_or(1)
+    feature.shape.iter().product()
 }
 
 /// Names of columns side by side; where only some have names, the others are called `column[0]`, `column[1]`...
 fn names(features: &[&Feature]) -> Option<Vec<String>> {
-    if features.iter().all(|feature| feature.names.is_none()) {
+    if features.iter().all(|feature| feature.names.is_none() && feature.shape.len() < 2) {
         return None;
     }
     let of = |feature: &&Feature| match &feature.names {
         Some(names) => names.clone(),
+        None if feature.shape.len() > 1 => places(feature),
         None => (0..dim(feature)).map(|n| format!("{}[{n}]", feature.name)).collect(),
     };
     Some(features.iter().flat_map(of).collect())
+}
+
+/// `action[0,0]`, `action[0,1]`...: the values of a feature of several axes, in the order that they are read.
+fn places(feature: &Feature) -> Vec<String> {
+    let place = |mut at: usize| {
+        let mut index = Vec::new();
+        for extent in feature.shape.iter().rev() {
+            index.push((at % extent).to_string());
+            at /= extent;
+        }
+        index.reverse();
+        format!("{}[{}]", feature.name, index.join(","))
+    };
+    (0..dim(feature)).map(place).collect()
 }

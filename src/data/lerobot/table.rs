@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 
 use arrow_array::cast::AsArray;
 use arrow_array::types::{
-    Float32Type, Float64Type, Int8Type, Int16Type, Int32Type, Int64Type, UInt8Type, UInt16Type, UInt32Type,
-    UInt64Type,
+    Float16Type, Float32Type, Float64Type, Int8Type, Int16Type, Int32Type, Int64Type, UInt8Type, UInt16Type,
+    UInt32Type, UInt64Type,
 };
 use arrow_array::{Array, ArrayRef};
 use arrow_schema::DataType;
@@ -18,6 +18,7 @@ use parquet::arrow::arrow_reader::{
 };
 
 use super::error::{LeRobotError, Result};
+use crate::data::narrow::Watch;
 
 /// Rows decoded at a time.
 const BATCH: usize = 1 << 14;
@@ -60,22 +61,59 @@ impl Table {
         self.metadata.schema().fields().iter().any(|field| field.name() == column)
     }
 
-    /// Numbers [rows, dim], row-major: lists of `dim` numbers, or plain numbers where dim is 1.
-    pub fn floats(&self, column: &str, dim: usize) -> Result<Vec<f32>> {
+    /// Numbers [rows, values of a shape], row-major: lists (of lists) of numbers as the shape has it, or flat, or plain numbers
+    /// where the shape has one value. `watch` sees each.
+    pub fn floats(&self, column: &str, shape: &[usize], watch: &mut Watch) -> Result<Vec<f32>> {
+        let dim: usize = shape.iter().product();
         let mut out = Vec::new();
         self.each(column, |array, first| {
-            let lists = matches!(array.data_type(), DataType::List(_) | DataType::LargeList(_));
-            if lists {
-                return self.lists(column, array, first, dim, &mut |values, row| {
-                    numbers_into(&values, &mut out, |x| x as f32).map_err(|f| self.fault(column, f, row, dim))
-                });
+            let mut take = |values: ArrayRef, row: usize| {
+                numbers_into(&values, &mut out, |x| watch.narrow(x))
+                    .map_err(|f| self.fault(column, f, row, dim))
+            };
+            if !is_list(array.data_type()) {
+                if dim != 1 {
+                    let needed = format!("lists of {dim} numbers");
+                    return Err(self.type_fault(column, array.data_type(), &needed));
+                }
+                return take(array, first);
             }
-            if dim != 1 {
-                return Err(self.type_fault(column, array.data_type(), &format!("lists of {dim} numbers")));
-            }
-            numbers_into(&array, &mut out, |x| x as f32).map_err(|f| self.fault(column, f, first, 1))
+            self.nested(column, array, shape, first, 1, &mut take)
         })?;
         Ok(out)
+    }
+
+    /// The values of lists of lists; `each` arrays make up a row.
+    fn nested(
+        &self,
+        column: &str,
+        array: ArrayRef,
+        shape: &[usize],
+        first: usize,
+        each: usize,
+        take: &mut dyn FnMut(ArrayRef, usize) -> Result<()>,
+    ) -> Result<()> {
+        let (inner, rest) = match (array.data_type(), shape) {
+            (DataType::List(field) | DataType::LargeList(field), [outer, rest @ ..]) => {
+                // A shape of several axes may be stored flat.
+                let flat = !is_list(field.data_type()) && !rest.is_empty();
+                if flat { (shape.iter().product(), &[][..]) } else { (*outer, rest) }
+            }
+            (DataType::List(_) | DataType::LargeList(_), []) => (1, &[][..]),
+            (_, rest) if rest.iter().product::<usize>() == 1 => return take(array, first),
+            (other, _) => {
+                return Err(self.type_fault(column, other, &format!("lists of the shape {shape:?}")));
+            }
+        };
+        let mut found = None;
+        self.lists(column, array, first, inner, each, &mut |values, _| {
+            found = Some(values);
+            Ok(())
+        })?;
+        match found {
+            Some(values) => self.nested(column, values, rest, first, each * inner.max(1), take),
+            None => Ok(()),
+        }
     }
 
     /// One number a row, as f64.
@@ -106,7 +144,7 @@ impl Table {
             let DataType::Utf8 = array.data_type() else {
                 return Err(self.type_fault(column, array.data_type(), "texts"));
             };
-            self.whole(column, &array, first)?;
+            self.whole(column, &array, first, 1)?;
             out.extend(array.as_string::<i32>().iter().flatten().map(str::to_owned));
             Ok(())
         })?;
@@ -116,26 +154,27 @@ impl Table {
     /// Plain numbers, or lists of one.
     fn scalars(&self, column: &str, take: &mut dyn FnMut(ArrayRef, usize) -> Result<()>) -> Result<()> {
         self.each(column, |array, first| match array.data_type() {
-            DataType::List(_) | DataType::LargeList(_) => self.lists(column, array, first, 1, take),
+            DataType::List(_) | DataType::LargeList(_) => self.lists(column, array, first, 1, 1, take),
             _ => take(array, first),
         })
     }
 
-    /// The values of lists of `dim` each, and the first row that they come from.
+    /// The values of lists of `dim` each, and the first row that they come from; `each` lists make up a row.
     fn lists(
         &self,
         column: &str,
         array: ArrayRef,
         first: usize,
         dim: usize,
+        each: usize,
         take: &mut dyn FnMut(ArrayRef, usize) -> Result<()>,
     ) -> Result<()> {
-        self.whole(column, &array, first)?;
+        self.whole(column, &array, first, each)?;
         let check = |at: usize, found: usize| match found == dim {
             true => Ok(()),
             false => {
                 let (path, column) = (self.path.clone(), column.to_owned());
-                Err(LeRobotError::ListLength { path, column, row: first + at, found, needed: dim })
+                Err(LeRobotError::ListLength { path, column, row: first + at / each, found, needed: dim })
             }
         };
         let (values, from, to) = match array.data_type() {
@@ -156,9 +195,9 @@ impl Table {
     }
 
     /// That no row is null.
-    fn whole(&self, column: &str, array: &ArrayRef, first: usize) -> Result<()> {
+    fn whole(&self, column: &str, array: &ArrayRef, first: usize, each: usize) -> Result<()> {
         match (0..array.len()).find(|&row| array.is_null(row)) {
-            Some(row) => Err(self.fault(column, Fault::Null(row), first, 1)),
+            Some(row) => Err(self.fault(column, Fault::Null(row), first, each)),
             None => Ok(()),
         }
     }
@@ -210,6 +249,10 @@ impl Table {
     }
 }
 
+fn is_list(found: &DataType) -> bool {
+    matches!(found, DataType::List(_) | DataType::LargeList(_))
+}
+
 /// A type in few words.
 fn described(found: &DataType) -> String {
     match found {
@@ -253,8 +296,14 @@ macro_rules! each_type {
 fn numbers_into<T>(
     array: &ArrayRef,
     out: &mut Vec<T>,
-    convert: impl Fn(f64) -> T,
+    mut convert: impl FnMut(f64) -> T,
 ) -> std::result::Result<(), Fault> {
+    if let DataType::Float16 = array.data_type() {
+        for (row, half) in array.as_primitive::<Float16Type>().iter().enumerate() {
+            out.push(convert(half.ok_or(Fault::Null(row))?.to_f64()));
+        }
+        return Ok(());
+    }
     if let DataType::Boolean = array.data_type() {
         for (row, flag) in array.as_boolean().iter().enumerate() {
             out.push(convert(flag.ok_or(Fault::Null(row))?.into()));
