@@ -14,7 +14,10 @@ Examples:
   advect data inspect ~/datasets/my-robot --horizon 32
   advect data convert ~/datasets/my-robot demos.npz
 
-A data set is a numpy archive (obs, action, episode_len) or a LeRobot directory (v2.1 or v3.0: a folder with meta/info.json).")]
+A data set is a numpy archive (obs, action, episode_len), a LeRobot directory (v2.1 or v3.0: a folder with meta/info.json), an HDF5
+file of robomimic, Minari or ALOHA, a zarr replay buffer of diffusion policy, a CSV table, or a ROS 2 recording in MCAP. The [data]
+table of a configuration says which columns are what; for MCAP: obs = [\"/joint_states.position\"], action = \"/cmd_vel.linear.x\",
+fps = 20.0.")]
 pub struct Data {
     #[command(subcommand)]
     what: What,

@@ -25,7 +25,7 @@ Examples:
 A data set written as LeRobot has the statistics that lerobot computes, and loads in it:
   LeRobotDataset(\"me/pusht\", root=\"pusht-lerobot\")")]
 pub struct Convert {
-    /// A .npz, or a LeRobot directory
+    /// A .npz, a LeRobot directory, or another data set (see `advect data --help`)
     #[arg(value_name = "IN")]
     from: PathBuf,
     /// What to write: a .npz, or a folder that does not exist yet

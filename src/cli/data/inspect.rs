@@ -25,7 +25,7 @@ Examples:
 
 Exit codes: 0 whatever the warnings, 2 if it cannot be read.")]
 pub struct Inspect {
-    /// A .npz, or a LeRobot directory
+    /// A .npz, a LeRobot directory, or another data set (see `advect data --help`)
     #[arg(value_name = "PATH")]
     path: PathBuf,
     /// Settings of a run: its [data] table and horizon are used
