@@ -4,7 +4,7 @@
 # The library and the command for Windows, macOS, 64-bit Linux on ARM (Jetson, Raspberry Pi) and Android; the standard library of each is
 # checked from its source with the compiler (-Zbuild-std), both from Debian unstable in a folder of its own, since a stable system's compiler
 # is too old and one from rustup has no other platform's library. That the Rust code is right there is all it says: nothing is linked
-# or run, and the C code of zstd, for which a cross-compiler would be needed, is left out. Everything lies in a temporary folder, or in
+# or run, and C and assembly (of zstd, of psm), for which a cross-compiler would be needed, are left out. Everything lies in a temporary folder, or in
 # PLATFORMS_DIR, where a second run finds it.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
@@ -42,7 +42,20 @@ cat >"$root/usr/local/bin/pkg-config" <<'END'
 #!/bin/sh
 case "$*" in *--modversion*) echo 1.5.7 ;; *--version*) echo 1.8.1 ;; *) echo ;; esac
 END
-chmod +x "$root/usr/local/bin/pkg-config"
+# Compilers and archivers of C that leave what they are asked for empty.
+cat >"$root/usr/local/bin/no-c" <<'END'
+#!/bin/sh
+while [ $# -gt 0 ]; do
+    case "$1" in
+        -o) shift; : >"$1" ;;
+        [-/]Fo*) : >"${1#?Fo}" ;;
+        [-/][oO][uU][tT]:*) : >"${1#?????}" ;;
+        *.a) : >"$1" ;;
+    esac
+    shift
+done
+END
+chmod +x "$root/usr/local/bin/pkg-config" "$root/usr/local/bin/no-c"
 
 rm -rf "$root/advect"
 mkdir -p "$root/advect"
@@ -52,7 +65,7 @@ failed=()
 for target in "${targets[@]}"; do
     from="$SECONDS"
     if chroot "$root" env --chdir=/advect CARGO_HOME=/cargo CARGO_TARGET_DIR=/target CARGO_HTTP_CAINFO=/etc/ssl/certs/here.crt \
-        CARGO_TERM_COLOR=never RUSTC_BOOTSTRAP=1 ZSTD_SYS_USE_PKG_CONFIG=1 PKG_CONFIG_ALLOW_CROSS=1 \
+        CARGO_TERM_COLOR=never RUSTC_BOOTSTRAP=1 ZSTD_SYS_USE_PKG_CONFIG=1 PKG_CONFIG_ALLOW_CROSS=1 TARGET_CC=no-c TARGET_CXX=no-c TARGET_AR=no-c \
         cargo check --locked --quiet --lib --bin advect -Zbuild-std=std,panic_abort --target "$target"; then
         echo "$target: ok, $((SECONDS - from)) s"
     else
