@@ -6,8 +6,13 @@ use super::errors::Interrupted;
 use super::files::Files;
 use super::output::{count, duration, grouped, short};
 use advect::data::{Aside, Episodes, Loaded, sweep};
-use advect::policy::Objective;
-use advect::train::{Event, MetricsWriter, Outcome, RunConfig, RunOptions, TrainError, Trainer, resume, run};
+use advect::device::Device;
+use advect::policy::{Objective, Policy};
+use advect::train::metrics::read as read_metrics;
+use advect::train::resume::{self, Stopped};
+use advect::train::{
+    Course, Event, MetricsWriter, Outcome, RunConfig, RunOptions, Start, TrainError, Trainer, run,
+};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 use std::path::{Path, PathBuf};
@@ -24,6 +29,8 @@ Examples:
   advect train --data data/pusht.npz --out policy.safetensors
   advect train --data demos.npz --config run.toml --out runs/a.safetensors --steps 50000 --device gpu
   advect train --data demos.npz --out policy.safetensors --resume
+  advect train --data demos.npz --out policy.safetensors --resume --steps 40000       a finished run, for longer
+  advect train --data new.npz --init policy.safetensors --out tuned.safetensors --steps 5000
   advect train --data ~/datasets/robot --data more.npz --out policy.safetensors
 
 A run.toml has any of these keys; what it lacks has its default:
@@ -67,9 +74,21 @@ pub struct Train {
     /// Where the metrics go [default: metrics.jsonl beside the checkpoint]
     #[arg(long, value_name = "FILE")]
     metrics: Option<PathBuf>,
-    /// Go on with the run that was stopped at --out
+    /// Go on with the run that was stopped at --out; with more --steps, or more --data than it had, too
     #[arg(long)]
     resume: bool,
+    /// Start from this policy's weights (fine-tuning): network, shapes and objective are the policy's
+    #[arg(long, value_name = "POLICY", conflicts_with = "resume")]
+    init: Option<PathBuf>,
+    /// With --init: keep the policy's normalisers, or fit them to the demonstrations
+    #[arg(long, value_enum, value_name = "HOW", default_value = "keep", requires = "init")]
+    init_normalizer: InitNormalizer,
+    /// Go on, twice as many steps each time, until the held-out loss falls by less than 10 % per doubling
+    #[arg(long)]
+    until_flat: bool,
+    /// With --until-flat: the most steps [default: 16 times --steps]
+    #[arg(long, value_name = "N", value_parser = steps, requires = "until_flat")]
+    max_steps: Option<u64>,
     /// Print a summary as JSON
     #[arg(long)]
     json: bool,
@@ -92,6 +111,12 @@ fn batch_size(text: &str) -> Result<usize, String> {
     number_in(text, 1, 1 << 24)
 }
 
+#[derive(Clone, Copy, Debug, PartialEq, clap::ValueEnum)]
+enum InitNormalizer {
+    Keep,
+    Fit,
+}
+
 #[derive(Serialize)]
 struct Summary<'a> {
     checkpoint: &'a Path,
@@ -109,11 +134,13 @@ struct Summary<'a> {
     steps_per_s: f64,
     loss: Option<f64>,
     val_loss: Option<f64>,
+    /// The part of the held-out loss that the last doubling of the steps took away; null: too few validations to tell.
+    fall_per_doubling: Option<f64>,
 }
 
 impl Run for Train {
     fn run(self, cx: &Context) -> anyhow::Result<()> {
-        let config = self.settings()?;
+        let mut config = self.settings()?;
         let metrics = self.metrics.clone().unwrap_or_else(|| self.out.with_file_name("metrics.jsonl"));
         self.files(&config, &metrics).check()?;
         let Loaded { episodes, notes } = Episodes::load_all(&self.data, &config.data)?;
@@ -131,62 +158,67 @@ impl Run for Train {
         let data = resume::fingerprint(&episodes);
 
         let device = cx.open()?;
-        let mut trainer = Trainer::new(&device, &episodes, &config).map_err(|e| match e {
-            TrainError::Data(_) | TrainError::Norm(_) => match self.data.as_slice() {
-                [one] => in_file(one, e.into()),
-                _ => e.into(),
-            },
-            _ => e.into(),
-        })?;
-        if self.resume {
-            trainer.resume(&self.out, &data)?;
-        }
-        for (n, finding) in trainer.findings().iter().enumerate() {
-            match n {
-                0..MOST_FINDINGS => note_line(&format!("warning: {finding}")),
-                MOST_FINDINGS => {
-                    let more = trainer.findings().len() - n;
-                    note_line(&format!("warning: and {more} more like these; data inspect names them"));
-                }
-                _ => {}
-            }
-        }
-        let first = trainer.step();
-        let writer = MetricsWriter::open(&metrics, self.resume.then_some(first))?;
-        note_line(&format!(
-            "{} of {}, {} parameters{}",
-            count(episodes.count(), "episode"),
-            count(episodes.steps(), "step"),
-            grouped(trainer.parameters() as i64),
-            if self.resume { format!(", from step {}", grouped(first as i64)) } else { String::new() },
-        ));
-
         let interrupt = Interrupt::catch()?;
-        let bar = bar(first, config.steps);
-        let mut kept = Kept { policy: self.resume.then_some(first), state: self.resume.then_some(first) };
-        let suspects = trainer.suspects();
-        let options = RunOptions {
-            checkpoint: Some(&self.out),
-            metrics: Some(writer),
-            data: &data,
-            stop: &|| interrupt.pressed(),
-        };
-        let result = run(&mut trainer, options, &mut |event| {
-            match event {
-                Event::PolicySaved(step) => kept.policy = Some(step),
-                Event::Saved(step) => kept.state = Some(step),
-                Event::HighLoss { step, loss } => {
-                    let (step, loss) = (grouped(step as i64), short(loss));
-                    bar.suspend(|| {
-                        note_line(&format!("warning: the loss is {loss} at step {step}: {suspects}"))
-                    });
-                }
-                _ => {}
+        let mut kept = Kept { policy: None, state: None };
+        let most = self.max_steps.unwrap_or(config.steps.saturating_mul(16)).min(u32::MAX.into());
+        let (mut resuming, mut first, mut taken, mut training) = (self.resume, None, 0, Duration::ZERO);
+        // One round, or with --until-flat several, each as if the one before had been resumed with more steps.
+        let (trainer, outcome, course) = loop {
+            let (mut trainer, notes) = self.trainer(&device, &episodes, &config, &data, resuming)?;
+            notes.iter().for_each(|note| note_line(note));
+            if first.is_none() {
+                warn(&trainer);
             }
-            show(&bar, &event, config.steps);
-        });
-        bar.finish_and_clear();
-        let outcome = result.map_err(|e| self.explain(e, &kept))?;
+            let suspects = trainer.suspects();
+            let at = trainer.step();
+            let writer = MetricsWriter::open(&metrics, resuming.then_some(at))?;
+            if first.is_none() {
+                note_line(&format!(
+                    "{} of {}, {} parameters{}",
+                    count(episodes.count(), "episode"),
+                    count(episodes.steps(), "step"),
+                    grouped(trainer.parameters() as i64),
+                    if self.resume { format!(", from step {}", grouped(at as i64)) } else { String::new() },
+                ));
+                (kept.policy, kept.state) = (resuming.then_some(at), resuming.then_some(at));
+            }
+            first.get_or_insert(at);
+            let bar = bar(at, config.steps);
+            let options = RunOptions {
+                checkpoint: Some(&self.out),
+                metrics: Some(writer),
+                data: &data,
+                stop: &|| interrupt.pressed(),
+            };
+            let result = run(&mut trainer, options, &mut |event| {
+                match event {
+                    Event::PolicySaved(step) => kept.policy = Some(step),
+                    Event::Saved(step) => kept.state = Some(step),
+                    Event::HighLoss { step, loss } => {
+                        let (step, loss) = (grouped(step as i64), short(loss));
+                        bar.suspend(|| {
+                            note_line(&format!("warning: the loss is {loss} at step {step}: {suspects}"))
+                        });
+                    }
+                    _ => {}
+                }
+                show(&bar, &event, config.steps);
+            });
+            bar.finish_and_clear();
+            let outcome = result.map_err(|e| self.explain(e, &kept))?;
+            (taken, training) = (taken + outcome.taken, training + outcome.training);
+            let losses: Vec<(u64, f64)> =
+                read_metrics(&metrics)?.iter().filter_map(|line| Some((line.step, line.val_loss?))).collect();
+            let course = Course::of(&losses);
+            let falling = course.is_some_and(|course| course.is_falling());
+            if !self.until_flat || outcome.stopped || !falling || config.steps >= most {
+                break (trainer, outcome, course);
+            }
+            config.steps = (2 * config.steps).min(most);
+            resuming = true;
+        };
+        let first = first.unwrap_or_default();
+        let outcome = Outcome { taken, training, ..outcome };
 
         let summary = Summary {
             checkpoint: &self.out,
@@ -202,6 +234,7 @@ impl Run for Train {
             steps_per_s: outcome.steps_per_s(),
             loss: outcome.last.map(|line| line.loss),
             val_loss: outcome.val_loss,
+            fall_per_doubling: course.map(|course| course.fall_per_doubling()),
         };
         if self.json {
             print_json(&summary)?;
@@ -210,7 +243,7 @@ impl Run for Train {
             note_line(&self.stopped(&outcome, config.steps));
             return Err(Interrupted.into());
         }
-        if self.json { Ok(()) } else { print(&render(&summary)) }
+        if self.json { Ok(()) } else { print(&(render(&summary) + &self.long_enough(course, &summary))) }
     }
 }
 
@@ -224,6 +257,9 @@ impl Train {
         if let Some(path) = &self.config {
             files = files.reads("--config", path);
         }
+        if let Some(path) = &self.init {
+            files = files.reads("--init", path);
+        }
         if let Some(reflow) = &config.reflow {
             files = files.reads("reflow.policy", &reflow.policy);
         }
@@ -235,10 +271,14 @@ impl Train {
 
     /// The configuration file (or the stopped run's settings), then the options.
     fn settings(&self) -> anyhow::Result<RunConfig> {
-        let mut config = match &self.config {
-            Some(path) => RunConfig::load(path)?,
-            None if self.resume => resume::stored_config(&self.out)?,
+        let base = match &self.init {
+            Some(path) => RunConfig::of_policy(&Policy::load(path)?.spec)?,
             None => RunConfig::default(),
+        };
+        let mut config = match &self.config {
+            Some(path) => RunConfig::load_over(path, &base)?,
+            None if self.resume => resume::stored_config(&self.out)?,
+            None => base,
         };
         config.objective = self.objective.clone().unwrap_or(config.objective);
         config.steps = self.steps.unwrap_or(config.steps);
@@ -247,6 +287,75 @@ impl Train {
         config.data.successful_only |= self.successful_only;
         config.check()?;
         Ok(config)
+    }
+
+    /// The trainer, and what is to be said of how it goes on.
+    fn trainer(
+        &self,
+        device: &Device,
+        episodes: &Episodes,
+        config: &RunConfig,
+        data: &str,
+        resuming: bool,
+    ) -> anyhow::Result<(Trainer, Vec<String>)> {
+        let (start, notes) = match (&self.init, resuming) {
+            (_, true) => {
+                let stopped = Stopped::read(&self.out)?;
+                let notes = stopped.goes_on(config, data)?;
+                (Start::from_stopped(&stopped, data, config)?, notes)
+            }
+            (Some(path), false) => {
+                let keep = self.init_normalizer == InitNormalizer::Keep;
+                let how = if keep { "kept" } else { "fitted to these demonstrations" };
+                let note = format!("starts from the weights of {}, its normalisers {how}", path.display());
+                (Start::from_policy(Policy::load(path)?, keep), vec![note])
+            }
+            (None, false) => (Start::default(), Vec::new()),
+        };
+        let mut trainer = Trainer::start(device, episodes, config, &start).map_err(|e| match e {
+            TrainError::Data(_) | TrainError::Norm(_) => match self.data.as_slice() {
+                [one] => in_file(one, e.into()),
+                _ => e.into(),
+            },
+            _ => e.into(),
+        })?;
+        if resuming {
+            trainer.resume(&self.out, data)?;
+        }
+        Ok((trainer, notes))
+    }
+
+    /// A line on whether the run was long enough, from the held-out loss's course.
+    fn long_enough(&self, course: Option<Course>, s: &Summary<'_>) -> String {
+        let step = |step: u64| grouped(step as i64);
+        let (Some(c), true) = (course, s.steps > s.resumed_at) else { return String::new() };
+        let (at, fall) = (
+            format!(
+                "{} at step {}, {} at {}",
+                short(c.half.1),
+                step(c.half.0),
+                short(c.end.1),
+                step(c.end.0)
+            ),
+            c.fall_per_doubling(),
+        );
+        if c.is_falling() {
+            return format!(
+                "held-out loss {at}: it still falls by {:.0} % per doubling of the steps, so a longer run will be better: go on with \
+                 --resume --steps {}, or with --until-flat\n",
+                100.0 * fall,
+                2 * s.steps
+            );
+        }
+        if c.is_rising() {
+            return format!(
+                "held-out loss {at}, but {} at step {}: it rises, as the policy learns its demonstrations by heart; fewer steps or more \
+                 demonstrations will be better\n",
+                short(c.least.1),
+                step(c.least.0)
+            );
+        }
+        format!("held-out loss {at}: flat, the run was long enough\n")
     }
 
     /// Says what there is, and what to do with it, when a run fails.
@@ -281,6 +390,20 @@ impl Train {
                 "stopped at step {step} of {total} and saved {}; the same command with --resume goes on",
                 self.out.display()
             ),
+        }
+    }
+}
+
+/// Says what the normalisers found in the demonstrations.
+fn warn(trainer: &Trainer) {
+    for (n, finding) in trainer.findings().iter().enumerate() {
+        match n {
+            0..MOST_FINDINGS => note_line(&format!("warning: {finding}")),
+            MOST_FINDINGS => {
+                let more = trainer.findings().len() - n;
+                note_line(&format!("warning: and {more} more like these; data inspect names them"));
+            }
+            _ => {}
         }
     }
 }

@@ -100,6 +100,16 @@ pub fn command(
     state: BufferId,
     ring: BufferId,
 ) -> Command {
+    let params = words_of(tick, n_partials);
+    Command::new(&KERNEL, &variant::tick::ONLY, &params, &[partial, loss, state, ring], [1, 1, 1])
+}
+
+/// The learning rate at step n.
+pub fn learning_rate(tick: &TickParams, n: u64) -> f64 {
+    f64::from(tick.base_lr) * factor(&words_of(tick, 1), n)
+}
+
+fn words_of(tick: &TickParams, n_partials: usize) -> Params {
     let (cosine, warmup, total) = match tick.schedule {
         Schedule::Constant { warmup } => (0, warmup, u32::MAX),
         Schedule::Cosine { warmup, total } => (1, warmup, total),
@@ -109,7 +119,7 @@ pub fn command(
         Ema::Constant(decay) => (0.0, decay),
         Ema::Power { power, max } => (power, max),
     };
-    let params = Params {
+    Params {
         partials: n_partials.min(256) as u32,
         cosine,
         warmup,
@@ -122,8 +132,7 @@ pub fn command(
         ema_max,
         ring_rows: tick.ring_rows.min(65_535),
         pad: 0,
-    };
-    Command::new(&KERNEL, &variant::tick::ONLY, &params, &[partial, loss, state, ring], [1, 1, 1])
+    }
 }
 
 /// The schedule's factor at step n.

@@ -108,6 +108,16 @@ impl MetricsWriter {
     }
 }
 
+/// The whole lines of metrics.jsonl; none if there is no such file.
+///
+/// # Errors
+/// [`TrainError::Metrics`] if it cannot be read.
+pub fn read(path: &Path) -> Result<Vec<MetricsLine>> {
+    let lines = lines_until(path, u64::MAX)
+        .map_err(|e| TrainError::Metrics { path: path.into(), reason: e.to_string() })?;
+    Ok(lines.iter().filter_map(|line| serde_json::from_str(line).ok()).collect())
+}
+
 /// The whole lines of a file up to a step; none if there is no such file.
 fn lines_until(path: &Path, step: u64) -> std::io::Result<Vec<String>> {
     let file = match File::open(path) {

@@ -1,6 +1,7 @@
 //! Training: configuration, the training step as one plan, resumable runs, metrics.
 
 pub mod config;
+pub mod course;
 pub mod error;
 pub mod metrics;
 mod pairing;
@@ -9,11 +10,14 @@ mod range;
 pub mod reflow;
 pub mod resume;
 pub mod run;
+mod start;
 pub mod trainer;
 
 pub use config::{DimRef, EmaSpec, OptimizerSpec, RunConfig, ScheduleSpec};
+pub use course::Course;
 pub use error::{Result, TrainError};
 pub use metrics::{MetricsLine, MetricsWriter};
 pub use reflow::ReflowSpec;
 pub use run::{Event, Outcome, RunOptions, run};
+pub use start::Start;
 pub use trainer::{Progress, Trainer};

@@ -160,25 +160,7 @@ pub fn training(
     for (i, part) in parts.iter().enumerate() {
         p.push(sumsq::command((part.len(), groups), (grads, part.start), (partial, i * groups)))?;
     }
-    let o = &config.optimizer;
-    let schedule = match o.schedule {
-        ScheduleSpec::Constant => Schedule::Constant { warmup: o.warmup },
-        ScheduleSpec::Cosine => {
-            Schedule::Cosine { warmup: o.warmup.min(config.steps as u32 / 2), total: config.steps as u32 }
-        }
-    };
-    let tick = TickParams {
-        base_lr: o.lr,
-        schedule,
-        max_norm: if o.clip > 0.0 { o.clip } else { f32::INFINITY },
-        beta1: o.beta1,
-        beta2: o.beta2,
-        ema: match o.ema {
-            EmaSpec::Constant { decay } => Ema::Constant(decay),
-            EmaSpec::Power { power, max } => Ema::Power { power, max },
-        },
-        ring_rows: RING as u32,
-    };
+    let (o, tick) = (&config.optimizer, tick_of(config));
     p.push(tick::command(&tick, partial, partials, loss_buffer, f.state, ring))?;
     let constants = AdamWParams { beta1: o.beta1, beta2: o.beta2, eps: o.eps, weight_decay: o.weight_decay };
     for part in parts {
@@ -205,4 +187,32 @@ pub fn validation(
     let (g, loss) = loss_graph(spec, &task)?;
     lower(&mut p, &g, (layout, f.params), &f.inputs, &[(loss, (loss_buffer, View::dense(0, 1)))])?;
     Ok(p.finish()?)
+}
+
+/// What the optimiser's step needs to know.
+fn tick_of(config: &RunConfig) -> TickParams {
+    let o = &config.optimizer;
+    let schedule = match o.schedule {
+        ScheduleSpec::Constant => Schedule::Constant { warmup: o.warmup },
+        ScheduleSpec::Cosine => {
+            Schedule::Cosine { warmup: o.warmup.min(config.steps as u32 / 2), total: config.steps as u32 }
+        }
+    };
+    TickParams {
+        base_lr: o.lr,
+        schedule,
+        max_norm: if o.clip > 0.0 { o.clip } else { f32::INFINITY },
+        beta1: o.beta1,
+        beta2: o.beta2,
+        ema: match o.ema {
+            EmaSpec::Constant { decay } => Ema::Constant(decay),
+            EmaSpec::Power { power, max } => Ema::Power { power, max },
+        },
+        ring_rows: RING as u32,
+    }
+}
+
+/// The learning rate after `step` steps.
+pub(super) fn learning_rate(config: &RunConfig, step: u64) -> f64 {
+    tick::learning_rate(&tick_of(config), step)
 }

@@ -3,8 +3,9 @@
 use super::config::RunConfig;
 use super::pairing::{Batch, Pairing, Source};
 use super::program::{self, DataSize, RING, names};
+use super::start::Start;
 use super::{Result, TrainError};
-use crate::data::{ColumnFinding, Episodes, Windows, split_episodes};
+use crate::data::{ColumnFinding, Episodes, Windows};
 use crate::device::{CounterSnapshot, Device};
 use crate::flow::coupling::{self, Coupling};
 use crate::graph::{Fusion, LAYERS, Plan, Profile, Session};
@@ -90,8 +91,13 @@ impl Trainer {
         config: &RunConfig,
         fusion: Fusion,
     ) -> Result<Trainer> {
+        Trainer::start(device, episodes, config, &Start { fusion, ..Start::default() })
+    }
+
+    /// As [`Trainer::new`], from a policy or as a run that was stopped.
+    pub fn start(device: &Device, episodes: &Episodes, config: &RunConfig, start: &Start) -> Result<Trainer> {
         config.check()?;
-        let split = split_episodes(episodes.count(), config.validation_fraction, config.split_seed)?;
+        let split = start.split(episodes, config)?;
         let windows = Windows::new(episodes, &split.train, &config.windows())?;
         let relative = config.relative(episodes)?;
         let raw = config.raw_columns(episodes)?;
@@ -107,7 +113,7 @@ impl Trainer {
         let findings = [obs.findings, action.findings].concat();
         let of = |d: usize| action.largest.iter().skip(d).step_by(episodes.action_dim()).copied();
         let largest = (0..episodes.action_dim()).map(|d| of(d).fold(0.0, f32::max)).collect();
-        let spec = PolicySpec {
+        let mut spec = PolicySpec {
             objective: config.objective.clone(),
             network: config.network.clone(),
             encoder: config.encoder.clone(),
@@ -141,9 +147,13 @@ impl Trainer {
                 validation_episodes: split.validation.clone(),
             },
         };
+        if let Some((obs, action)) = &start.normalizers {
+            (spec.obs_normalizer, spec.action_normalizer) = (obs.clone(), action.clone());
+        }
         spec.check()?;
         spec.solver(crate::flow::Solver::euler(1))?;
         let mut layout = ParamStore::init(&spec.params()?, config.seed);
+        start.weights(&spec, &mut layout)?;
         let teacher = match &config.reflow {
             Some(reflow) => {
                 let teacher = reflow.teacher(&spec)?;
@@ -154,7 +164,7 @@ impl Trainer {
         };
         let size = DataSize { rows: episodes.steps(), windows: windows.count() };
         let target = Target::of(device);
-        let plan = Arc::new(program::training(&spec, config, &layout.layout, size, target, fusion)?);
+        let plan = Arc::new(program::training(&spec, config, &layout.layout, size, target, start.fusion)?);
         let mut session = Session::new(device, plan.clone())?;
         let id = |name: &str| plan.buffer(name);
         let buffers = Buffers {

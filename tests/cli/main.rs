@@ -4,6 +4,7 @@ mod bad_input;
 mod commands;
 mod compare;
 mod demo;
+mod going_on;
 mod overwriting;
 #[cfg(unix)]
 #[path = "../common/signal.rs"]
