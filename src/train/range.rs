@@ -116,7 +116,7 @@ mod tests {
             ),
             ("path = { kind = \"ot\", sigma_min = -1 }", "sigma"),
             ("path = { kind = \"independent\", sigma = nan }", "sigma"),
-            ("coupling = { kind = \"sinkhorn\", epsilon = -1, iterations = 10 }", "epsilon"),
+            ("coupling = { kind = \"sinkhorn\", reg = -1, iterations = 10, condition_weight = 1 }", "reg"),
             ("batch_size = 0", "batch_size"),
             ("history = 0", "history"),
             ("horizon = 0", "horizon"),
