@@ -89,8 +89,8 @@ impl Start {
         }
     }
 
-    /// The initial weights, where there is a policy to take them from, which must mean what the run's does.
-    pub(super) fn weights(&self, spec: &PolicySpec, layout: &mut ParamStore) -> Result<()> {
+    /// Checks that the policy to start from, where there is one, means what the run's does.
+    pub(super) fn fits(&self, spec: &PolicySpec) -> Result<()> {
         let Some(policy) = &self.policy else { return Ok(()) };
         // What may differ: where demonstrations come from, how they are scaled, and the path that is trained on.
         let kept = |s: &PolicySpec| PolicySpec {
@@ -112,8 +112,14 @@ impl Start {
                 needed: "a policy of the same network, shapes and objective",
             });
         }
-        layout.values.copy_from_slice(&policy.ema.values);
         Ok(())
+    }
+
+    /// The initial weights, where there is a policy that [`fits`](Start::fits) to take them from.
+    pub(super) fn weights(&self, layout: &mut ParamStore) {
+        if let Some(policy) = &self.policy {
+            layout.values.copy_from_slice(&policy.ema.values);
+        }
     }
 }
 

@@ -147,13 +147,14 @@ impl Trainer {
                 validation_episodes: split.validation.clone(),
             },
         };
+        start.fits(&spec)?;
         if let Some((obs, action)) = &start.normalizers {
             (spec.obs_normalizer, spec.action_normalizer) = (obs.clone(), action.clone());
         }
         spec.check()?;
         spec.solver(crate::flow::Solver::euler(1))?;
         let mut layout = ParamStore::init(&spec.params()?, config.seed);
-        start.weights(&spec, &mut layout)?;
+        start.weights(&mut layout);
         let teacher = match &config.reflow {
             Some(reflow) => {
                 let teacher = reflow.teacher(&spec)?;

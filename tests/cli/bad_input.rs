@@ -553,12 +553,12 @@ fn runs_that_cannot_be_resumed() {
     bench.train_fails(
         &[&out[..], &["--batch-size", "16"]].concat(),
         1,
-        &["p.safetensors.train", "batch_size was 8", "found 16"],
+        &["p.safetensors.train", "batch_size: 8 in the stopped run, 16 now"],
     );
     bench.train_fails(
-        &[&out[..], &["--steps", "9"]].concat(),
+        &[&out[..], &["--steps", "1"]].concat(),
         1,
-        &["p.safetensors.train", "steps was 4", "found 9"],
+        &["p.safetensors.train", "steps: found 1, needed at least 2"],
     );
     let mut demos = Demos::default();
     demos.obs[0] += 1.0;

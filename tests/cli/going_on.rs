@@ -114,9 +114,22 @@ fn a_run_goes_on_until_its_loss_is_flat() {
     let bench = Bench::new();
     let text = std::fs::read_to_string(bench.path("run.toml")).expect("settings");
     let text = text.replace("steps = 4", "steps = 40")
-        + "validate_every = 5\noptimizer = { lr = 1e-3, warmup = 5 }\n";
+        + "validate_every = 5\noptimizer = { lr = 1e-2, warmup = 5, ema = { kind = \"constant\", decay = 0.5 } }\n";
     std::fs::write(bench.path("run.toml"), text).expect("written");
-    let run = "--data demos.npz --out out/p.safetensors";
+    // Points on a circle, which are to be copied: there is something to learn.
+    let circle = |width: usize| {
+        (0..240).flat_map(move |t| {
+            [0.0, 0.25, 0.0]
+                .map(|part: f32| (0.1 * t as f32 + part * std::f32::consts::TAU).sin())
+                .into_iter()
+                .take(width)
+        })
+    };
+    let (obs, action) = (circle(3).collect(), circle(2).collect());
+    let arrays =
+        EpisodeArrays { obs, action, obs_dim: 3, action_dim: 2, lengths: vec![20; 12], ..Default::default() };
+    write_npz(bench.path("circle.npz"), &Episodes::from_arrays(arrays).expect("sound")).expect("written");
+    let run = "--data circle.npz --objective behaviour_cloning --out out/p.safetensors";
     let (summary, _) = trained(&bench, run);
     assert!(summary["fall_per_doubling"].as_f64().is_some_and(|fall| fall > 0.1), "{summary}");
     let (summary, said) = trained(&bench, &format!("{run} --until-flat --max-steps 100"));

@@ -242,7 +242,7 @@ fn only_the_same_run_is_resumed() {
         error.to_string()
     };
     let text = fault(&RunConfig { batch_size: 16, ..config() }, &data);
-    assert!(text.contains("batch_size was 32 in the stopped run, found 16"), "{text}");
+    assert!(text.contains("batch_size: 32 in the stopped run, 16 now"), "{text}");
     assert!(fault(&config(), "0").contains("the demonstrations are not those"));
     let often = RunConfig { log_every: 1, ..config() };
     let mut trainer = Trainer::new(&device, &episodes, &often).expect("a trainer");
