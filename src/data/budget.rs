@@ -11,6 +11,9 @@ pub const FLOOR: u64 = 256 << 20;
 /// What a larger file may take, in its own sizes. Demonstrations pack to a twentieth at best, and a byte may become an f64.
 pub const FACTOR: u64 = 64;
 
+/// Largest checkpoint that is read into memory, bytes.
+pub const MOST_FILE: u64 = 64 << 30;
+
 /// Memory that is not given.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -134,7 +137,7 @@ pub fn read_file(path: &Path, what: &str, most: u64) -> io::Result<Vec<u8>> {
     let file = File::open(path)?;
     let size = file.metadata().map_or(0, |meta| meta.len());
     if size <= most {
-        out.try_reserve_exact(size as usize)?;
+        out.try_reserve_exact(usize::try_from(size).unwrap_or(usize::MAX))?;
         file.take(most.saturating_add(1)).read_to_end(&mut out)?;
     }
     if size > most || out.len() as u64 > most {

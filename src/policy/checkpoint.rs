@@ -2,6 +2,7 @@
 //! tensors are the weights (under PyTorch's names) and their moving average (`ema.` before the name).
 
 use super::{PolicyError, PolicySpec, Result, lerobot};
+use crate::data::budget::{MOST_FILE, read_file};
 use crate::data::{Aside, WriteError};
 use crate::nn::{ParamStore, StoreError};
 use safetensors::SafeTensors;
@@ -51,7 +52,8 @@ impl Policy {
             let hint = lerobot::hint(path).unwrap_or_else(|| "it holds no policy".into());
             return Err(PolicyError::Folder { path: path.into(), hint });
         }
-        let bytes = std::fs::read(path).map_err(|source| PolicyError::Read { path: path.into(), source })?;
+        let bytes = read_file(path, "a policy", MOST_FILE)
+            .map_err(|source| PolicyError::Read { path: path.into(), source })?;
         Policy::from_bytes(&bytes, path)
     }
 

@@ -15,6 +15,7 @@ pub use folder::find as find_checkpoint;
 pub(super) use folder::hint;
 
 use super::{NoiseLaw, Objective, Policy, PolicyError, PolicySpec, Provenance, Result, TimeConvention};
+use crate::data::budget::{MOST_FILE, read_file};
 use crate::flow::Path as FlowPath;
 use crate::nn::{EncoderSpec, NetworkSpec, ParamStore, StoreError};
 use crate::objective::denoising::Denoising;
@@ -41,7 +42,9 @@ impl Import<'_> {
 
     fn read(&self, file: &str) -> Result<Vec<u8>> {
         let path = self.dir.join(file);
-        std::fs::read(&path).map_err(|source| PolicyError::Read { path, source })
+        // Of a sparse file, or a device, nobody wants to wait for the end.
+        read_file(&path, "a file of a checkpoint", MOST_FILE)
+            .map_err(|source| PolicyError::Read { path, source })
     }
 
     /// A file that holds a map.

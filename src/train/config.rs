@@ -2,11 +2,15 @@
 
 use super::reflow::ReflowSpec;
 use super::{Result, TrainError};
+use crate::data::budget::read_text;
 use crate::data::{DataSpec, Episodes, WindowSpec};
 use crate::flow::{Coupling, Path, TimeLaw};
 use crate::nn::{EncoderSpec, NetworkSpec};
 use crate::policy::{NormKind, Objective, PrefixSpec, RelativeTo, Scope};
 use serde::{Deserialize, Serialize};
+
+/// Largest configuration that is read, bytes.
+const MOST_CONFIG: u64 = 1 << 20;
 
 /// A dimension of the observation by number or by name; `"none"`: the action dimension is absolute.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -203,7 +207,7 @@ impl RunConfig {
     /// Reads a TOML file.
     pub fn load(path: &std::path::Path) -> Result<RunConfig> {
         let bad = |reason: String| TrainError::Config { path: path.into(), reason };
-        let text = std::fs::read_to_string(path).map_err(|e| bad(e.to_string()))?;
+        let text = read_text(path, "a configuration", MOST_CONFIG).map_err(|e| bad(e.to_string()))?;
         toml::from_str(&text).map_err(|e| bad(e.to_string().trim_end().replace('\n', " ")))
     }
 

@@ -2,6 +2,7 @@
 //! appended: the optimiser's moments, the step, the configuration and a fingerprint of the data.
 
 use super::{Result, RunConfig, ScheduleSpec, TrainError, Trainer, program};
+use crate::data::budget::{MOST_FILE, read_file};
 use crate::data::{Episodes, write_aside};
 use crate::nn::ParamStore;
 use crate::policy::{PolicySpec, checkpoint};
@@ -308,7 +309,7 @@ impl TrainFile {
     fn read(checkpoint: &Path) -> Result<TrainFile> {
         let path = train_path(checkpoint);
         let bad = |reason: String| TrainError::Resume { path: path.clone(), reason };
-        let bytes = std::fs::read(&path).map_err(|e| match e.kind() {
+        let bytes = read_file(&path, "the state of a run", MOST_FILE).map_err(|e| match e.kind() {
             std::io::ErrorKind::NotFound if checkpoint.exists() => bad(format!(
                 "no such file. {at} is there, a policy without its run's state: sample it, or start a run from it (--init {at} and \
                  another --out)",

@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use super::super::budget::BudgetError;
+
 /// A fault in a LeRobot data set: one line that names the file, the column or key, what was found and what was needed.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 #[non_exhaustive]
@@ -33,6 +35,16 @@ pub enum LeRobotError {
         found: u64,
         /// The limit.
         most: u64,
+    },
+    /// A column says that it takes more memory than its file may have.
+    #[error("{}: column '{column}': {source}", path.display())]
+    Budget {
+        /// The file.
+        path: PathBuf,
+        /// The column.
+        column: String,
+        /// What it asks for.
+        source: BudgetError,
     },
     /// A parquet file is damaged, or packed in a way that is not read.
     #[error("{}{}: not readable as parquet: {reason}", path.display(), of(column))]

@@ -6,12 +6,15 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
+use super::super::budget::read_text;
 use super::error::{LeRobotError, Result};
 
 /// Where it lies in a data set's folder.
 pub const INFO: &str = "meta/info.json";
-/// Largest JSON file that is read.
+/// Largest file of JSON lines that is read; of a line little is kept.
 const MOST_BYTES: u64 = 1 << 28;
+/// Largest JSON document that is read: in memory it takes up to forty times its size.
+const MOST_DOCUMENT: u64 = 1 << 23;
 /// Most values of a feature.
 const MOST_VALUES: usize = 1 << 20;
 
@@ -212,7 +215,7 @@ fn could_be(template: &str, path: &str) -> bool {
 
 /// Reads a JSON document.
 pub fn document<T: DeserializeOwned>(path: &Path) -> Result<T> {
-    let text = text(path)?;
+    let text = text(path, MOST_DOCUMENT)?;
     serde_json::from_str(&text).map_err(|e| LeRobotError::Json {
         path: path.into(),
         line: None,
@@ -222,7 +225,7 @@ pub fn document<T: DeserializeOwned>(path: &Path) -> Result<T> {
 
 /// Reads a file of one JSON document a line; empty lines are nothing.
 pub fn lines<T: DeserializeOwned>(path: &Path) -> Result<Vec<T>> {
-    let text = text(path)?;
+    let text = text(path, MOST_BYTES)?;
     let mut out = Vec::new();
     for (at, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
         out.push(serde_json::from_str(line).map_err(|e| LeRobotError::Json {
@@ -234,14 +237,14 @@ pub fn lines<T: DeserializeOwned>(path: &Path) -> Result<Vec<T>> {
     Ok(out)
 }
 
-fn text(path: &Path) -> Result<String> {
+fn text(path: &Path, most: u64) -> Result<String> {
     let fault =
         |e: std::io::Error| LeRobotError::Json { path: path.into(), line: None, reason: e.to_string() };
     let found = path.metadata().map_err(fault)?.len();
-    if found > MOST_BYTES {
-        return Err(LeRobotError::TooLarge { path: path.into(), found, most: MOST_BYTES });
+    if found > most {
+        return Err(LeRobotError::TooLarge { path: path.into(), found, most });
     }
-    std::fs::read_to_string(path).map_err(fault)
+    read_text(path, "a JSON file", most).map_err(fault)
 }
 
 /// Names of values, however they were written: a list, a list in a list, a table of lists (`{"motors": [...]}`), or a table

@@ -15,6 +15,7 @@ mod episodes;
 mod error;
 mod frames;
 mod info;
+mod pages;
 mod stats;
 mod table;
 mod write;

@@ -17,11 +17,15 @@ use parquet::arrow::arrow_reader::{
     ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder,
 };
 
+use super::super::budget::{Budget, BudgetError};
 use super::error::{LeRobotError, Result};
+use super::pages;
 use crate::data::narrow::Watch;
 
 /// Rows decoded at a time.
 const BATCH: usize = 1 << 14;
+/// Bytes of texts decoded at a time, of which every one may be as long as a page.
+const TEXTS: u64 = 64 << 20;
 
 /// An open parquet file.
 pub struct Table {
@@ -139,8 +143,10 @@ impl Table {
 
     /// One text a row.
     pub fn texts(&self, column: &str) -> Result<Vec<String>> {
-        let mut out = Vec::new();
+        let (mut out, mut budget) = (Vec::new(), Budget::of(&self.file));
         self.each(column, |array, first| {
+            let over = |source| self.over(column, source);
+            budget.take("its texts", array.get_buffer_memory_size() as u64).map_err(over)?;
             let DataType::Utf8 = array.data_type() else {
                 return Err(self.type_fault(column, array.data_type(), "texts"));
             };
@@ -213,11 +219,21 @@ impl Table {
             column: Some(column.to_owned()),
             reason,
         };
+        let claim = pages::claim(&self.file, self.metadata.metadata(), root, &mut Budget::of(&self.file));
+        let claim = claim.map_err(|found| match found {
+            pages::Fault::Bad(reason) => fault(reason),
+            pages::Fault::Over(source) => self.over(column, source),
+        })?;
+        let text = self.metadata.schema().field(root).data_type() == &DataType::Utf8;
+        let batch = match text {
+            true => (TEXTS / claim.page.max(1)).clamp(1, BATCH as u64) as usize,
+            false => BATCH,
+        };
         let file = self.file.try_clone().map_err(|e| fault(e.to_string()))?;
         let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(file, self.metadata.clone());
         let mask = ProjectionMask::roots(builder.parquet_schema(), [root]);
         let mut reader = guarded(|| {
-            builder.with_projection(mask).with_batch_size(BATCH).build().map_err(|e| e.to_string())
+            builder.with_projection(mask).with_batch_size(batch).build().map_err(|e| e.to_string())
         })
         .map_err(fault)?;
         let mut first = 0;
@@ -231,6 +247,10 @@ impl Table {
             first += rows;
         }
         Ok(())
+    }
+
+    fn over(&self, column: &str, source: BudgetError) -> LeRobotError {
+        LeRobotError::Budget { path: self.path.clone(), column: column.into(), source }
     }
 
     fn type_fault(&self, column: &str, found: &DataType, needed: &str) -> LeRobotError {
