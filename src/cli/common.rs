@@ -2,7 +2,7 @@
 
 use super::errors::{INTERRUPTED, OutputClosed};
 use super::output::Colour;
-use advect::data::WriteLock;
+use advect::data::{DataSpec, EpisodeChoice, WriteLock};
 use advect::device::{Cpu, Device, DeviceChoice, GpuOptions};
 use advect::graph::Precision;
 use advect::kernel::matmul::MatrixUnit;
@@ -38,6 +38,35 @@ pub fn number_in(text: &str, least: usize, most: usize) -> Result<usize, String>
         Ok(n) if (least..=most).contains(&n) => Ok(n),
         _ => Err(format!("needed a whole number from {least} to {most}")),
     }
+}
+
+/// Which episodes of the data are meant.
+#[derive(clap::Args, Debug, Clone)]
+pub struct Chosen {
+    /// Take these episodes only, as 0:50,60 (from 0; 50 is not among them)
+    ///
+    /// Of several data sets they are counted through, in the order given.
+    #[arg(long, value_name = "LIST")]
+    episodes: Option<EpisodeChoice>,
+    /// Leave out episodes of fewer steps
+    #[arg(long, value_name = "N", value_parser = least_steps)]
+    min_episode: Option<usize>,
+    /// Leave out episodes that did not succeed
+    #[arg(long)]
+    successful_only: bool,
+}
+
+impl Chosen {
+    /// Has the last word over a configuration's [data] table.
+    pub fn apply(&self, data: &mut DataSpec) {
+        data.episodes = self.episodes.clone().or(data.episodes.take());
+        data.min_episode = self.min_episode.or(data.min_episode);
+        data.successful_only |= self.successful_only;
+    }
+}
+
+fn least_steps(text: &str) -> Result<usize, String> {
+    number_in(text, 1, u32::MAX as usize)
 }
 
 /// What a subcommand is given.

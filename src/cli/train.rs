@@ -1,11 +1,12 @@
 //! `advect train`: a policy from demonstrations.
 
 use super::Run;
-use super::common::{Context, Interrupt, alone, note_line, number_in, print, print_json, progress};
+use super::common::{Chosen, Context, Interrupt, alone, note_line, number_in, print, print_json, progress};
 use super::errors::Interrupted;
 use super::files::Files;
 use super::output::{count, duration, grouped, short};
-use advect::data::{Aside, Episodes, Loaded, sweep};
+use advect::data::inspect::{Warning, screenful};
+use advect::data::{Aside, ColumnFinding, DataError, DataSets, Episodes, Finding, Loaded, sweep};
 use advect::device::Device;
 use advect::policy::{Objective, Policy};
 use advect::train::metrics::read as read_metrics;
@@ -17,6 +18,9 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+
+/// Most lines of warnings before a run.
+const WARNINGS: usize = 12;
 
 /// Train a policy on demonstrations
 ///
@@ -39,6 +43,7 @@ A run.toml has any of these keys; what it lacks has its default:
   history = 2                     # observations per request
   horizon = 16                    # actions per chunk
   relative_to = [0, 1]            # observation dimensions that the actions are relative to
+  padding = \"mask\"              # actions past an episode's end are not learnt [default: \"repeat\"]
   optimizer = { lr = 1e-3, warmup = 500, clip = 1.0 }
   data = { obs = \"state\", fps = 10 }  # several are named inputs: obs = [\"state\", \"goal\"]
 
@@ -68,9 +73,8 @@ pub struct Train {
     /// Seed of weights, batches, times and noise [default: 0]
     #[arg(long, value_name = "S")]
     seed: Option<u64>,
-    /// Leave out episodes that did not succeed
-    #[arg(long)]
-    successful_only: bool,
+    #[command(flatten)]
+    chosen: Chosen,
     /// Where the metrics go [default: metrics.jsonl beside the checkpoint]
     #[arg(long, value_name = "FILE")]
     metrics: Option<PathBuf>,
@@ -93,9 +97,6 @@ pub struct Train {
     #[arg(long)]
     json: bool,
 }
-
-/// Most columns of the demonstrations that a warning is printed of.
-const MOST_FINDINGS: usize = 8;
 
 /// Names the file that an error is about, if the error does not.
 pub(super) fn in_file(path: &Path, error: anyhow::Error) -> anyhow::Error {
@@ -136,6 +137,8 @@ struct Summary<'a> {
     val_loss: Option<f64>,
     /// The part of the held-out loss that the last doubling of the steps took away; null: too few validations to tell.
     fall_per_doubling: Option<f64>,
+    /// What in the data may ruin the policy.
+    warnings: &'a [Warning],
 }
 
 impl Run for Train {
@@ -143,9 +146,18 @@ impl Run for Train {
         let mut config = self.settings()?;
         let metrics = self.metrics.clone().unwrap_or_else(|| self.out.with_file_name("metrics.jsonl"));
         self.files(&config, &metrics).check()?;
-        let Loaded { episodes, notes } = Episodes::load_all(&self.data, &config.data)?;
+        let of_set = |e: DataError| match self.data.as_slice() {
+            [one] => in_file(one, e.into()),
+            _ => e.into(),
+        };
+        let sets = DataSets::open(&self.data, &config.data).map_err(of_set)?;
+        let warnings = sets.warnings(&config.purpose());
+        let Loaded { episodes, notes, .. } = sets.load(Some(&config.windows())).map_err(of_set)?;
         for note in notes {
             note_line(&note);
+        }
+        for warning in screenful(&warnings, WARNINGS) {
+            note_line(&format!("warning: {warning}"));
         }
         // Better now than after the first thousand steps.
         drop(Aside::create(&self.out)?);
@@ -235,6 +247,7 @@ impl Run for Train {
             loss: outcome.last.map(|line| line.loss),
             val_loss: outcome.val_loss,
             fall_per_doubling: course.map(|course| course.fall_per_doubling()),
+            warnings: &warnings,
         };
         if self.json {
             print_json(&summary)?;
@@ -284,7 +297,7 @@ impl Train {
         config.steps = self.steps.unwrap_or(config.steps);
         config.batch_size = self.batch_size.unwrap_or(config.batch_size);
         config.seed = self.seed.unwrap_or(config.seed);
-        config.data.successful_only |= self.successful_only;
+        self.chosen.apply(&mut config.data);
         config.check()?;
         Ok(config)
     }
@@ -394,17 +407,11 @@ impl Train {
     }
 }
 
-/// Says what the normalisers found in the demonstrations.
+/// Says what only the normalisers' fit knows: quantiles that give no scale. The rest is among the warnings.
 fn warn(trainer: &Trainer) {
-    for (n, finding) in trainer.findings().iter().enumerate() {
-        match n {
-            0..MOST_FINDINGS => note_line(&format!("warning: {finding}")),
-            MOST_FINDINGS => {
-                let more = trainer.findings().len() - n;
-                note_line(&format!("warning: and {more} more like these; data inspect names them"));
-            }
-            _ => {}
-        }
+    let sparse = |found: &&ColumnFinding| matches!(found.finding, Finding::Sparse { .. });
+    for finding in trainer.findings().iter().filter(sparse) {
+        note_line(&format!("warning: {finding}"));
     }
 }
 

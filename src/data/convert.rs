@@ -6,6 +6,7 @@ use super::aside::folder_aside;
 use super::error::DataError;
 use super::lerobot;
 use super::save::write_npz;
+use super::sets::{DataSets, Part};
 use super::source::{Kind, Source, Tasks};
 use super::spec::DataSpec;
 
@@ -34,17 +35,17 @@ pub fn convert(
     task: &str,
 ) -> Result<Converted, DataError> {
     let to = to.as_ref();
-    let source = Source::open(from, spec)?;
-    let mut notes = source.lines();
+    let mut sets = DataSets::of(vec![(from.as_ref().into(), Source::open(&from, spec)?)], spec)?;
+    let mut notes = sets.notes().to_vec();
+    let Some(Part { source, .. }) = sets.parts.pop() else {
+        return Err(DataError::NoEpisodes { what: "data sets".into() });
+    };
+    notes.extend(source.lines());
     if !source.unused.is_empty() {
         let names: Vec<&str> = source.unused.iter().map(|skipped| skipped.name.as_str()).collect();
         notes.push(format!("left behind: {}", names.join(", ")));
     }
-    // Rows may go with the failed episodes, and their tasks with them.
-    let tasks = source.tasks.clone().filter(|_| !spec.successful_only);
-    if tasks.is_none() && source.tasks.is_some() && kind != Kind::Npz {
-        notes.push(format!("successful episodes only: their task is '{task}'"));
-    }
+    let tasks = source.tasks.clone();
     let episodes = source.episodes(spec)?;
     let (count, steps) = (episodes.count(), episodes.steps());
     match kind {

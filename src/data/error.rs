@@ -230,10 +230,21 @@ pub enum DataError {
         /// How many there are.
         count: usize,
     },
+    /// No episode is long enough.
+    #[error("all {episodes} episodes are too short: found at most {longest} steps, needed {needed}")]
+    AllShort {
+        /// How many there are.
+        episodes: usize,
+        /// Steps of the longest.
+        longest: usize,
+        /// Steps that one must have.
+        needed: usize,
+    },
     /// An episode is too short to hold one window.
     #[error(
         "episode {episode} has {length} steps: too short for a window of horizon {horizon} \
-         (action_offset {action_offset}, pad_after {pad_after})"
+         (action_offset {action_offset}, pad_after {pad_after}){}",
+        and_more(*more)
     )]
     ShortEpisode {
         /// The episode, from 0.
@@ -246,13 +257,31 @@ pub enum DataError {
         action_offset: usize,
         /// Padded steps allowed.
         pad_after: usize,
+        /// How many other episodes are too short as well.
+        more: usize,
     },
+}
+
+impl DataError {
+    /// The episode that alone is at fault, by its number in the data set, where it is but one.
+    pub(super) fn episode(&self) -> Option<usize> {
+        match self {
+            DataError::LeRobot(
+                LeRobotError::Frame { episode, .. } | LeRobotError::Timestamp { episode, .. },
+            ) => Some(*episode),
+            _ => None,
+        }
+    }
 }
 
 /// The fault, after the data set's path unless it names it.
 fn within(path: &std::path::Path, source: &DataError) -> String {
     let (path, text) = (path.display().to_string(), source.to_string());
     if text.contains(&path) { text } else { format!("{path}: {text}") }
+}
+
+fn and_more(more: usize) -> String {
+    if more == 0 { String::new() } else { format!("; and so are {more} other episodes") }
 }
 
 fn list(names: &[String]) -> String {

@@ -2,6 +2,7 @@
 
 use super::episodes::{EpisodeArrays, Episodes};
 use super::error::DataError;
+use super::inputs::ObsInput;
 
 impl Episodes {
     /// Appends the episodes of several data sets, in the order given; each comes with a name for errors. Whether episodes
@@ -37,10 +38,17 @@ impl Episodes {
 }
 
 /// The first thing in which two data sets differ that must not.
-fn agree(first: &str, a: &EpisodeArrays, second: &str, b: &EpisodeArrays) -> Result<(), DataError> {
+pub(super) fn agree(
+    first: &str,
+    a: &EpisodeArrays,
+    second: &str,
+    b: &EpisodeArrays,
+) -> Result<(), DataError> {
     let rate = |fps: Option<f64>| fps.map_or("not said".to_string(), |fps| fps.to_string());
     let inputs = |arrays: &EpisodeArrays| {
-        let each: Vec<_> = arrays.obs_inputs.iter().map(|i| format!("{} ({})", i.name, i.dim)).collect();
+        let lone = ObsInput::state(arrays.obs_dim);
+        let inputs = if arrays.obs_inputs.is_empty() { &lone } else { &arrays.obs_inputs };
+        let each: Vec<_> = inputs.iter().map(|i| format!("{} ({})", i.name, i.dim)).collect();
         each.join(", ")
     };
     let names = |names: &Option<Vec<String>>, other: &Option<Vec<String>>| match (names, other) {
@@ -74,7 +82,6 @@ fn agree(first: &str, a: &EpisodeArrays, second: &str, b: &EpisodeArrays) -> Res
 #[cfg(test)]
 mod tests {
     use super::super::episodes::tests::sample;
-    use super::super::inputs::ObsInput;
     use super::*;
 
     fn join(change: impl FnOnce(&mut EpisodeArrays)) -> Result<Episodes, DataError> {

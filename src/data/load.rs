@@ -16,6 +16,7 @@ use super::inputs::ObsInput;
 use super::narrow::Watch;
 use super::npy::{Array, Decoded, Element, decode};
 use super::npy_header::Header;
+use super::sets::DataSets;
 use super::source::{Caution, Kind, Source};
 use super::spec::{Columns, DataSpec};
 
@@ -34,14 +35,14 @@ impl Episodes {
     /// Reads a .npz of episodes: obs [T, O] and action [T, A] (f4, f8 or integers), episode_len `[E]` (whole numbers that
     /// sum to T; episodes lie end to end), optionally episode_success `[E]` (bool) and fps (one number, steps per second).
     /// `spec` may name other arrays, for the observations several, which become named inputs side by side; the rest of
-    /// the file is ignored. Every episode is checked, also those that
-    /// `successful_only` then drops.
+    /// the file is ignored. Episodes that `spec` leaves out are not checked.
     ///
     /// # Errors
     /// [`DataError`] if the file is missing or no archive, an array is missing or of the wrong dtype or rank, or the
     /// arrays do not fit together ([`Episodes::from_arrays`] lists how).
     pub fn load_npz(path: impl AsRef<Path>, spec: &DataSpec) -> Result<Self, DataError> {
-        read(path.as_ref(), spec)?.episodes(spec)
+        let source = read(path.as_ref(), spec)?;
+        Ok(DataSets::alone(path.as_ref(), source, spec)?.episodes)
     }
 }
 

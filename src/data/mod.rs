@@ -5,7 +5,9 @@
 
 mod aside;
 pub mod budget;
+mod choice;
 mod convert;
+mod copies;
 #[cfg(feature = "csv")]
 mod csv;
 mod episodes;
@@ -31,6 +33,7 @@ mod number;
 pub mod quality;
 mod save;
 pub mod scaling;
+mod sets;
 mod source;
 mod spec;
 pub mod split;
@@ -40,6 +43,7 @@ mod zarr;
 
 pub use aside::{Aside, WriteError, sweep, write_aside};
 pub use budget::{Budget, BudgetError};
+pub use choice::EpisodeChoice;
 pub use convert::{Converted, convert};
 pub use episodes::{EpisodeArrays, Episodes};
 pub use error::DataError;
@@ -56,7 +60,8 @@ pub use npy::{Array, NpyWriter, read_npy_f32, write_npy_f32};
 pub use quality::{Estimate, energy_distance, energy_over_draws, mean_and_standard_error};
 pub use save::write_npz;
 pub use scaling::{NormKind, Scaling};
+pub use sets::DataSets;
 pub use source::{Caution, Kind, Loaded, Skipped, Source, Tasks};
 pub use spec::{Columns, DataSpec};
-pub use split::{Split, split_episodes};
-pub use windows::{WindowSpec, Windows};
+pub use split::{Split, split_apart, split_episodes};
+pub use windows::{Padding, WindowSpec, Windows};

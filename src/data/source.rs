@@ -8,6 +8,7 @@ use super::episodes::{EpisodeArrays, Episodes};
 use super::error::DataError;
 use super::format;
 use super::narrow::{Narrowed, digits};
+use super::sets::DataSets;
 use super::spec::DataSpec;
 
 /// Kind of a data set.
@@ -197,6 +198,55 @@ impl Source {
         if spec.successful_only { episodes.successful() } else { Ok(episodes) }
     }
 
+    /// Whether its counts agree: episodes, rows, successes and tasks.
+    pub(super) fn is_whole(&self) -> bool {
+        let EpisodeArrays { obs, action, obs_dim, action_dim, lengths, success, .. } = &self.arrays;
+        let rows = lengths.iter().try_fold(0usize, |sum, &length| sum.checked_add(length));
+        let fits = |data: &[f32], dim: usize| rows.and_then(|rows| rows.checked_mul(dim)) == Some(data.len());
+        fits(obs, *obs_dim)
+            && fits(action, *action_dim)
+            && success.as_ref().is_none_or(|flags| flags.len() == lengths.len())
+            && self.tasks.as_ref().is_none_or(|tasks| Some(tasks.of_row.len()) == rows)
+    }
+
+    /// Keeps some episodes, by their places in ascending order; `numbers` are those that faults know them by. To be called where
+    /// [`Source::is_whole`].
+    pub(super) fn keep(&mut self, kept: &[usize], numbers: &[usize]) {
+        let arrays = &mut self.arrays;
+        let starts: Vec<usize> = arrays
+            .lengths
+            .iter()
+            .scan(0, |row, length| {
+                *row += length;
+                Some(*row - length)
+            })
+            .collect();
+        fn rows<T: Copy>(data: &mut Vec<T>, dim: usize, kept: impl Iterator<Item = std::ops::Range<usize>>) {
+            let mut end = 0;
+            for range in kept {
+                let from = range.start * dim..range.end * dim;
+                let length = from.len();
+                data.copy_within(from, end);
+                end += length;
+            }
+            data.truncate(end);
+        }
+        let ranges = || kept.iter().map(|&n| starts[n]..starts[n] + arrays.lengths[n]);
+        rows(&mut arrays.obs, arrays.obs_dim, ranges());
+        rows(&mut arrays.action, arrays.action_dim, ranges());
+        if let Some(tasks) = &mut self.tasks {
+            rows(&mut tasks.of_row, 1, ranges());
+        }
+        if let Some(success) = &mut arrays.success {
+            *success = kept.iter().map(|&n| success[n]).collect();
+        }
+        arrays.lengths = kept.iter().map(|&n| arrays.lengths[n]).collect();
+        let before = self.faults.len();
+        let still = |n: usize| kept.iter().any(|&at| numbers[at] == n);
+        self.faults.retain(|fault| fault.episode().is_none_or(still));
+        self.fault_count -= before - self.faults.len();
+    }
+
     /// What the file calls observations, actions, lengths and success.
     pub(super) fn names(&self) -> [&str; 4] {
         self.labels.each_ref().map(String::as_str)
@@ -222,6 +272,8 @@ pub struct Loaded {
     pub episodes: Episodes,
     /// A line each.
     pub notes: Vec<String>,
+    /// Which episodes were too short for a window and are left out, where there were any; a warning says the same.
+    pub short: Option<String>,
 }
 
 impl Episodes {
@@ -230,25 +282,16 @@ impl Episodes {
     /// # Errors
     /// [`DataError`] as [`Source::open`] and [`Source::episodes`].
     pub fn load(path: impl AsRef<Path>, spec: &DataSpec) -> Result<Loaded, DataError> {
-        let source = Source::open(path, spec)?;
-        let notes = source.lines();
-        Ok(Loaded { episodes: source.episodes(spec)?, notes })
+        let source = Source::open(&path, spec)?;
+        DataSets::alone(path.as_ref(), source, spec)
     }
 
-    /// Reads several data sets, of whatever kinds, as one: their episodes one after the other. Notes and errors name the
-    /// data set.
+    /// Reads several data sets, of whatever kinds, as one: their episodes one after the other. Where there are several, notes and
+    /// errors name the data set.
     ///
     /// # Errors
     /// [`DataError::In`] as [`Episodes::load`], or as [`Episodes::join`].
     pub fn load_all<P: AsRef<Path>>(paths: &[P], spec: &DataSpec) -> Result<Loaded, DataError> {
-        let (mut parts, mut notes) = (Vec::new(), Vec::new());
-        for path in paths {
-            let name = path.as_ref().display().to_string();
-            let loaded = Episodes::load(path, spec)
-                .map_err(|source| DataError::In { path: path.as_ref().into(), source: Box::new(source) })?;
-            notes.extend(loaded.notes.into_iter().map(|note| format!("{name}: {note}")));
-            parts.push((name, loaded.episodes));
-        }
-        Ok(Loaded { episodes: Episodes::join(parts)?, notes })
+        DataSets::open(paths, spec)?.load(None)
     }
 }

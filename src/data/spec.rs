@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::choice::EpisodeChoice;
+
 /// One name, or several in an order.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(untagged)]
@@ -51,6 +53,13 @@ pub struct DataSpec {
     pub action_names: Option<Vec<String>>,
     /// Keep successful episodes only.
     pub successful_only: bool,
+    /// Keep these episodes only, numbered from 0 as the data set has them; of several data sets, counted through in their order.
+    /// Text as `"0:50,60"`, or a list.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub episodes: Option<EpisodeChoice>,
+    /// Leave out episodes of fewer steps. Those too short for a window are left out of training whatever this says.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub min_episode: Option<usize>,
     /// How far two timestamps of a LeRobot directory may be from one period apart, in seconds.
     pub tolerance_s: f64,
 }
@@ -66,6 +75,8 @@ impl Default for DataSpec {
             obs_names: None,
             action_names: None,
             successful_only: false,
+            episodes: None,
+            min_episode: None,
             tolerance_s: 1e-4,
         }
     }
@@ -88,7 +99,9 @@ mod tests {
 
     #[test]
     fn a_spec_survives_json_as_a_stopped_run_keeps_it() {
-        let spec = DataSpec { obs: Some(Columns::Many(vec!["a".into(), "b".into()])), ..DataSpec::default() };
+        let obs = Some(Columns::Many(vec!["a".into(), "b".into()]));
+        let episodes = Some("0:5,7".parse().unwrap());
+        let spec = DataSpec { obs, episodes, min_episode: Some(3), ..DataSpec::default() };
         for spec in [spec, DataSpec::default()] {
             let text = serde_json::to_string(&spec).unwrap();
             assert_eq!(serde_json::from_str::<DataSpec>(&text).unwrap(), spec);

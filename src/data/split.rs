@@ -8,6 +8,9 @@
 //! 2. order = 0, 1, ..., n - 1. For i = n - 1 down to 1: j = draw mod (i + 1); swap `order[i]` and `order[j]`.
 //! 3. k = floor(fraction * n + 0.5) in f64; at least 1 if fraction > 0; at most n - 1.
 //! 4. validation = order[..k] sorted, train = order[k..] sorted.
+//!
+//! Where episodes are copies of others, bit for bit, [`split_apart`] goes along the order and holds out an episode with all its copies,
+//! until at least k are held out and as long as others are left; without copies that is the same.
 
 use super::error::DataError;
 
@@ -37,11 +40,7 @@ pub fn split_episodes(n_episodes: usize, fraction: f64, seed: u64) -> Result<Spl
             needed,
         });
     }
-    let mut order: Vec<usize> = (0..n_episodes).collect();
-    let mut random = SplitMix64(seed);
-    for i in (1..n_episodes).rev() {
-        order.swap(i, (random.draw() % (i as u64 + 1)) as usize);
-    }
+    let mut order = order(n_episodes, seed);
     let rounded = (fraction * n_episodes as f64 + 0.5).floor() as usize;
     let held = rounded.max(usize::from(fraction > 0.0)).min(n_episodes - 1);
     let mut train = order.split_off(held);
@@ -50,10 +49,48 @@ pub fn split_episodes(n_episodes: usize, fraction: f64, seed: u64) -> Result<Spl
     Ok(Split { train, validation: order })
 }
 
-struct SplitMix64(u64);
+/// As [`split_episodes`], with copies on the same side: `firsts` has for each episode the first one that it is a copy of, or its own
+/// number ([`Episodes::firsts`](super::Episodes::firsts)). A copy that was trained on would make validation look better than it is.
+///
+/// # Errors
+/// As [`split_episodes`].
+pub fn split_apart(firsts: &[usize], fraction: f64, seed: u64) -> Result<Split, DataError> {
+    let plain = split_episodes(firsts.len(), fraction, seed)?;
+    if firsts.iter().enumerate().all(|(episode, &first)| first == episode) {
+        return Ok(plain);
+    }
+    let held = plain.validation.len();
+    let copies = |first: usize| (0..firsts.len()).filter(move |&n| firsts[n] == first);
+    let mut validation: Vec<usize> = Vec::new();
+    for episode in order(firsts.len(), seed) {
+        if validation.len() >= held {
+            break;
+        }
+        let group: Vec<usize> = copies(firsts[episode]).collect();
+        if !validation.contains(&episode) && validation.len() + group.len() < firsts.len() {
+            validation.extend(group);
+        }
+    }
+    validation.sort_unstable();
+    let train = (0..firsts.len()).filter(|n| validation.binary_search(n).is_err()).collect();
+    Ok(Split { train, validation })
+}
+
+/// All episodes, shuffled.
+fn order(n_episodes: usize, seed: u64) -> Vec<usize> {
+    let mut order: Vec<usize> = (0..n_episodes).collect();
+    let mut random = SplitMix64(seed);
+    for i in (1..n_episodes).rev() {
+        order.swap(i, (random.draw() % (i as u64 + 1)) as usize);
+    }
+    order
+}
+
+/// The published generator of Steele, Lea and Flood.
+pub(super) struct SplitMix64(pub u64);
 
 impl SplitMix64 {
-    fn draw(&mut self) -> u64 {
+    pub fn draw(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
@@ -97,6 +134,24 @@ mod tests {
         for fraction in [-0.1, 1.0, f64::NAN, f64::INFINITY] {
             assert!(matches!(split_episodes(5, fraction, 0), Err(DataError::Value { .. })));
         }
+    }
+
+    #[test]
+    fn copies_stay_on_one_side() {
+        // Ten episodes, and all of them again.
+        let twice: Vec<usize> = (0..20).map(|n| n % 10).collect();
+        for seed in 0..20 {
+            let split = split_apart(&twice, 0.1, seed).unwrap();
+            assert_eq!(split.validation.len(), 2);
+            assert_eq!(split.validation[0] + 10, split.validation[1], "an episode and its copy");
+            let sides = |n: &usize| split.train.contains(&twice[*n]) || split.validation.contains(n);
+            assert!((0..20).all(|n| sides(&n)));
+            let none: Vec<usize> = (0..20).collect();
+            assert_eq!(split_apart(&none, 0.1, seed).unwrap(), split_episodes(20, 0.1, seed).unwrap());
+        }
+        assert_eq!(split_apart(&[0; 5], 0.5, 1).unwrap().validation, [0; 0], "copies of one are not split");
+        let large = split_apart(&[0, 0, 0, 0, 4], 0.5, 1).unwrap();
+        assert!(!large.train.is_empty() && !large.validation.is_empty());
     }
 
     proptest! {

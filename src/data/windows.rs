@@ -20,6 +20,26 @@ pub struct WindowSpec {
     pub pad_after: usize,
 }
 
+/// What becomes of a window's actions past its episode's end, where the last action is repeated.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Padding {
+    /// They are learnt as any other (diffusion policy's way, and LeRobot's default): right where a robot stands still at the end.
+    #[default]
+    Repeat,
+    /// They count neither in the loss nor in the normaliser of the actions (LeRobot's `do_mask_loss_for_padding`): right where episodes
+    /// are cut out of a motion that went on.
+    Mask,
+}
+
+impl WindowSpec {
+    /// Steps that an episode must have to hold one window.
+    pub fn least_steps(&self) -> usize {
+        let reach = self.action_offset.saturating_add(self.horizon);
+        self.horizon.max(reach.saturating_sub(self.pad_after)).max(1)
+    }
+}
+
 /// All examples of some episodes. The window at time t of an episode has observations t - history + 1 ..= t, clamped to
 /// the episode's first row, and actions t + action_offset .. + horizon, clamped to its last row. t runs from 0 as far as
 /// at most `pad_after` actions are clamped, and never past the last observation.
@@ -27,6 +47,7 @@ pub struct WindowSpec {
 pub struct Windows<'a> {
     episodes: &'a Episodes,
     spec: WindowSpec,
+    padding: Padding,
     table: Vec<[u32; 3]>,
 }
 
@@ -50,6 +71,10 @@ impl<'a> Windows<'a> {
             let (found, needed) = (episodes.steps().to_string(), "at most 4294967295 rows for windows");
             return Err(DataError::Value { what: "steps of all episodes".into(), found, needed });
         }
+        let short = |episode: &&usize| {
+            episodes.lengths().get(**episode).is_some_and(|&length| windows_of(length, spec).is_none())
+        };
+        let more = ids.iter().filter(short).count().saturating_sub(1);
         let mut table = Vec::new();
         for &episode in ids {
             let rows = episodes.rows_of(episode)?;
@@ -59,11 +84,44 @@ impl<'a> Windows<'a> {
                 horizon: spec.horizon,
                 action_offset: spec.action_offset,
                 pad_after: spec.pad_after,
+                more,
             })?;
             let (first, last) = (rows.start as u32, (rows.end - 1) as u32);
             table.extend((0..count as u32).map(|t| [first + t, first, last]));
         }
-        Ok(Self { episodes, spec: *spec, table })
+        Ok(Self { episodes, spec: *spec, padding: Padding::Repeat, table })
+    }
+
+    /// The same windows with a word on what counts past an episode's end.
+    pub fn with_padding(self, padding: Padding) -> Self {
+        Self { padding, ..self }
+    }
+
+    /// What counts past an episode's end.
+    pub fn padding(&self) -> Padding {
+        self.padding
+    }
+
+    /// Whether an action of a window counts: with [`Padding::Mask`] only where it lies within its episode.
+    pub fn counts(&self, [row, _, last]: [u32; 3], step: usize) -> bool {
+        let at = (row as usize).saturating_add(self.spec.action_offset).saturating_add(step);
+        self.padding == Padding::Repeat || at <= last as usize
+    }
+
+    /// Of every step of a chunk, `[horizon]`: in how many windows it lies within the episode.
+    pub fn within(&self) -> Vec<usize> {
+        // Windows by how many of their actions lie within.
+        let mut whole = vec![0; self.spec.horizon + 1];
+        for &[row, _, last] in &self.table {
+            let first = (row as usize).saturating_add(self.spec.action_offset);
+            whole[(last as usize + 1).saturating_sub(first).min(self.spec.horizon)] += 1;
+        }
+        let mut more = self.table.len();
+        let beyond = |n: usize| {
+            more -= n;
+            more
+        };
+        whole[..self.spec.horizon].iter().copied().map(beyond).collect()
     }
 
     /// Number of windows, at least 1.
@@ -191,8 +249,12 @@ mod tests {
         windows.gather_actions(3, &mut action).unwrap();
         assert_eq!(action, [700.0, 700.0]);
         assert_eq!(windows.newest_obs(3).unwrap(), [7.0, 70.0]);
+        assert_eq!(windows.within(), [7, 5], "the last window of each episode has one action past its end");
+        assert!(windows.counts(table[3], 1), "repeated actions count, unless they are masked");
+        let masked = windows.with_padding(Padding::Mask);
+        assert!(masked.counts(table[2], 1) && masked.counts(table[3], 0) && !masked.counts(table[3], 1));
         let next = Windows::new(&episodes, &[2], &spec(1, 2, 1, 0)).unwrap();
-        assert_eq!(next.count(), 2);
+        assert_eq!((next.count(), next.within()), (2, vec![2, 2]));
         next.gather_actions(1, &mut action).unwrap();
         assert_eq!(action, [600.0, 700.0]);
     }
@@ -215,6 +277,25 @@ mod tests {
         assert!(matches!(windows.gather_obs(0, &mut [0.0; 3]), Err(DataError::Count { needed: 4, .. })));
         assert!(matches!(windows.gather_actions(0, &mut [0.0; 4]), Err(DataError::Count { needed: 2, .. })));
         assert!(windows.newest_obs(9).is_err());
+    }
+
+    #[test]
+    fn the_least_length_is_that_of_one_window() {
+        for horizon in 1..6 {
+            for offset in 0..5 {
+                for pad in 0..7 {
+                    let spec = spec(1, horizon, offset, pad);
+                    for length in 1..20 {
+                        assert_eq!(
+                            windows_of(length, &spec).is_some(),
+                            length >= spec.least_steps(),
+                            "{length} {spec:?}"
+                        );
+                    }
+                }
+            }
+        }
+        assert_eq!(spec(1, 3, usize::MAX, 2).least_steps(), usize::MAX - 2);
     }
 
     #[test]

@@ -73,6 +73,7 @@ pub mod unfold2d;
 pub mod variant;
 pub mod view;
 pub mod window;
+pub mod window_mask;
 pub mod windows2d;
 
 pub use call::{Arg, BufferId, Command, TwinCx};
@@ -140,6 +141,7 @@ pub static KERNELS: &[&Kernel] = &[
     &matmul::CONV1D,
     &draw::KERNEL,
     &window::KERNEL,
+    &window_mask::KERNEL,
     &path::KERNEL,
     &prefix::KERNEL,
     &ode_combine::KERNEL,

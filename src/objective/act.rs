@@ -128,7 +128,11 @@ impl Method for ActObjective {
         let g = &mut *b.graph;
         let error = g.sub(y, x1)?;
         let error = g.map(Activation::Abs, error)?;
+        let counts = task.counts(g)?;
+        let error = ops::counted(g, error, counts)?;
         let error = ops::mean(g, error)?;
+        // A value counts by the root of its weight, which is right for squares; here it is to count by the weight itself.
+        let error = g.affine(error, task.masked.unwrap_or(1.0), 0.0)?;
         let kl = divergence(g, mean, log_variance)?;
         let value = g.axpby(1.0, error, self.kl_weight, kl)?;
         Ok(Loss { value, parts: vec![("l1", error), ("kl", kl)] })

@@ -1,7 +1,7 @@
 //! Behaviour cloning by mean square error, the field's control: the same network at a = 0, t = 0 is the action itself, which is the
 //! flow from 0 in one Euler step.
 
-use super::{Loss, Method, Net, ObjectiveError, Preparation, Query, Sampling, Task};
+use super::{Loss, Method, Net, ObjectiveError, Preparation, Query, Sampling, Task, ops};
 use crate::flow::Solver;
 use crate::graph::{Result, Shape};
 use crate::nn::Builder;
@@ -26,7 +26,8 @@ impl Method for BehaviourCloning {
         let t = b.graph.zeros(Shape::matrix(task.batch, 1))?;
         let (x1, obs) = (task.x1(b.graph)?, task.obs(b.graph)?);
         let y = net.query(b, Query { a, t, interval: None, obs })?;
-        Ok(Loss::of(b.graph.mse(y, x1)?))
+        let counts = task.counts(b.graph)?;
+        Ok(Loss::of(ops::mse(b.graph, y, x1, counts)?))
     }
 
     /// Evaluated once, whatever is asked for.

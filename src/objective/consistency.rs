@@ -31,12 +31,13 @@ impl Default for Consistency {
 }
 
 impl Consistency {
-    /// The loss of samples at `t` in segments that end at `end`, both [rows, 1].
+    /// The loss of samples at `t` in segments that end at `end`, both [rows, 1]; `counts` as [`Task::counts`].
     pub(crate) fn difference(
         &self,
         b: &mut Builder<'_>,
         net: &dyn Net,
         [x0, x1, t, end, obs]: [Value; 5],
+        counts: Option<Value>,
     ) -> Result<Value> {
         let g = &mut *b.graph;
         let later = g.affine(t, 1.0, self.delta)?;
@@ -48,7 +49,7 @@ impl Consistency {
         let w = g.stop_gradient(w)?;
         let (left, less) = (g.sub(end, t)?, g.sub(end, r)?);
         let (f, h) = (g.fma(v, left, xt)?, g.fma(w, less, xr)?);
-        let (ends, velocities) = (g.mse(f, h)?, g.mse(v, w)?);
+        let (ends, velocities) = (ops::mse(g, f, h, counts)?, ops::mse(g, v, w, counts)?);
         g.axpby(1.0, ends, self.alpha, velocities)
     }
 }
@@ -89,7 +90,8 @@ impl Method for Consistency {
         let length = 1.0 / self.segments as f32;
         let t = b.graph.axpby(1.0, begin, length, within)?;
         let end = b.graph.affine(begin, 1.0, length)?;
-        Ok(Loss::of(self.difference(b, net, [x0, x1, t, end, obs])?))
+        let counts = task.counts(b.graph)?;
+        Ok(Loss::of(self.difference(b, net, [x0, x1, t, end, obs], counts)?))
     }
 
     fn sampling(&self, wanted: Solver, _: &Task) -> std::result::Result<Sampling, ObjectiveError> {

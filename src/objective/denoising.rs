@@ -223,7 +223,8 @@ impl Method for Denoising {
             Prediction::Epsilon => x0,
             Prediction::Sample => x1,
         };
-        Ok(Loss { value: b.graph.mse(y, want)?, parts: vec![("xt", xt)] })
+        let counts = task.counts(b.graph)?;
+        Ok(Loss { value: ops::mse(b.graph, y, want, counts)?, parts: vec![("xt", xt)] })
     }
 
     /// `ddim:N`, `ddpm:N`; `euler:N` is N steps of the sampler that the settings name.

@@ -6,7 +6,7 @@
 //! x + h (v + t v - x) + sqrt(2 (1 - t) h) noise.
 
 use super::task::streams;
-use super::{Loss, Method, Net, ObjectiveError, Preparation, Query, Sampling, State, Steps, Task};
+use super::{Loss, Method, Net, ObjectiveError, Preparation, Query, Sampling, State, Steps, Task, ops};
 use crate::flow::solver::DiscreteMethod;
 use crate::flow::{Path, Solver};
 use crate::graph::{Result, Value};
@@ -75,7 +75,8 @@ impl Method for FlowMatching {
             }
             None => v,
         };
-        Ok(Loss { value: b.graph.mse(masked, u)?, parts: vec![("v", v)] })
+        let counts = task.counts(b.graph)?;
+        Ok(Loss { value: ops::mse(b.graph, masked, u, counts)?, parts: vec![("v", v)] })
     }
 
     fn sampling(&self, wanted: Solver, task: &Task) -> std::result::Result<Sampling, ObjectiveError> {

@@ -60,9 +60,10 @@ pub(crate) fn identity(
 
 impl MeanFlow {
     /// The weighted squares of every row, [rows, 1].
-    fn weighted(&self, b: &mut Builder<'_>, u: Value, target: Value) -> Result<Value> {
+    fn weighted(&self, b: &mut Builder<'_>, u: Value, target: Value, counts: Option<Value>) -> Result<Value> {
         let g = &mut *b.graph;
         let delta = g.sub(u, target)?;
+        let delta = ops::counted(g, delta, counts)?;
         let squares = ops::row_squares(g, delta)?;
         if self.power == 0.0 {
             return g.affine(squares, 1.0 / g.shape(u).cols() as f32, 0.0);
@@ -128,18 +129,20 @@ impl Method for MeanFlow {
         let &[x0, x1, early, late, t, obs] = parts.as_slice() else {
             return Err(crate::graph::error::shape_error("mean_flow", &[], "six inputs"));
         };
+        let counts = task.counts(g)?;
+        let [counts, counts_still] = ops::split_counts(g, counts, self.every, 1)?;
         let mut losses = Vec::new();
         let g = &mut *b.graph;
         let v = g.sub(x1[0], x0[0])?;
         let xt = g.fma(v, early[0], x0[0])?;
         let [u, target] = identity(b, net, [xt, v, early[0], late[0], obs[0]])?;
-        losses.push(self.weighted(b, u, target)?);
+        losses.push(self.weighted(b, u, target, counts)?);
         // No interval: the time is any of the two draws, and nothing is differentiated.
         let g = &mut *b.graph;
         let v = g.sub(x1[1], x0[1])?;
         let xt = g.fma(v, t[1], x0[1])?;
         let u = net.query(b, Query { a: xt, t: t[1], interval: Some(t[1]), obs: obs[1] })?;
-        losses.push(self.weighted(b, u, v)?);
+        losses.push(self.weighted(b, u, v, counts_still)?);
         let g = &mut *b.graph;
         let (a, c) = (sum(g, losses[0])?, sum(g, losses[1])?);
         let total = g.add(a, c)?;

@@ -3,7 +3,7 @@
 //! |(pi(0, 0) - a) / t*|² + |(pi(a + (1 - t*) noise, t*) - a) / (1 - t*)|². Two evaluations sample: pi(pi(0, 0), t*). The input
 //! a + (1 - t*) noise is that of the released code.
 
-use super::{Loss, Method, Net, ObjectiveError, Preparation, Query, Sampling, State, Steps, Task};
+use super::{Loss, Method, Net, ObjectiveError, Preparation, Query, Sampling, State, Steps, Task, ops};
 use crate::flow::Solver;
 use crate::graph::{Result, Shape, Value};
 use crate::nn::Builder;
@@ -54,7 +54,8 @@ impl Method for Mip {
         let first = net.query(b, Query { a: nothing, t: start, interval: None, obs })?;
         let second = net.query(b, Query { a: noised, t: late, interval: None, obs })?;
         let g = &mut *b.graph;
-        let (e0, e1) = (g.mse(first, x1)?, g.mse(second, x1)?);
+        let counts = task.counts(g)?;
+        let (e0, e1) = (ops::mse(g, first, x1, counts)?, ops::mse(g, second, x1, counts)?);
         let weight = |s: f32| 1.0 / (s * s);
         Ok(Loss::of(g.axpby(weight(self.t_star), e0, weight(1.0 - self.t_star), e1)?))
     }

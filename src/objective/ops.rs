@@ -9,6 +9,33 @@ pub(crate) fn straight(g: &mut Graph, x0: Value, x1: Value, t: Value) -> Result<
     g.fma(u, t, x0)
 }
 
+/// x by what its values count, where some count less.
+pub(crate) fn counted(g: &mut Graph, x: Value, counts: Option<Value>) -> Result<Value> {
+    match counts {
+        Some(counts) => g.mul(x, counts),
+        None => Ok(x),
+    }
+}
+
+/// The mean square of a - b, each value by the square of what it counts.
+pub(crate) fn mse(g: &mut Graph, a: Value, b: Value, counts: Option<Value>) -> Result<Value> {
+    let (a, b) = (counted(g, a, counts)?, counted(g, b, counts)?);
+    g.mse(a, b)
+}
+
+/// [`split_rows`] of what there may be.
+pub(crate) fn split_counts(
+    g: &mut Graph,
+    counts: Option<Value>,
+    every: usize,
+    lead: usize,
+) -> Result<[Option<Value>; 2]> {
+    match counts {
+        Some(counts) => Ok(split_rows(g, counts, every, lead)?.map(Some)),
+        None => Ok([None, None]),
+    }
+}
+
 /// Of every `every` consecutive rows the first `lead`, and the others.
 pub(crate) fn split_rows(g: &mut Graph, x: Value, every: usize, lead: usize) -> Result<[Value; 2]> {
     let (rows, cols) = (g.shape(x).rows(), g.shape(x).cols());

@@ -8,7 +8,7 @@
 //! Columns on manifolds are not normalised: they are unit vectors in the data and in the samples.
 
 use super::task::streams;
-use super::{Loss, Method, Net, ObjectiveError, Preparation, Query, Sampling, State, Steps, Task};
+use super::{Loss, Method, Net, ObjectiveError, Preparation, Query, Sampling, State, Steps, Task, ops};
 use crate::flow::manifold::{self, Placement};
 use crate::flow::solver::FixedMethod;
 use crate::flow::{Path, Solver};
@@ -123,7 +123,8 @@ impl Method for Riemannian {
         let (a, u) = (task.chunks(b.graph, "xt")?, task.chunks(b.graph, "ut")?);
         let (t, obs) = (task.columns(b.graph, "t", 1)?, task.obs(b.graph)?);
         let v = velocity(b, net, Query { a, t, interval: None, obs }, &parts)?;
-        Ok(Loss { value: b.graph.mse(v, u)?, parts: vec![("v", v)] })
+        let counts = task.counts(b.graph)?;
+        Ok(Loss { value: ops::mse(b.graph, v, u, counts)?, parts: vec![("v", v)] })
     }
 
     fn sampling(&self, wanted: Solver, task: &Task) -> std::result::Result<Sampling, ObjectiveError> {

@@ -90,19 +90,21 @@ impl Method for Shortcut {
         let [steps, _] = ops::split_rows(g, steps, EVERY, 1)?;
         let [_, t] = ops::split_rows(g, t, EVERY, 1)?;
         let [obs, obs_flow] = ops::split_rows(g, obs, EVERY, 1)?;
+        let counts = task.counts(g)?;
+        let [counts, counts_flow] = ops::split_counts(g, counts, EVERY, 1)?;
 
         let u = g.sub(y1, y0)?;
         let xt = g.fma(u, t, y0)?;
         let zero = g.zeros(g.shape(t))?;
         let v = net.query(b, Query { a: xt, t, interval: Some(zero), obs: obs_flow })?;
-        let flow = b.graph.mse(v, u)?;
+        let flow = ops::mse(b.graph, v, u, counts_flow)?;
 
         let g = &mut *b.graph;
         let (t, d, half) = (g.slice(steps, 0, 1)?, g.slice(steps, 1, 1)?, g.slice(steps, 2, 1)?);
         let xt = ops::straight(g, x0, x1, t)?;
         let target = two_halves(b, net, [xt, t, d, half, obs])?;
         let s = net.query(b, Query { a: xt, t, interval: Some(d), obs })?;
-        let consistency = b.graph.mse(s, target)?;
+        let consistency = ops::mse(b.graph, s, target, counts)?;
         let share = 1.0 / EVERY as f32;
         Ok(Loss::of(b.graph.axpby(1.0 - share, flow, share, consistency)?))
     }

@@ -8,7 +8,7 @@
 use super::error::positive;
 use super::task::streams;
 use super::{
-    Loss, Method, Net, ObjectiveError, Preparation, Query, Sampling, State, Steps, Task, euler_steps,
+    Loss, Method, Net, ObjectiveError, Preparation, Query, Sampling, State, Steps, Task, euler_steps, ops,
 };
 use crate::flow::Solver;
 use crate::graph::error::shape_error;
@@ -101,6 +101,17 @@ impl Method for Streaming {
             g.matmul_nt(chosen, pick)
         };
         let (from, to) = (knot(1)?, knot(1 + knots)?);
+        // A segment counts as the action that it ends at does.
+        let counts = match task.counts(g)? {
+            None => None,
+            Some(counts) => {
+                let first = g.zeros(Shape::matrix(task.batch, dim))?;
+                let all = g.concat(&[first, counts])?;
+                let ones = g.slice(segment, 1 + knots, knots)?;
+                let chosen = g.mul(all, ones)?;
+                Some(g.matmul_nt(chosen, pick)?)
+            }
+        };
         let step = g.sub(to, from)?;
         let xi = g.fma(step, within, from)?;
         let slope = g.affine(step, horizon as f32, 0.0)?;
@@ -108,7 +119,7 @@ impl Method for Streaming {
         let t = g.axpby(1.0, begin, 1.0 / horizon as f32, within)?;
         let [a, target] = self.target(g, [xi, slope, noise, t])?;
         let v = net.query(b, Query { a, t, interval: None, obs })?;
-        Ok(Loss { value: b.graph.mse(v, target)?, parts: vec![("a", a)] })
+        Ok(Loss { value: ops::mse(b.graph, v, target, counts)?, parts: vec![("a", a)] })
     }
 
     /// One step for every action, whatever number is asked for.

@@ -20,6 +20,9 @@ pub(crate) mod streams {
     pub const PAIR: u32 = 0x18;
 }
 
+/// The loss graph's input of [`Task::counts`].
+pub const COUNTS: &str = "counts";
+
 /// The sizes of a batch and the settings that more than one objective reads.
 #[derive(Clone, Debug)]
 pub struct Task {
@@ -37,6 +40,9 @@ pub struct Task {
     pub time_law: TimeLaw,
     /// The longest prefix of decided actions, where there is one.
     pub max_delay: Option<usize>,
+    /// Where what lies past an episode's end does not count in the loss: the root of what the mean over all values is multiplied by to
+    /// be the mean over those that count.
+    pub masked: Option<f32>,
     /// Where the robot is now, in the model space of one action; known where all actions are relative to the observation and every
     /// step of a chunk is normalised alike.
     pub present: Option<Vec<f32>>,
@@ -56,6 +62,11 @@ impl Task {
     /// The graph input of the demonstrated chunks in model space, [batch, chunk].
     pub fn x1(&self, g: &mut Graph) -> Result<Value> {
         self.chunks(g, "x1")
+    }
+
+    /// What every value of a chunk counts, [batch, chunk]: the root in [`Task::masked`], or 0 past its episode's end. None: all alike.
+    pub fn counts(&self, g: &mut Graph) -> Result<Option<Value>> {
+        self.masked.map(|_| self.chunks(g, COUNTS)).transpose()
     }
 
     /// A graph input of chunks.

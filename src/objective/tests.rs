@@ -13,6 +13,7 @@ fn task() -> Task {
         path: Path::default(),
         time_law: TimeLaw::Uniform,
         max_delay: None,
+        masked: None,
         present: Some(vec![0.0; 2]),
     }
 }

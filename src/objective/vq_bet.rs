@@ -180,6 +180,11 @@ impl Method for VqBet {
         positive("objective.vq_bet.temperature", self.temperature.into())
     }
 
+    /// A code stands for a whole chunk.
+    fn masks(&self) -> bool {
+        false
+    }
+
     fn prepare(&self, _: &mut Preparation<'_>) -> Result<()> {
         Ok(())
     }

@@ -303,6 +303,7 @@ impl PolicySpec {
             path: self.path,
             time_law,
             max_delay: self.prefix.map(|p| p.max_delay),
+            masked: None,
             present,
         }
     }

@@ -3,7 +3,8 @@
 use super::reflow::ReflowSpec;
 use super::{Result, TrainError};
 use crate::data::budget::read_text;
-use crate::data::{DataSpec, Episodes, WindowSpec};
+use crate::data::inspect::Purpose;
+use crate::data::{DataSpec, Episodes, Padding, WindowSpec};
 use crate::flow::{Coupling, Path, TimeLaw};
 use crate::nn::{EncoderSpec, NetworkSpec};
 use crate::policy::{NormKind, Objective, PrefixSpec, RelativeTo, Scope};
@@ -120,6 +121,8 @@ pub struct RunConfig {
     pub action_offset: usize,
     /// Steps past an episode's end that a window may repeat its last action for.
     pub pad_after: usize,
+    /// Whether those repeated actions count in the loss and in the normaliser of the actions.
+    pub padding: Padding,
     /// How long a prefix of decided actions the policy learns to continue (training-time real-time chunking); absent: none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub prefix: Option<PrefixSpec>,
@@ -169,6 +172,7 @@ impl Default for RunConfig {
             horizon: 16,
             action_offset: 0,
             pad_after: 7,
+            padding: Padding::Repeat,
             prefix: None,
             obs_normalizer: NormKind::MinMax,
             obs_clip: 1.5,
@@ -244,6 +248,14 @@ impl RunConfig {
                 what: "action_normalizer",
                 found: format!("{:?} for denoising with a clip", self.action_normalizer),
                 needed: "min_max, whose actions lie within the clip, or a clip of null",
+            });
+        }
+        if self.padding == Padding::Mask && !(method.masks() && self.reflow.is_none()) {
+            let of = if self.reflow.is_some() { "reflow" } else { self.objective.name() };
+            return Err(TrainError::Setting {
+                what: "padding",
+                found: format!("\"mask\" with {of}"),
+                needed: "\"repeat\": its loss is of whole chunks",
             });
         }
         if i32::try_from(self.action_offset).is_err() {
@@ -325,6 +337,11 @@ impl RunConfig {
             action_offset: self.action_offset,
             pad_after: self.pad_after,
         }
+    }
+
+    /// What the data are meant for, for the warnings of [`DataSets`](crate::data::DataSets).
+    pub fn purpose(&self) -> Purpose {
+        Purpose { windows: self.windows(), padding: self.padding }
     }
 
     /// Columns of actions that are not normalised, after a look at the demonstrations' actions.

@@ -2,6 +2,7 @@
 
 use super::Result;
 use super::config::{EmaSpec, RunConfig, ScheduleSpec};
+use crate::data::{Padding, Windows};
 use crate::graph::lower::lower;
 use crate::graph::{Fusion, Graph, GraphError, Op, ParamLayout, Plan, Program, Value, step};
 use crate::kernel::adamw::{self, AdamWParams};
@@ -9,9 +10,9 @@ use crate::kernel::call;
 use crate::kernel::draw::{self, Law};
 use crate::kernel::tick::{self, Ema, Schedule, TickParams};
 use crate::kernel::window::{self, WindowShape};
-use crate::kernel::{BufferId, Target, View, state, sumsq};
+use crate::kernel::{BufferId, Target, View, state, sumsq, window_mask};
 use crate::nn::Builder;
-use crate::objective::task::streams;
+use crate::objective::task::{COUNTS, streams};
 use crate::objective::{Preparation, Task};
 use crate::policy::PolicySpec;
 
@@ -25,6 +26,26 @@ pub struct DataSize {
     pub rows: usize,
     /// Windows that batches are drawn from.
     pub windows: usize,
+    /// What an action within its episode counts, where those past its end count nothing.
+    pub masked: Option<f32>,
+}
+
+impl DataSize {
+    /// Of windows, under a policy that learns prefixes of decided actions up to `max_delay` or not at all.
+    pub fn of(windows: &Windows<'_>, max_delay: Option<usize>) -> DataSize {
+        let (count, horizon) = (windows.count(), windows.spec().horizon);
+        // The expected number of actions that count over that of all: a delay leaves action h free with this probability.
+        let free = |h: usize| max_delay.map_or(1.0, |d| (h.min(d) + 1) as f64 / (d + 1) as f64);
+        let (mut counted, mut all) = (0.0, 0.0);
+        for (h, within) in windows.within().into_iter().enumerate() {
+            counted += within as f64 * free(h);
+            all += count as f64 * free(h);
+        }
+        let factor = if counted > 0.0 { all / counted } else { 1.0 };
+        debug_assert_eq!(windows.within().len(), horizon);
+        let masked = (windows.padding() == Padding::Mask).then(|| factor.sqrt() as f32);
+        DataSize { rows: windows.episodes().steps(), windows: count, masked }
+    }
 }
 
 /// Names of the resident buffers.
@@ -98,6 +119,11 @@ fn front(
     };
     let mut preparation = Preparation::new(p, task, state, [obs, x1]);
     // The host's pairings are for as many steps as there are losses between two looks; a validation has but one batch.
+    if let Some(weight) = size.masked {
+        let counts = preparation.program.temporary(batch * chunk)?;
+        preparation.program.push(window_mask::command(&shape, weight, index, table, counts))?;
+        preparation.bind(COUNTS, counts);
+    }
     preparation.coupling = (config.coupling, if draw_index { RING } else { 1 });
     if let Some([noise, end]) = given {
         preparation.pair([noise?, end?], size.windows, index)?;
@@ -124,7 +150,7 @@ pub fn training(
 ) -> Result<Plan> {
     let mut p = Program::new(target);
     p.phase("step");
-    let task = spec.task(config.batch_size, config.time_law);
+    let task = Task { masked: size.masked, ..spec.task(config.batch_size, config.time_law) };
     let f = front(&mut p, spec, config, layout, &task, size, true)?;
     let grads = p.resident(names::GRADS, layout.len())?;
     let first = p.resident(names::FIRST, layout.len())?;
@@ -181,7 +207,7 @@ pub fn validation(
 ) -> Result<Plan> {
     let mut p = Program::new(target);
     p.phase("loss");
-    let task = spec.task(batch, config.time_law);
+    let task = Task { masked: size.masked, ..spec.task(batch, config.time_law) };
     let f = front(&mut p, spec, config, layout, &task, size, false)?;
     let loss_buffer = p.resident(names::LOSS, 4)?;
     let (g, loss) = loss_graph(spec, &task)?;

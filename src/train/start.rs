@@ -3,7 +3,7 @@
 use super::config::{DimRef, RunConfig};
 use super::resume::{self, Stopped};
 use super::{Result, TrainError};
-use crate::data::{Episodes, Split, split_episodes};
+use crate::data::{Episodes, Split, split_apart};
 use crate::graph::Fusion;
 use crate::nn::ParamStore;
 use crate::policy::{Normalizer, Policy, PolicySpec};
@@ -61,7 +61,11 @@ impl Start {
                 let split = match new.is_empty() {
                     true => Vec::new(),
                     false => {
-                        split_episodes(new.len(), config.validation_fraction, config.split_seed)?.validation
+                        // Copies among the new ones stay on one side, as everywhere.
+                        let first = |e: &usize| new.iter().position(|n| more.now[*n] == more.now[*e]);
+                        let firsts: Vec<usize> =
+                            new.iter().enumerate().map(|(i, e)| first(e).unwrap_or(i)).collect();
+                        split_apart(&firsts, config.validation_fraction, config.split_seed)?.validation
                     }
                 };
                 let of_new = split.into_iter().map(|i| new[i]);
@@ -81,7 +85,7 @@ impl Start {
     /// Which episodes are held out.
     pub(super) fn split(&self, episodes: &Episodes, config: &RunConfig) -> Result<Split> {
         match &self.held_out {
-            None => Ok(split_episodes(episodes.count(), config.validation_fraction, config.split_seed)?),
+            None => Ok(split_apart(&episodes.firsts(), config.validation_fraction, config.split_seed)?),
             Some(held) => {
                 let train = (0..episodes.count()).filter(|e| !held.contains(e)).collect();
                 Ok(Split { train, validation: held.clone() })

@@ -98,7 +98,7 @@ impl Trainer {
     pub fn start(device: &Device, episodes: &Episodes, config: &RunConfig, start: &Start) -> Result<Trainer> {
         config.check()?;
         let split = start.split(episodes, config)?;
-        let windows = Windows::new(episodes, &split.train, &config.windows())?;
+        let windows = Windows::new(episodes, &split.train, &config.windows())?.with_padding(config.padding);
         let relative = config.relative(episodes)?;
         let raw = config.raw_columns(episodes)?;
         let obs = Normalizer::fit_obs(config.obs_normalizer, episodes, &split.train)?;
@@ -163,7 +163,7 @@ impl Trainer {
             }
             None => None,
         };
-        let size = DataSize { rows: episodes.steps(), windows: windows.count() };
+        let size = DataSize::of(&windows, config.prefix.map(|p| p.max_delay));
         let target = Target::of(device);
         let plan = Arc::new(program::training(&spec, config, &layout.layout, size, target, start.fusion)?);
         let mut session = Session::new(device, plan.clone())?;
@@ -415,11 +415,11 @@ impl Validation {
         spec: &PolicySpec,
         layout: &ParamStore,
     ) -> Result<Validation> {
-        let windows = Windows::new(episodes, ids, &config.windows())?;
+        let windows = Windows::new(episodes, ids, &config.windows())?.with_padding(config.padding);
         // Where there are few windows, some come twice: batches are whole multiples of what the objective divides them by.
         let batch = windows.count().min(VALIDATION_WINDOWS);
         let batch = batch.next_multiple_of(spec.objective.method().batch_multiple());
-        let size = DataSize { rows: episodes.steps(), windows: windows.count() };
+        let size = DataSize::of(&windows, config.prefix.map(|p| p.max_delay));
         let plan =
             Arc::new(program::validation(spec, config, &layout.layout, batch, size, Target::of(device))?);
         let mut session = Session::new(device, plan.clone())?;

@@ -334,6 +334,7 @@ fn task(batch: usize) -> Task {
         path: advect::flow::Path::default(),
         time_law: TimeLaw::default(),
         max_delay: None,
+        masked: None,
         present: None,
     }
 }

@@ -64,7 +64,7 @@ fn copy(from: &Path, to: &Path) {
 
 #[test]
 fn lerobot_features_of_two_axes_halves_and_every_codec_are_read() {
-    let Loaded { episodes, notes } = load("axes", "");
+    let Loaded { episodes, notes, .. } = load("axes", "");
     assert_eq!(notes, Vec::<String>::new());
     assert_eq!(episodes.lengths(), LENGTHS);
     assert_eq!(episodes.obs(), all(2, 1.0));

@@ -7,6 +7,7 @@ mod common;
 mod coupling;
 mod fused;
 mod objectives;
+mod padding;
 mod plan;
 mod poses;
 mod runs;

@@ -1,7 +1,7 @@
 //! `advect data convert`: one kind of data set into another.
 
 use crate::cli::Run;
-use crate::cli::common::{Context, note_line, print, print_json};
+use crate::cli::common::{Chosen, Context, note_line, print, print_json};
 use crate::cli::errors::Usage;
 use crate::cli::files::Files;
 use crate::cli::output::count;
@@ -40,9 +40,8 @@ pub struct Convert {
     /// Instruction of demonstrations that have none; LeRobot needs one
     #[arg(long, value_name = "TEXT", default_value = "demonstration")]
     task: String,
-    /// Leave out episodes that did not succeed
-    #[arg(long)]
-    successful_only: bool,
+    #[command(flatten)]
+    chosen: Chosen,
     /// Print what was written as JSON
     #[arg(long)]
     json: bool,
@@ -71,7 +70,7 @@ impl Run for Convert {
             Some(path) => RunConfig::load(path)?.data,
             None => DataSpec::default(),
         };
-        spec.successful_only |= self.successful_only;
+        self.chosen.apply(&mut spec);
         let kind = self.kind.unwrap_or_else(|| usual(&self.to));
         if self.to.is_dir() {
             return Err(

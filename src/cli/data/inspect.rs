@@ -1,12 +1,12 @@
 //! `advect data inspect`: what is in a data set.
 
 use crate::cli::Run;
-use crate::cli::common::{Context, number_in, print, print_json};
+use crate::cli::common::{Chosen, Context, number_in, print, print_json};
 use crate::cli::errors::Usage;
 use crate::cli::output::{Colour, Table, count, duration, grouped, short};
 use crate::cli::train::in_file;
-use advect::data::inspect::{Column, Report, inspect};
-use advect::data::{DataSpec, Kind};
+use advect::data::inspect::{Column, Report, Warning};
+use advect::data::{DataError, DataSets, Kind};
 use advect::train::RunConfig;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -14,26 +14,30 @@ use std::time::Duration;
 /// Show what is in a data set, and warn of what ruins training
 ///
 /// Episodes and their lengths, rates, the range of every dimension with its distribution; then warnings: NaN, dimensions that
-/// never change, outliers, short episodes, jumps, clipped actions, actions that are the next state, repeated frames, uneven
-/// timestamps. Reads what training would refuse.
+/// never change, outliers, short episodes, jumps, full turns, clipped actions, actions that are the next state, episodes that end in
+/// motion, tasks that contradict each other, repeated frames and episodes, units that differ between data sets, uneven timestamps.
+/// Reads what training would refuse; `train` prints the same warnings.
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
   advect data inspect data/pusht.npz
   advect data inspect ~/datasets/my-robot --horizon 32
+  advect data inspect ~/datasets/monday ~/datasets/tuesday
   advect data inspect demos.npz --config run.toml --json | jq .warnings
 
 Exit codes: 0 whatever the warnings, 2 if it cannot be read.")]
 pub struct Inspect {
-    /// A .npz, a LeRobot directory, or another data set (see `advect data --help`)
-    #[arg(value_name = "PATH")]
-    path: PathBuf,
-    /// Settings of a run: its [data] table and horizon are used
+    /// A .npz, a LeRobot directory, or another data set (see `advect data --help`); several are judged as train would take them together
+    #[arg(value_name = "PATH", required = true)]
+    paths: Vec<PathBuf>,
+    /// Settings of a run: its [data] table, windows and padding are used
     #[arg(long, value_name = "FILE.toml")]
     config: Option<PathBuf>,
     /// Horizon that episodes must have [default: the configuration's, or 16]
     #[arg(long, value_name = "N", value_parser = horizon)]
     horizon: Option<usize>,
+    #[command(flatten)]
+    chosen: Chosen,
     /// Print everything as JSON
     #[arg(long)]
     json: bool,
@@ -45,16 +49,33 @@ fn horizon(text: &str) -> Result<usize, String> {
 
 impl Run for Inspect {
     fn run(self, _: &Context) -> anyhow::Result<()> {
-        let (spec, usual) = match &self.config {
-            Some(path) => {
-                let config = RunConfig::load(path).map_err(|e| Usage(e.to_string()))?;
-                (config.data, config.horizon)
-            }
-            None => (DataSpec::default(), RunConfig::default().horizon),
+        let mut config = match &self.config {
+            Some(path) => RunConfig::load(path).map_err(|e| Usage(e.to_string()))?,
+            None => RunConfig::default(),
         };
-        let report = inspect(&self.path, &spec, self.horizon.unwrap_or(usual))
-            .map_err(|e| Usage(format!("{:#}", in_file(&self.path, e.into()))))?;
-        if self.json { print_json(&report) } else { print(&render(&report, Colour::stdout())) }
+        config.horizon = self.horizon.unwrap_or(config.horizon);
+        self.chosen.apply(&mut config.data);
+        let fault = |e: DataError| match self.paths.as_slice() {
+            [one] => Usage(format!("{:#}", in_file(one, e.into()))),
+            _ => Usage(e.to_string()),
+        };
+        let sets = DataSets::open(&self.paths, &config.data).map_err(fault)?;
+        let found = sets.inspect(&config.purpose());
+        let colour = Colour::stdout();
+        if self.json {
+            return match found.sets.as_slice() {
+                [lone] => print_json(lone),
+                _ => print_json(&found),
+            };
+        }
+        let mut out = String::new();
+        for report in &found.sets {
+            out += &(render(report, colour) + "\n");
+        }
+        for note in sets.notes() {
+            out += &format!("{note}\n");
+        }
+        print(&(out + &warnings(&found.warnings, colour)))
     }
 }
 
@@ -74,8 +95,7 @@ fn render(report: &Report, colour: Colour) -> String {
     }
     let inputs: Vec<String> = report.obs_inputs.iter().map(|i| format!("{} ({})", i.name, i.dim)).collect();
     out += &block(colour, "observation", &report.obs, &inputs.join(" + "));
-    out += &block(colour, "action", &report.action, "");
-    out + &warnings(report, colour)
+    out + &block(colour, "action", &report.action, "")
 }
 
 fn lines(report: &Report) -> Vec<(&'static str, String)> {
@@ -163,17 +183,17 @@ fn block(colour: Colour, what: &str, columns: &[Column], inputs: &str) -> String
     head + &table.render(colour)
 }
 
-fn warnings(report: &Report, colour: Colour) -> String {
-    if report.warnings.is_empty() {
-        return format!("\n{}\n", colour.green("no warnings"));
+fn warnings(warnings: &[Warning], colour: Colour) -> String {
+    if warnings.is_empty() {
+        return format!("{}\n", colour.green("no warnings"));
     }
-    let fatal = report.warnings.iter().filter(|w| w.fatal).count();
+    let fatal = warnings.iter().filter(|w| w.fatal).count();
     let refuses = match fatal {
         0 => String::new(),
         _ => format!(", {} that training refuses (x)", grouped(fatal as i64)),
     };
-    let mut out = format!("\n{}{refuses}\n", colour.bold(&count(report.warnings.len(), "warning")));
-    for warning in &report.warnings {
+    let mut out = format!("{}{refuses}\n", colour.bold(&count(warnings.len(), "warning")));
+    for warning in warnings {
         let mark = if warning.fatal { colour.red("x") } else { "!".into() };
         out += &format!("  {mark} {}\n", warning.text);
     }

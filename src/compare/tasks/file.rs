@@ -2,13 +2,13 @@
 //! law but the demonstrations, so there are no modes and no support.
 
 use crate::compare::{Law, Pairs, Result, Task};
-use crate::data::{DataSpec, Episodes, WindowSpec, split_episodes};
+use crate::data::{DataSpec, Episodes, WindowSpec, split_apart};
 use crate::train::DimRef;
 use std::path::Path;
 
 /// Most held-out windows.
 const HELD_OUT: usize = 2048;
-/// Actions in a chunk, or as many as the shortest episode has.
+/// Actions in a chunk, or as many as half of the episodes have; shorter ones are left out.
 const HORIZON: usize = 16;
 
 /// What a task of windows consists of.
@@ -28,11 +28,14 @@ pub struct Windowed {
 impl Windowed {
     /// Splits the episodes and makes the task.
     pub fn task(self, episodes: &Episodes) -> Result<Task> {
-        let shortest = episodes.lengths().iter().copied().min().unwrap_or(1);
-        let horizon = HORIZON.min(shortest);
+        let mut lengths = episodes.lengths().to_vec();
+        lengths.sort_unstable();
+        let horizon = HORIZON.min(lengths[lengths.len() / 2]);
+        let long: Vec<usize> = (0..episodes.count()).filter(|&n| episodes.lengths()[n] >= horizon).collect();
+        let episodes = &episodes.select(&long)?;
         let windows =
             WindowSpec { history: self.history, horizon, action_offset: 0, pad_after: 7.min(horizon - 1) };
-        let split = split_episodes(episodes.count(), 0.1, 0)?;
+        let split = split_apart(&episodes.firsts(), 0.1, 0)?;
         // A single episode is all there is: it is trained on and judged by.
         let judged = if split.validation.is_empty() { &split.train } else { &split.validation };
         let held_out = Pairs::spread(episodes, judged, &windows, HELD_OUT)?;

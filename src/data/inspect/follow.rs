@@ -3,7 +3,7 @@
 
 use serde::Serialize;
 
-use super::Rows;
+use super::rows::Rows;
 
 /// Most steps that are looked ahead.
 const AHEAD: usize = 15;
@@ -52,6 +52,72 @@ pub fn following(rows: &Rows<'_>, names: [Option<&[String]>; 2]) -> Option<Follo
     })
 }
 
+/// An action dimension that is an observation dimension plus a number.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Offset {
+    /// The action dimension.
+    pub action: usize,
+    /// The observation dimension.
+    pub obs: usize,
+    /// What is added, in the data's units.
+    pub offset: f64,
+    /// Standard deviation of what is added.
+    pub spread: f64,
+}
+
+/// Action dimensions that are a state plus the same number everywhere: of the same name, or else where nothing but the number is
+/// between the two.
+pub fn offsets(rows: &Rows<'_>, names: [Option<&[String]>; 2]) -> Vec<Offset> {
+    let stds: Vec<f64> = (0..rows.action_dim).map(|d| spread(rows, d)).collect();
+    let by_name = named(names);
+    let mut found = Vec::new();
+    if by_name.is_none() && rows.action_dim * rows.obs_dim > PAIRS {
+        return found;
+    }
+    for (d, &std) in stds.iter().enumerate().filter(|(_, std)| **std > 0.0) {
+        let states: Vec<usize> = match &by_name {
+            Some(pairs) => pairs.iter().filter(|pair| pair[0] == d).map(|pair| pair[1]).collect(),
+            None => (0..rows.obs_dim).collect(),
+        };
+        let each = states.into_iter().flat_map(|o| LAGS.map(|lag| (o, lag)));
+        let between = |(o, lag)| difference(rows, [d, o], lag).map(|(mean, spread)| (o, mean, spread));
+        let all: Vec<(usize, f64, f64)> = each.filter_map(between).collect();
+        // A state that is the action itself some steps later has no offset, whatever a motion at one speed looks like.
+        if all.iter().any(|(_, mean, spread)| mean.abs() < 0.05 * std && *spread < 0.2 * std) {
+            continue;
+        }
+        let best = all.into_iter().min_by(|a, b| a.2.total_cmp(&b.2));
+        if let Some((obs, offset, spread)) = best
+            && spread < 0.1 * std
+            && offset.abs() > 10.0 * spread
+            && offset.abs() > 0.1 * std
+        {
+            found.push(Offset { action: d, obs, offset, spread });
+        }
+    }
+    found
+}
+
+/// Mean and standard deviation of action(t) - state(t + lag) over rows spread over the data.
+fn difference(rows: &Rows<'_>, [d, o]: [usize; 2], lag: usize) -> Option<(f64, f64)> {
+    let stride = rows.count.div_ceil(ROWS).max(1);
+    let (mut sum, mut squares, mut n) = (0.0, 0.0, 0usize);
+    let mut first = None;
+    for episode in &rows.episodes {
+        for row in (episode.rows.start..episode.rows.end.saturating_sub(lag)).step_by(stride) {
+            let x = f64::from(rows.action[row * rows.action_dim + d]);
+            let difference = x - f64::from(rows.obs[(row + lag) * rows.obs_dim + o]);
+            let off = difference - *first.get_or_insert(difference);
+            sum += off;
+            squares += off * off;
+            n += 1;
+        }
+    }
+    let count = n as f64;
+    let variance = (squares / count - (sum / count).powi(2)).max(0.0);
+    first.map(|first| (first + sum / count, variance.sqrt()))
+}
+
 /// Dimensions of the same name; None where there are none.
 fn named([obs, action]: [Option<&[String]>; 2]) -> Option<Vec<[usize; 2]>> {
     let (obs, action) = (obs?, action?);
@@ -87,7 +153,7 @@ fn apart(rows: &Rows<'_>, [d, o]: [usize; 2], lag: usize) -> Option<f64> {
     let stride = rows.count.div_ceil(ROWS).max(1);
     let (mut sum, mut n) = (0.0, 0usize);
     for episode in &rows.episodes {
-        for row in (episode.start..episode.end.saturating_sub(lag)).step_by(stride) {
+        for row in (episode.rows.start..episode.rows.end.saturating_sub(lag)).step_by(stride) {
             let difference =
                 rows.action[row * rows.action_dim + d] - rows.obs[(row + lag) * rows.obs_dim + o];
             if difference.is_finite() {
@@ -111,6 +177,7 @@ fn spread(rows: &Rows<'_>, d: usize) -> f64 {
 
 #[cfg(test)]
 mod tests {
+    use super::super::rows::Episode;
     use super::*;
 
     /// Two episodes of a wave; the second observation dimension is the action `lag` steps before.
@@ -122,18 +189,24 @@ mod tests {
         (obs, action)
     }
 
+    fn two_episodes<'a>(obs: &'a [f32], action: &'a [f32], obs_dim: usize) -> Rows<'a> {
+        let episode = |number: usize| Episode { rows: 200 * number..200 * (number + 1), number, set: 0 };
+        Rows {
+            obs: obs.into(),
+            action: action.into(),
+            obs_dim,
+            action_dim: 1,
+            count: 400,
+            episodes: vec![episode(0), episode(1)],
+            sets: vec![],
+        }
+    }
+
     #[test]
     fn the_delay_is_found_without_names() {
         for lag in [0, 1, 4] {
             let (obs, action) = wave(lag);
-            let rows = Rows {
-                obs: &obs,
-                action: &action,
-                obs_dim: 2,
-                action_dim: 1,
-                count: 400,
-                episodes: vec![0..200, 200..400],
-            };
+            let rows = two_episodes(&obs, &action, 2);
             let found = following(&rows, [None, None]).unwrap();
             assert_eq!((found.pairs.as_slice(), found.lag), (&[[0, 1]][..], lag));
             assert!(found.distance < 1e-6);
@@ -144,24 +217,10 @@ mod tests {
     fn strangers_do_not_follow() {
         let (obs, action) = wave(0);
         let noise: Vec<f32> = (0..400).map(|t| 50.0 + ((t * 31) % 17) as f32).collect();
-        let rows = Rows {
-            obs: &noise,
-            action: &action,
-            obs_dim: 1,
-            action_dim: 1,
-            count: 400,
-            episodes: vec![0..200, 200..400],
-        };
+        let rows = two_episodes(&noise, &action, 1);
         assert_eq!(following(&rows, [None, None]), None);
         let still = vec![1.0; 400];
-        let rows = Rows {
-            obs: &obs,
-            action: &still,
-            obs_dim: 2,
-            action_dim: 1,
-            count: 400,
-            episodes: vec![0..200, 200..400],
-        };
+        let rows = two_episodes(&obs, &still, 2);
         assert_eq!(following(&rows, [None, None]), None);
     }
 }

@@ -3,22 +3,50 @@
 mod advice;
 mod column;
 mod follow;
+mod rows;
 mod warnings;
 
-use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-use super::episodes::{EpisodeArrays, Episodes};
 use super::error::DataError;
 use super::inputs::ObsInput;
 use super::scaling;
-use super::source::{Kind, Skipped, Source};
+use super::sets::{DataSets, Part};
+use super::source::{Kind, Skipped};
 use super::spec::DataSpec;
+use super::windows::{Padding, WindowSpec};
 pub use column::{BARS, Column, Place};
 pub use follow::Following;
-pub use warnings::Warning;
+use rows::{Rows, Set};
+pub use warnings::{Warning, screenful};
+
+/// What the data are meant for, as far as dangers depend on it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Purpose {
+    /// The windows that a policy learns from.
+    pub windows: WindowSpec,
+    /// What counts past an episode's end.
+    pub padding: Padding,
+}
+
+impl Purpose {
+    /// Windows of this horizon as they are usual: two observations, up to 7 repeated actions.
+    pub fn horizon(horizon: usize) -> Purpose {
+        let windows = WindowSpec { history: 2, horizon, action_offset: 0, pad_after: 7 };
+        Purpose { windows, padding: Padding::Repeat }
+    }
+}
+
+/// What [`DataSets::inspect`] found.
+#[derive(Clone, Debug, Serialize)]
+pub struct Inspection {
+    /// The data sets, in their order; only a lone one has its warnings in its own report.
+    pub sets: Vec<Report>,
+    /// What may ruin training on all of them together, the worst first.
+    pub warnings: Vec<Warning>,
+}
 
 /// How long the episodes are, in steps.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -76,73 +104,54 @@ pub struct Report {
     pub warnings: Vec<Warning>,
 }
 
-/// The rows that belong to episodes.
-struct Rows<'a> {
-    obs: &'a [f32],
-    action: &'a [f32],
-    obs_dim: usize,
-    action_dim: usize,
-    /// Rows that both arrays have.
-    count: usize,
-    /// Rows of each episode that lies within them.
-    episodes: Vec<Range<usize>>,
-}
-
-impl<'a> Rows<'a> {
-    fn of(arrays: &'a EpisodeArrays) -> Rows<'a> {
-        let rows = |data: &[f32], dim: usize| data.len().checked_div(dim).unwrap_or(0);
-        let count = rows(&arrays.obs, arrays.obs_dim).min(rows(&arrays.action, arrays.action_dim));
-        let mut end = 0usize;
-        let mut episodes = Vec::new();
-        for &length in &arrays.lengths {
-            let start = end;
-            end = end.saturating_add(length);
-            if end > count {
-                break;
-            }
-            episodes.push(start..end);
-        }
-        let (obs_dim, action_dim) = (arrays.obs_dim.max(1), arrays.action_dim.max(1));
-        Rows { obs: &arrays.obs, action: &arrays.action, obs_dim, action_dim, count, episodes }
-    }
-
-    fn place(&self, row: usize) -> Place {
-        let at = self.episodes.partition_point(|episode| episode.start <= row);
-        match at.checked_sub(1).map(|at| (at, &self.episodes[at])) {
-            Some((episode, range)) if range.contains(&row) => {
-                Place { row, episode: Some(episode), step: Some(row - range.start) }
-            }
-            _ => Place { row, episode: None, step: None },
-        }
-    }
-}
-
-/// Reads a data set and reports on it. `horizon` is that of the policy to be trained: shorter episodes are a fault.
+/// Reads a data set and reports on it. `horizon` is that of the policy to be trained: shorter episodes are left out.
 ///
 /// # Errors
 /// [`DataError`] if it cannot be read at all.
 pub fn inspect(path: impl AsRef<Path>, spec: &DataSpec, horizon: usize) -> Result<Report, DataError> {
-    let source = Source::open(path.as_ref(), spec)?;
-    let structure = Episodes::structure(&source.arrays, source.names()).err();
-    Ok(report(path.as_ref(), &source, structure, horizon))
+    let mut found = DataSets::open(&[path], spec)?.inspect(&Purpose::horizon(horizon));
+    found.sets.pop().ok_or(DataError::NoEpisodes { what: "data sets".into() })
 }
 
-fn report(path: &Path, source: &Source, structure: Option<DataError>, horizon: usize) -> Report {
+impl DataSets {
+    /// What is in each data set, and what in all of them together would ruin training.
+    pub fn inspect(&self, purpose: &Purpose) -> Inspection {
+        let warnings = self.warnings(purpose);
+        let mut sets: Vec<Report> = self.parts.iter().map(report).collect();
+        if let [lone] = sets.as_mut_slice() {
+            lone.warnings.clone_from(&warnings);
+        }
+        Inspection { sets, warnings }
+    }
+
+    /// What would ruin training on all data sets together, the worst first: the lines of `advect data inspect` and `advect train`.
+    pub fn warnings(&self, purpose: &Purpose) -> Vec<Warning> {
+        let names: Vec<String> = self.parts.iter().map(|part| part.path.display().to_string()).collect();
+        let sets = self.parts.iter().zip(&names).map(|(part, name)| Set {
+            name: if self.parts.len() > 1 { name } else { "" },
+            source: &part.source,
+            numbers: &part.numbers,
+        });
+        warnings::all(&sets.collect::<Vec<_>>(), purpose)
+    }
+}
+
+/// Every dimension of some rows.
+fn columns(rows: &Rows<'_>, data: &[f32], dim: usize, names: Option<&Vec<String>>) -> Vec<Column> {
+    use rayon::prelude::*;
+    let name = |index: usize| names.and_then(|names| names.get(index).cloned());
+    let column = |index| Column::of(data, dim, index, name(index), |row| rows.place(row));
+    (0..dim).into_par_iter().map(column).collect()
+}
+
+fn report(part: &Part) -> Report {
+    let source = &part.source;
     let arrays = &source.arrays;
-    let rows = Rows::of(arrays);
-    let columns = |data: &[f32], dim: usize, names: &Option<Vec<String>>| -> Vec<Column> {
-        use rayon::prelude::*;
-        let name = |index: usize| names.as_ref().and_then(|names| names.get(index).cloned());
-        let column = |index| Column::of(data, dim, index, name(index), |row| rows.place(row));
-        (0..dim).into_par_iter().map(column).collect()
-    };
-    let names = |names: &'_ Option<Vec<String>>| names.clone();
-    let (obs_names, action_names) = (names(&arrays.obs_names), names(&arrays.action_names));
-    let following = follow::following(&rows, [obs_names.as_deref(), action_names.as_deref()]);
+    let rows = Rows::of(&[Set { name: "", source, numbers: &part.numbers }]);
     let steps = arrays.lengths.iter().fold(0usize, |sum, &length| sum.saturating_add(length));
     let success = arrays.success.as_ref().filter(|flags| !flags.is_empty());
-    let mut report = Report {
-        path: path.into(),
+    Report {
+        path: part.path.clone(),
         kind: source.kind,
         episodes: arrays.lengths.len(),
         steps,
@@ -154,17 +163,15 @@ fn report(path: &Path, source: &Source, structure: Option<DataError>, horizon: u
             true => ObsInput::state(arrays.obs_dim),
             false => arrays.obs_inputs.clone(),
         },
-        obs: columns(&arrays.obs, arrays.obs_dim, &arrays.obs_names),
-        action: columns(&arrays.action, arrays.action_dim, &arrays.action_names),
-        following,
+        obs: columns(&rows, &arrays.obs, arrays.obs_dim, arrays.obs_names.as_ref()),
+        action: columns(&rows, &arrays.action, arrays.action_dim, arrays.action_names.as_ref()),
+        following: follow::following(&rows, [arrays.obs_names.as_deref(), arrays.action_names.as_deref()]),
         tasks: source.tasks.as_ref().map(|tasks| tasks.texts.clone()).unwrap_or_default(),
         images: source.images.clone(),
         unused: source.unused.clone(),
         notes: source.notes.clone(),
         warnings: Vec::new(),
-    };
-    report.warnings = warnings::all(source, structure.as_ref(), &rows, &report, horizon);
-    report
+    }
 }
 
 fn lengths(lengths: &[usize]) -> Lengths {

@@ -1,5 +1,6 @@
+use super::super::episodes::EpisodeArrays;
 use super::super::episodes::tests::sample;
-use super::super::source::Tasks;
+use super::super::source::{Source, Tasks};
 use super::*;
 
 fn source(arrays: EpisodeArrays) -> Source {
@@ -18,9 +19,12 @@ fn source(arrays: EpisodeArrays) -> Source {
 }
 
 fn inspected(arrays: EpisodeArrays, horizon: usize) -> Report {
-    let source = source(arrays);
-    let structure = Episodes::structure(&source.arrays, source.names()).err();
-    report(Path::new("a.npz"), &source, structure, horizon)
+    report_of(vec![("a.npz", source(arrays))], &Purpose::horizon(horizon)).sets.pop().unwrap()
+}
+
+fn report_of(sources: Vec<(&str, Source)>, purpose: &Purpose) -> Inspection {
+    let sources = sources.into_iter().map(|(name, source)| (name.into(), source)).collect();
+    DataSets::of(sources, &DataSpec::default()).unwrap().inspect(purpose)
 }
 
 fn kinds(report: &Report) -> Vec<&'static str> {
@@ -88,11 +92,11 @@ fn every_danger_is_seen() {
         "nan",
         &["obs 1: 2 values are NaN or infinite, first at episode 2, step 1"],
     );
-    one(&|a| a.obs.iter_mut().step_by(2).for_each(|x| *x = 7.0), "constant", &["obs 0: never changes"]);
+    one(&|a| a.obs.iter_mut().step_by(2).for_each(|x| *x = 7.0), "constant", &["obs 0: constant: remove it"]);
     one(
         &|a| a.obs.iter_mut().step_by(2).for_each(|x| *x = 1e4 + *x * 0.01),
-        "constant",
-        &["obs 0: changes by less than 1e-5"],
+        "precision",
+        &["obs 0: moves by 0.00", "float32 keeps steps of "],
     );
     one(&|a| a.obs[400] = 900.0, "outliers", &["obs 0: outliers", "0.1 % of min to max"]);
     one(
@@ -112,7 +116,7 @@ fn every_danger_is_seen() {
             a.lengths[4] = 92;
         },
         "short",
-        &["1 of 20 episodes are shorter than the horizon 16 (first: episode 3, 8 steps)"],
+        &["1 of 20 episodes is shorter than the horizon 16, and training leaves them out: episode 3 (8)"],
     );
     one(
         &|a| {
@@ -142,8 +146,8 @@ fn every_danger_is_seen() {
             a.obs.copy_within(100..200, 500);
             a.action.copy_within(50..100, 250);
         },
-        "duplicates",
-        &["episode 5 is episode 1 again"],
+        "copies",
+        &["1 of 20 episodes is there more than once, bit for bit: episode 5 is episode 1 again"],
     );
     one(
         &|a| a.action = a.obs.iter().copied().skip(1).step_by(2).collect(),
@@ -303,5 +307,160 @@ fn many_warnings_of_a_kind_are_counted() {
     assert_eq!((nan.len(), nan[4].text.as_str()), (5, "and 16 more like these"));
     let mut with_tasks = source(sound());
     with_tasks.tasks = Some(Tasks { texts: vec!["push".into()], of_row: vec![0; 1000] });
-    assert_eq!(report(Path::new("a"), &with_tasks, None, 16).tasks, ["push"]);
+    assert_eq!(report_of(vec![("a", with_tasks)], &Purpose::horizon(16)).sets[0].tasks, ["push"]);
+}
+
+/// Episodes of a swinging arm of two joints, its state as observation, the command one step ahead of it and a little more.
+fn swing(episodes: usize, length: usize, unit: f32) -> EpisodeArrays {
+    let (mut obs, mut action) = (Vec::new(), Vec::new());
+    for e in 0..episodes {
+        let at = |t: usize, d: usize| {
+            let speed = 0.5 + ((7 * e + 3 * d) % 11) as f32 / 8.0;
+            (speed * t as f32 / 10.0 + (e * e + d) as f32).sin() * unit
+        };
+        for t in 0..length {
+            obs.extend([at(t, 0), at(t, 1)]);
+            action.extend([1.1 * at(t + 1, 0), 1.1 * at(t + 1, 1)]);
+        }
+    }
+    EpisodeArrays {
+        obs,
+        action,
+        obs_dim: 2,
+        action_dim: 2,
+        lengths: vec![length; episodes],
+        fps: Some(10.0),
+        ..EpisodeArrays::default()
+    }
+}
+
+fn of_kind(warnings: &[Warning], kind: &str) -> Vec<String> {
+    warnings.iter().filter(|w| w.kind == kind).map(|w| w.text.clone()).collect()
+}
+
+#[test]
+fn clips_that_end_in_motion_are_seen_where_their_ends_are_learnt() {
+    let judged = |arrays: EpisodeArrays, change: fn(&mut Purpose)| {
+        let mut purpose = Purpose::horizon(8);
+        change(&mut purpose);
+        of_kind(&report_of(vec![("a", source(arrays))], &purpose).warnings, "ends")
+    };
+    let found = judged(swing(30, 14, 1.0), |_| ());
+    assert!(found[0].contains("of 30 episodes end in motion") && found[0].contains("padding = \"mask\""));
+    assert_eq!(judged(swing(30, 14, 1e-6), |_| ()).len(), 1, "whatever the unit");
+    assert_eq!(judged(swing(30, 14, 1.0), |p| p.padding = Padding::Mask), [""; 0]);
+    assert_eq!(judged(swing(30, 14, 1.0), |p| p.windows.pad_after = 0), [""; 0]);
+    assert_eq!(judged(swing(10, 300, 1.0), |_| ()), [""; 0], "next to nothing is repeated");
+    // The same, but every clip comes to rest.
+    let mut rest = swing(30, 14, 1.0);
+    for e in 0..30 {
+        for t in 9..14 {
+            rest.action.copy_within((e * 14 + 8) * 2..(e * 14 + 9) * 2, (e * 14 + t) * 2);
+        }
+    }
+    assert_eq!(judged(rest, |_| ()), [""; 0]);
+}
+
+#[test]
+fn tasks_that_contradict_each_other_are_seen() {
+    let with_tasks = |sign: f32, input: bool| {
+        let mut arrays = swing(12, 60, 1.0);
+        let task = |row: usize| (row / 60 % 2) as i64;
+        for row in 0..720 {
+            let turn = if task(row) == 0 { 1.0 } else { sign };
+            arrays.action[2 * row..2 * row + 2].iter_mut().for_each(|x| *x = turn * (x.abs() + 0.5));
+        }
+        if input {
+            let rows =
+                (0..720).flat_map(|row| [arrays.obs[2 * row], arrays.obs[2 * row + 1], task(row) as f32]);
+            (arrays.obs, arrays.obs_dim) = (rows.collect(), 3);
+        }
+        let mut source = source(arrays);
+        source.labels[0] = "observation.state".into();
+        let texts = vec!["left".into(), "right".into()];
+        source.tasks = Some(Tasks { texts, of_row: (0..720).map(task).collect() });
+        of_kind(&report_of(vec![("a", source)], &Purpose::horizon(8)).warnings, "tasks")
+    };
+    let found = with_tasks(-1.0, false);
+    assert!(found[0].contains("'left' and 'right'"), "{found:?}");
+    assert!(found[0].ends_with("[data] obs = [\"observation.state\", \"task_index\"]"), "{found:?}");
+    assert_eq!(with_tasks(1.0, false), [""; 0], "they agree");
+    assert_eq!(with_tasks(-1.0, true), [""; 0], "the task is an input");
+}
+
+#[test]
+fn sets_in_other_units_are_seen() {
+    let units = |unit: f32| {
+        let sets = vec![("a", source(swing(10, 60, unit))), ("b", source(swing(9, 60, 1.0)))];
+        of_kind(&report_of(sets, &Purpose::horizon(8)).warnings, "units")
+    };
+    for (unit, words) in [
+        (180.0 / std::f32::consts::PI, "degrees and radians?"),
+        (1000.0, "millimetres"),
+        (30.0, "other units?"),
+    ] {
+        let found = units(unit);
+        assert!(found[0].contains("values of a are about") && found[0].contains(words), "{found:?}");
+        assert!(units(1.0 / unit)[0].contains("values of b are about"));
+    }
+    assert_eq!(units(1.0), [""; 0]);
+    assert_eq!(units(5.0), [""; 0], "a smaller motion");
+}
+
+#[test]
+fn copies_between_sets_are_seen() {
+    let sets = vec![("a", source(swing(5, 60, 1.0))), ("b", source(swing(6, 60, 1.0)))];
+    let found = of_kind(&report_of(sets, &Purpose::horizon(8)).warnings, "copies");
+    assert!(found[0].starts_with("5 of 11 episodes are there more than once"), "{found:?}");
+    assert!(found[0].contains("episode 0 of b is episode 0 of a again"), "{found:?}");
+}
+
+#[test]
+fn sets_that_do_not_fit_are_judged_one_by_one() {
+    let mut other = sound();
+    other.fps = Some(20.0);
+    other.obs[3] = f32::NAN;
+    let found = report_of(vec![("a", source(sound())), ("b", source(other))], &Purpose::horizon(16)).warnings;
+    assert_eq!(of_kind(&found, "sets"), ["fps differs between data sets: 10 in a, 20 in b"]);
+    assert!(of_kind(&found, "nan")[0].starts_with("b: obs 1: 1 value is NaN"), "{found:?}");
+    assert_eq!(screenful(&found, 1), ["and 2 more: advect data inspect shows all"]);
+}
+
+#[test]
+fn full_turns_are_no_glitches() {
+    for full in [std::f32::consts::TAU, 360.0] {
+        let mut arrays = swing(6, 200, 1.0);
+        let angle = |row: usize| (row % 200) as f32 * full / 70.0 + (row / 200) as f32;
+        for row in 0..1200 {
+            arrays.action[2 * row] = angle(row).rem_euclid(full) - full / 2.0;
+        }
+        let report = inspected(arrays, 8);
+        let found = of_kind(&report.warnings, "wraps");
+        assert!(found[0].starts_with("action 0: wraps by a full turn") && found[0].contains("riemannian"));
+        assert_eq!(of_kind(&report.warnings, "jumps"), [""; 0]);
+    }
+}
+
+#[test]
+fn a_command_with_another_zero_is_seen() {
+    let offset = |add: f32| {
+        let mut arrays = swing(10, 100, 1.0);
+        (0..1000).for_each(|row| arrays.action[2 * row] = arrays.obs[2 * row] + add);
+        of_kind(&inspected(arrays, 8).warnings, "offset")
+    };
+    assert!(offset(0.5)[0].starts_with("action 0 is obs 0 plus 0.5 everywhere"), "{:?}", offset(0.5));
+    assert!(offset(-3.0)[0].contains("plus -3 everywhere"));
+    assert_eq!(offset(0.0), [""; 0]);
+    assert_eq!(of_kind(&inspected(swing(10, 100, 1.0), 8).warnings, "offset"), [""; 0]);
+}
+
+/// What a detector says of data that are as they should be would be a false alarm.
+#[test]
+fn the_shipped_data_raise_no_alarm() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    for (set, most) in [("data/pusht.npz", &["following", "success"][..]), ("tests/lerobot/v3", &["success"])]
+    {
+        let report = inspect(root.join(set), &DataSpec::default(), 16).unwrap();
+        assert!(kinds(&report).iter().all(|kind| most.contains(kind)), "{:?}", report.warnings);
+    }
 }

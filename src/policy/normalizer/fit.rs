@@ -59,7 +59,7 @@ impl Normalizer {
         Ok(fitted)
     }
 
-    /// Fits the action chunks of windows, padded steps included, after making them relative.
+    /// Fits the action chunks of windows after making them relative; steps past an episode's end as [`Windows::padding`] says.
     ///
     /// # Errors
     /// [`NormError`] if `relative_to` does not match the data.
@@ -86,8 +86,15 @@ impl Normalizer {
         let column = |at: usize| {
             let (first, dim) = (at / dims, at % dims);
             let steps = first..first + steps_together;
-            let table = windows.table().iter();
-            table.flat_map(|&entry| steps.clone().map(move |step| value(entry, step, dim))).collect()
+            let all = || {
+                let table = windows.table().iter();
+                table.flat_map(|&entry| steps.clone().map(move |step| (entry, step)))
+            };
+            let of = |(entry, step)| value(entry, step, dim);
+            let counted: Vec<f32> =
+                all().filter(|&(entry, step)| windows.counts(entry, step)).map(of).collect();
+            // A step that lies past the end of every window's episode counts nowhere, and any scale will do.
+            if counted.is_empty() { all().map(of).collect() } else { counted }
         };
         let scalings = scalings(kind, columns, column);
         let mut fitted = of(kind, scope, &scalings)?;

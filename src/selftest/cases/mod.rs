@@ -53,6 +53,7 @@ pub mod time_embed;
 pub mod unfold1d;
 pub mod unfold2d;
 pub mod window;
+pub mod window_mask;
 
 /// The sizes that every kernel is tried at.
 pub const SIZES: [usize; 5] = [1, 7, 31, 33, 65];
@@ -92,6 +93,7 @@ pub static CASES: &[(&str, Cases)] = &[
     ("matmul_join", matmul_split::join_cases),
     ("conv1d", conv1d::cases),
     ("window", window::cases),
+    ("window_mask", window_mask::cases),
     ("path", path::cases),
     ("prefix", prefix::cases),
     ("ode_combine", ode_combine::cases),

@@ -63,6 +63,7 @@ fn task(file: &GoldenFile) -> Result<Task> {
         path: Path::default(),
         time_law: TimeLaw::Uniform,
         max_delay: None,
+        masked: None,
         present: None,
     })
 }
@@ -204,7 +205,7 @@ pub(super) fn consistency(file: &GoldenFile, device: &Device, score: &mut Score)
         let (x0, x1) = (task.chunks(b.graph, "x0")?, task.x1(b.graph)?);
         let (t, obs) = (task.columns(b.graph, "t", 1)?, task.obs(b.graph)?);
         let end = b.graph.constant(Shape::matrix(task.batch, 1), vec![1.0; task.batch])?;
-        Ok(Loss::of(objective.difference(b, net, [x0, x1, t, end, obs])?))
+        Ok(Loss::of(objective.difference(b, net, [x0, x1, t, end, obs], None)?))
     })
 }
 

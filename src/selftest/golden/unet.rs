@@ -178,6 +178,7 @@ pub(super) fn sample_ddim(file: &GoldenFile, device: &Device, score: &mut Score)
         path: crate::flow::Path::default(),
         time_law: TimeLaw::Uniform,
         max_delay: None,
+        masked: None,
         present: None,
     };
     let solver = format!("ddim:{count}").parse()?;

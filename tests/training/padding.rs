@@ -1,0 +1,138 @@
+//! Actions past an episode's end: repeated, or left out of the loss and of the normaliser.
+
+use crate::common::{cpu, devices};
+use advect::data::{EpisodeArrays, Episodes, Padding, Windows};
+use advect::kernel::math::Activation;
+use advect::nn::{Conditioning, NetworkSpec, TimeInput, mlp::Mlp};
+use advect::objective::Objective;
+use advect::policy::{NormKind, PrefixSpec, Scope};
+use advect::train::DimRef;
+use advect::{Noise, RunConfig, SamplerOptions, Trainer};
+
+/// Clips that are cut out of a motion: six steps each.
+fn clips() -> Episodes {
+    let (episodes, length) = (10, 6);
+    let (mut obs, mut action) = (Vec::new(), Vec::new());
+    for e in 0..episodes {
+        for t in 0..length {
+            let x = e as f32 * 0.3 + t as f32 * 0.5;
+            obs.extend([x, x.sin()]);
+            action.extend([x + 0.5, (x + 0.5).cos()]);
+        }
+    }
+    let lengths = vec![length; episodes];
+    let arrays = EpisodeArrays { obs, action, obs_dim: 2, action_dim: 2, lengths, ..Default::default() };
+    Episodes::from_arrays(arrays).expect("the toy is sound")
+}
+
+fn config(objective: Objective, padding: Padding) -> RunConfig {
+    RunConfig {
+        objective,
+        padding,
+        history: 1,
+        horizon: 4,
+        pad_after: 3,
+        batch_size: 32,
+        validation_fraction: 0.3,
+        action_normalizer: NormKind::Identity,
+        network: NetworkSpec::Mlp(Mlp {
+            hidden: vec![16],
+            activation: Activation::Silu,
+            time: TimeInput::Raw,
+            conditioning: Conditioning::Concat,
+        }),
+        ..RunConfig::default().in_steps(100)
+    }
+}
+
+/// A validation looks at every held-out window once, so its loss is the mean over what counts exactly.
+#[test]
+fn the_loss_is_the_mean_over_the_actions_that_count() {
+    let episodes = clips();
+    for device in devices() {
+        let mut found = Vec::new();
+        for padding in [Padding::Repeat, Padding::Mask] {
+            let config = config(Objective::behaviour_cloning(), padding);
+            let mut trainer = Trainer::new(&device, &episodes, &config).unwrap();
+            trainer.advance(20).unwrap();
+            let loss = trainer.validate().unwrap().expect("episodes are held out");
+            let policy = trainer.policy().unwrap();
+            let held = &policy.spec.provenance.validation_episodes;
+            let windows = Windows::new(&episodes, held, &config.windows()).unwrap().with_padding(padding);
+            let mut sampler = policy.sampler(&device, 1, 1, &SamplerOptions::default()).unwrap();
+            let (mut sum, mut count) = (0.0, 0);
+            for (w, entry) in windows.table().iter().enumerate() {
+                let (mut obs, mut want, mut chunk) = ([0.0; 2], [0.0; 8], [0.0; 8]);
+                windows.gather_obs(w, &mut obs).unwrap();
+                windows.gather_actions(w, &mut want).unwrap();
+                sampler.sample(&obs, Noise::Seed { seed: 0, request: 0 }, &mut chunk).unwrap();
+                for i in (0..8).filter(|i| windows.counts(*entry, i / 2)) {
+                    sum += f64::from(chunk[i] - want[i]).powi(2);
+                    count += 1;
+                }
+            }
+            assert_eq!(count == windows.count() * 8, padding == Padding::Repeat);
+            let mean = sum / f64::from(count as u32);
+            assert!(
+                (loss - mean).abs() < 1e-4 * mean,
+                "{padding:?} on {}: {loss}, {mean}",
+                device.describe()
+            );
+            found.push(loss);
+        }
+        assert!((found[0] - found[1]).abs() > 1e-3 * found[0], "{found:?}");
+    }
+}
+
+/// Where nothing lies past an end, masked and repeated are the same loss; where something does, they are not. By every objective,
+/// and after a prefix.
+#[test]
+fn every_objective_masks() {
+    let (device, episodes) = (cpu(), clips());
+    for name in Objective::NAMES.iter().filter(|name| !["riemannian", "vq_bet"].contains(name)) {
+        for max_delay in [None, Some(2)] {
+            if max_delay.is_some() && *name != "flow_matching" {
+                continue;
+            }
+            let loss = |padding, pad_after| {
+                let config = RunConfig {
+                    pad_after,
+                    prefix: max_delay.map(|max_delay| PrefixSpec { max_delay }),
+                    action_scope: Scope::PerDim,
+                    action_normalizer: NormKind::MinMax,
+                    relative_to: vec![DimRef::Index(0), DimRef::Index(1)],
+                    ..config(name.parse().unwrap(), padding)
+                };
+                Trainer::new(&device, &episodes, &config).unwrap().advance(1).unwrap().loss
+            };
+            let [repeat, mask] = [Padding::Repeat, Padding::Mask].map(|padding| loss(padding, 0));
+            assert!((repeat - mask).abs() <= 1e-5 * repeat.abs(), "{name}: {repeat}, {mask}");
+            let [repeat, mask] = [Padding::Repeat, Padding::Mask].map(|padding| loss(padding, 3));
+            assert!(mask.is_finite() && mask != repeat, "{name}: {repeat}, {mask}");
+        }
+    }
+    let config = config("vq_bet".parse().unwrap(), Padding::Mask);
+    let text = Trainer::new(&device, &episodes, &config).err().expect("refused").to_string();
+    assert!(text.starts_with("padding: found \"mask\" with vq_bet"), "{text}");
+}
+
+/// The normaliser of what counts reaches as far as the motion does.
+#[test]
+fn the_normaliser_is_fitted_to_what_counts() {
+    let (device, episodes) = (cpu(), clips());
+    let scales = |padding| {
+        let config = RunConfig {
+            action_normalizer: NormKind::MeanStd,
+            relative_to: vec![DimRef::Index(0), DimRef::Name("none".into())],
+            ..config(Objective::behaviour_cloning(), padding)
+        };
+        let trainer = Trainer::new(&device, &episodes, &config).unwrap();
+        trainer.spec().action_normalizer.offset.clone()
+    };
+    // Relative to where the point is, step h leads 0.5 (h + 1) on; repeated ends lead less far.
+    let (repeat, mask) = (scales(Padding::Repeat), scales(Padding::Mask));
+    for h in 0..4 {
+        assert!((mask[2 * h] - 0.5 * (h + 1) as f32).abs() < 1e-5, "{mask:?}");
+    }
+    assert!(repeat[6] < 1.8, "{repeat:?}");
+}
