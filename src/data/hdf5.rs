@@ -48,6 +48,9 @@ fn malformed(path: &Path, reason: String) -> DataError {
     DataError::Malformed { path: path.into(), kind: "HDF5", reason }
 }
 
+/// A group and its path.
+type Named = (String, Group);
+
 /// An open file, and the memory that it may take.
 struct File<'a> {
     path: &'a Path,
@@ -198,7 +201,7 @@ impl<'a> File<'a> {
     }
 
     /// The groups that are an episode each, in the order of their numbers, and the rate where the file says.
-    fn episodes(&self) -> Result<(Vec<(String, Group)>, Option<f64>), DataError> {
+    fn episodes(&self) -> Result<(Vec<Named>, Option<f64>), DataError> {
         let said = self.said();
         let root = self.file.root_group().map_err(&said)?;
         let (groups, arrays) = root.member_names().map_err(&said)?;

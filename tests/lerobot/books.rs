@@ -9,10 +9,13 @@ use std::sync::Arc;
 
 const LIST: &str = "meta/episodes/chunk-000/file-000.parquet";
 
-/// Writes a list of episodes: number, length and file of each.
-fn list(set: &Path, rows: &[(i64, i64, Option<i64>)], with_files: bool) {
+/// An episode's number, length and file.
+type Row = (i64, i64, Option<i64>);
+
+/// Writes a list of episodes.
+fn list(set: &Path, rows: &[Row], with_files: bool) {
     let whole = |values: Vec<Option<i64>>| Arc::new(Int64Array::from(values)) as ArrayRef;
-    let column = |of: fn(&(i64, i64, Option<i64>)) -> Option<i64>| whole(rows.iter().map(of).collect());
+    let column = |of: fn(&Row) -> Option<i64>| whole(rows.iter().map(of).collect());
     let mut columns = vec![
         ("episode_index", column(|row| Some(row.0))),
         ("length", column(|row| Some(row.1))),
@@ -46,7 +49,7 @@ fn assert_as_the_fixture(set: &Path, words: &str) {
 #[test]
 fn a_list_that_names_other_files_is_read_by_the_rows() {
     let lengths = [20, 33, 17, 24];
-    let rows = |files: [Option<i64>; 4]| -> Vec<(i64, i64, Option<i64>)> {
+    let rows = |files: [Option<i64>; 4]| -> Vec<Row> {
         (0..4).map(|n| (n as i64, lengths[n], files[n])).collect()
     };
     for (files, words) in [

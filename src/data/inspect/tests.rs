@@ -189,8 +189,11 @@ fn random(seed: u64) -> impl FnMut() -> f32 {
     }
 }
 
-/// Columns of many kinds, each with what its values are made of: two random numbers.
-const MAKERS: [(&str, fn(f32, f32) -> f32); 12] = [
+/// A value of two random numbers.
+type Maker = fn(f32, f32) -> f32;
+
+/// Columns of many kinds, each with what its values are made of.
+const MAKERS: [(&str, Maker); 12] = [
     ("uniform", |u, _| u),
     ("rare steps of 1 in noise of 1e-6", |u, v| {
         if v < 0.004 {
