@@ -180,7 +180,7 @@ fn a_time_grid_counts_its_own_steps() {
         let noise = Noise::Seed { seed: 0, request: 0 };
         let outcomes = sampler.sample_each(&observations(1), noise, &mut out).unwrap();
         assert_eq!(outcomes[0].steps as usize, times.len() - 1);
-        let fleet = policy.fleet(&[device.clone()], 1, 1, None, &options(solver, times)).unwrap();
+        let fleet = policy.fleet(std::slice::from_ref(&device), 1, 1, None, &options(solver, times)).unwrap();
         assert_eq!((fleet.evaluations(), fleet.solver()), (sampler.evaluations(), sampler.solver()));
     }
 }

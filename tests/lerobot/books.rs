@@ -49,9 +49,8 @@ fn assert_as_the_fixture(set: &Path, words: &str) {
 #[test]
 fn a_list_that_names_other_files_is_read_by_the_rows() {
     let lengths = [20, 33, 17, 24];
-    let rows = |files: [Option<i64>; 4]| -> Vec<Row> {
-        (0..4).map(|n| (n as i64, lengths[n], files[n])).collect()
-    };
+    let rows =
+        |files: [Option<i64>; 4]| -> Vec<Row> { (0..4).map(|n| (n as i64, lengths[n], files[n])).collect() };
     for (files, words) in [
         ([0, 0, 0, 1].map(Some), "for 1 episodes (first: episode 2)"),
         ([0, 0, 0, 0].map(Some), "for 2 episodes (first: episode 2)"),
