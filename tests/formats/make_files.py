@@ -52,9 +52,10 @@ with h5py.File(out / "minari.hdf5", "w", track_order=True) as f:
         g = f.create_group(f"episode_{episode}")
         g.attrs["total_steps"] = n
         # One observation more than actions, in a dictionary.
-        g.create_dataset("observations/observation", data=values(episode, n + 1, 2), chunks=True)
-        g.create_dataset("observations/desired_goal", data=values(episode, n + 1, 1, 1, np.int32), chunks=True)
-        g.create_dataset("actions", data=values(episode, n, 1, -1, np.float32), chunks=True)
+        # An index of chunks takes 2 KB in this layout: one is enough.
+        g.create_dataset("observations/observation", data=values(episode, n + 1, 2), chunks=True if episode == 0 else None)
+        g.create_dataset("observations/desired_goal", data=values(episode, n + 1, 1, 1, np.int32))
+        g.create_dataset("actions", data=values(episode, n, 1, -1, np.float32))
         g.create_dataset("rewards", data=np.zeros(n))
         g.create_dataset("terminations", data=np.zeros(n, bool))
         g.create_dataset("truncations", data=np.arange(n) == n - 1)
