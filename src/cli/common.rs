@@ -97,7 +97,7 @@ impl Context {
         if self.global.device != DeviceChoice::All {
             return Ok(vec![self.open_for(precision)?]);
         }
-        let devices = match &Device::open_all(&options(precision))?[..] {
+        let devices = match &Device::open_all(&options(precision)?)?[..] {
             // There is no real GPU.
             [Device::Cpu(_)] => vec![Device::Cpu(self.cpu()?)],
             gpus => gpus.to_vec(),
@@ -117,7 +117,7 @@ impl Context {
     pub fn open_for(&self, precision: Precision) -> anyhow::Result<Device> {
         let device = match &self.global.device {
             DeviceChoice::Cpu => Device::Cpu(self.cpu()?),
-            choice => match Device::open_with(choice, &options(precision))? {
+            choice => match Device::open_with(choice, &options(precision)?)? {
                 // `auto` came to the CPU.
                 Device::Cpu(_) => Device::Cpu(self.cpu()?),
                 gpu => gpu,
@@ -136,10 +136,10 @@ impl Context {
     }
 }
 
-fn options(precision: Precision) -> GpuOptions {
-    let mut options = GpuOptions::from_env();
+fn options(precision: Precision) -> anyhow::Result<GpuOptions> {
+    let mut options = GpuOptions::from_env()?;
     options.cooperative_matrix_if_any = precision == Precision::F16;
-    options
+    Ok(options)
 }
 
 /// Whether products in half precision are done by matrix units.

@@ -1,5 +1,7 @@
 //! What can go wrong on the lowest floor, with enough in each case to act on it.
 
+use std::time::Duration;
+
 /// An error of a device, an adapter, a buffer or a pipeline. Each case names the thing, what was found and what was
 /// needed. Byte counts are bytes; offsets are byte offsets.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
@@ -158,12 +160,12 @@ pub enum DeviceError {
         need: u64,
     },
     /// The device did not finish in time. The work may still finish: waiting again is allowed.
-    #[error("{what} did not finish within {waited_ms} ms")]
+    #[error("{what} did not finish within {waited:?}")]
     Timeout {
         /// What was waited for.
         what: &'static str,
-        /// How long, in milliseconds.
-        waited_ms: u64,
+        /// How long: the limit of the wait, or of the whole call.
+        waited: Duration,
     },
     /// A readback or timer is still in use by an earlier submission, or was finished without having been started.
     #[error("{what}: found it {found}, needed it {needed}")]
@@ -181,6 +183,19 @@ impl DeviceError {
     /// Whether the device is gone, so that nothing but opening another helps.
     pub fn is_lost(&self) -> bool {
         matches!(self, Self::DeviceLost { .. })
+    }
+
+    /// Whether the device was not done in time. It may be later.
+    pub fn is_timeout(&self) -> bool {
+        matches!(self, Self::Timeout { .. })
+    }
+
+    /// A timeout as that of a call that was allowed so long in all; any other error as it is.
+    pub(crate) fn within(self, allowed: Duration) -> Self {
+        match self {
+            Self::Timeout { what, .. } => Self::Timeout { what, waited: allowed },
+            other => other,
+        }
     }
 
     /// The typed form of an error that wgpu reported for `label` of `bytes` bytes.

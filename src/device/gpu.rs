@@ -25,6 +25,12 @@ const WANTED: Features = Features::SUBGROUP
 /// Most of the memory that a driver would give us that buffers take.
 const MEMORY_PERCENT: u8 = 95;
 
+/// How long a wait lasts at least, and how many times as long as all submitted work is predicted to take: a software adapter may be a
+/// hundred times slower than predicted.
+const PATIENCE: (Duration, f64) = (Duration::from_secs(120), 100.0);
+/// The environment variable of [`GpuOptions::timeout`].
+const TIMEOUT_S: &str = "ADVECT_TIMEOUT_S";
+
 /// Dispatches after which a GPU begins with a longer pass.
 const HEAD_START: usize = 64;
 
@@ -55,6 +61,9 @@ pub struct GpuOptions {
     /// many dispatches, each next of twice as many: recording a dispatch takes the host a microsecond or more, and the device works
     /// meanwhile. 0: always whole. None: 64, but on software adapters, which have no processor to spare, 0.
     pub head_start: Option<usize>,
+    /// How long a wait for the device lasts before it fails with [`DeviceError::Timeout`]. None: two minutes, or a hundred times as long as
+    /// the work is predicted to take if that is longer, as a software adapter may be a hundred times slower than predicted.
+    pub timeout: Option<Duration>,
 }
 
 impl Default for GpuOptions {
@@ -68,21 +77,42 @@ impl Default for GpuOptions {
             checked: false,
             spin: Duration::from_millis(1),
             head_start: None,
+            timeout: None,
         }
     }
 }
 
 impl GpuOptions {
     /// With the user's cache folder ([`cache::folder`]); tuned choices count unless `ADVECT_TUNING` is `off`, and the driver checks loads
-    /// and stores if `ADVECT_CHECKED` is 1.
-    pub fn from_env() -> GpuOptions {
+    /// and stores if `ADVECT_CHECKED` is 1. `ADVECT_TIMEOUT_S` is [`timeout`](Self::timeout) in seconds.
+    ///
+    /// # Errors
+    /// [`DeviceError::Environment`] if `ADVECT_TIMEOUT_S` is no number of seconds above 0 and up to 86400.
+    pub fn from_env() -> Result<GpuOptions, DeviceError> {
         let is = |name: &str, value: &str| std::env::var_os(name).is_some_and(|v| v == value);
-        GpuOptions {
+        let timeout = match std::env::var_os(TIMEOUT_S) {
+            Some(text) if !text.is_empty() => Some(seconds(&text.to_string_lossy())?),
+            _ => None,
+        };
+        Ok(GpuOptions {
             cache: cache::folder(),
             untuned: is("ADVECT_TUNING", "off"),
             checked: is("ADVECT_CHECKED", "1"),
+            timeout,
             ..GpuOptions::default()
-        }
+        })
+    }
+}
+
+/// The longest wait for the device as `ADVECT_TIMEOUT_S` has it.
+fn seconds(found: &str) -> Result<Duration, DeviceError> {
+    match found.trim().parse::<f64>() {
+        Ok(s) if s > 0.0 && s <= 86_400.0 => Ok(Duration::from_secs_f64(s)),
+        _ => Err(DeviceError::Environment {
+            name: TIMEOUT_S,
+            found: found.to_owned(),
+            needed: "a number of seconds above 0 and up to 86400",
+        }),
     }
 }
 
@@ -105,6 +135,7 @@ pub(super) struct Inner {
     matrix_error: OnceLock<f64>,
     spin: Duration,
     head_start: usize,
+    timeout: Option<Duration>,
 }
 
 /// Names a submission, to wait for it.
@@ -238,6 +269,7 @@ impl Gpu {
             matrix_error: OnceLock::new(),
             spin,
             head_start,
+            timeout: options.timeout,
         };
         let mut gpu = Self { inner: Arc::new(inner), tuning: None };
         if let Some(folder) = &options.cache {
@@ -368,6 +400,35 @@ impl Gpu {
             .map(drop)
     }
 
+    /// How long to wait for work that is predicted to take so many milliseconds ([`GpuOptions::timeout`]).
+    pub(crate) fn patience(&self, predicted_ms: f64) -> Duration {
+        let (least, times) = PATIENCE;
+        let predicted = || Duration::from_secs_f64(1e-3 * times * predicted_ms.clamp(0.0, 1e9));
+        self.inner.timeout.unwrap_or_else(|| least.max(predicted()))
+    }
+
+    /// Whether a wait for this device ended before its work did, and the work is still under way: the device is slow, or hangs. Looks, but
+    /// does not wait.
+    pub fn is_late(&self) -> bool {
+        let health = &self.inner.health;
+        // The poll that finds the queue empty ends it. A lost device is not late.
+        health.is_late() && (self.poll().is_err() || health.is_late()) && !health.is_lost()
+    }
+
+    /// Where an earlier wait ended before its work did, waits at most `timeout` for that work. Without this, whoever goes on asking a device
+    /// that hangs would queue more and more.
+    pub(crate) fn settle(&self, timeout: Duration) -> Result<(), DeviceError> {
+        if !self.inner.health.is_late() {
+            return Ok(());
+        }
+        self.wait_all(timeout).map_err(|error| match error {
+            DeviceError::Timeout { waited, .. } => DeviceError::Timeout { what: "earlier GPU work", waited },
+            other => other,
+        })?;
+        self.inner.health.set_late(false);
+        Ok(())
+    }
+
     /// Dispatches of the first part of a pass that goes to the device in parts; 0: none does ([`GpuOptions::head_start`]).
     pub(crate) fn head_start(&self) -> usize {
         self.inner.head_start
@@ -406,11 +467,16 @@ impl Gpu {
         health.check_lost()?;
         let result = catch_unwind(AssertUnwindSafe(|| device.poll(poll)));
         match result {
-            Ok(Ok(status)) => health.check().map(|()| status).map_err(|error| self.explain(error)),
+            Ok(Ok(status)) => {
+                if status == PollStatus::QueueEmpty {
+                    health.set_late(false);
+                }
+                health.check().map(|()| status).map_err(|error| self.explain(error))
+            }
             Ok(Err(PollError::Timeout)) => {
                 health.check()?;
-                let waited_ms = u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX);
-                Err(DeviceError::Timeout { what: "GPU work", waited_ms })
+                health.set_late(true);
+                Err(DeviceError::Timeout { what: "GPU work", waited: timeout })
             }
             Ok(Err(PollError::WrongSubmissionIndex(asked, last))) => {
                 // A submission to a device that died meanwhile never happened.
@@ -444,5 +510,19 @@ impl std::fmt::Debug for Gpu {
             .field("name", &self.inner.report.name)
             .field("lost", &self.inner.health.is_lost())
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_longest_wait_is_a_number_of_seconds() {
+        assert_eq!(seconds(" 2.5 "), Ok(Duration::from_millis(2500)));
+        for bad in ["0", "-1", "nan", "inf", "1e9", "two", " "] {
+            let error = seconds(bad).unwrap_err().to_string();
+            assert!(error.contains("ADVECT_TIMEOUT_S") && error.contains(bad), "{error}");
+        }
     }
 }

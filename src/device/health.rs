@@ -1,4 +1,4 @@
-//! What the device has told us behind our back: that it is lost, or that a call outside any error scope failed.
+//! What the device has told us behind our back: that it is lost, late, or that a call outside any error scope failed.
 //!
 //! wgpu reports both through callbacks on whatever thread happens to run. They are recorded here and read with one
 //! atomic load on the hot path; wgpu's default, a panic, never happens.
@@ -12,6 +12,7 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 pub(super) struct Health {
     lost: AtomicBool,
     reason: OnceLock<String>,
+    late: AtomicBool,
     failed: AtomicBool,
     first: Mutex<Option<DeviceError>>,
 }
@@ -35,6 +36,16 @@ impl Health {
     /// Whether the device is gone.
     pub fn is_lost(&self) -> bool {
         self.lost.load(Ordering::Acquire)
+    }
+
+    /// Records whether work is under way that was waited for in vain.
+    pub fn set_late(&self, late: bool) {
+        self.late.store(late, Ordering::Release);
+    }
+
+    /// Whether a wait ended before the work did, and the work is not known to have ended since.
+    pub fn is_late(&self) -> bool {
+        self.late.load(Ordering::Acquire)
     }
 
     /// Fails if the device is gone.

@@ -10,6 +10,7 @@ mod caps;
 mod choice;
 mod counters;
 mod cpu;
+mod deadline;
 mod error;
 mod gpu;
 mod health;
@@ -34,6 +35,7 @@ pub use caps::{
 pub use choice::DeviceChoice;
 pub use counters::{CounterSnapshot, Counters};
 pub use cpu::{Cpu, CpuReport};
+pub use deadline::Deadline;
 pub use error::DeviceError;
 pub use gpu::{Gpu, GpuOptions, Submission, enumerate};
 pub use pipelines::{Access, BindGroupCache, Binding, Bound, Pipeline};
@@ -59,14 +61,14 @@ pub enum Device {
 impl Device {
     /// A real GPU if there is one that opens, else the CPU executor. With [`GpuOptions::from_env`]: as tuned, compiled kernels kept.
     pub fn auto() -> Result<Self, DeviceError> {
-        Self::open_with(&DeviceChoice::Auto, &GpuOptions::from_env())
+        Self::open_with(&DeviceChoice::Auto, &GpuOptions::from_env()?)
     }
 
     /// What `ADVECT_DEVICE` asks for; `auto` if it is not set. With [`GpuOptions::from_env`].
     pub fn from_env() -> Result<Self, DeviceError> {
         let text = std::env::var_os("ADVECT_DEVICE").unwrap_or_default();
         let Ok(choice) = text.to_string_lossy().parse();
-        Self::open_with(&choice, &GpuOptions::from_env())
+        Self::open_with(&choice, &GpuOptions::from_env()?)
     }
 
     /// Opens what `choice` comes to on this machine, without a look at the cache folder: the same plans for everybody.

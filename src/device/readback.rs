@@ -7,9 +7,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::{Duration, Instant};
 
-/// How long a blocking [`Gpu::read`] waits.
-const READ_TIMEOUT: Duration = Duration::from_secs(60);
-
 const IDLE: u8 = 0;
 const PENDING: u8 = 1;
 const MAPPED: u8 = 2;
@@ -44,6 +41,17 @@ impl Gpu {
     /// Copies bytes `offset..offset + out.len()` of `buffer` to the host and waits for them. `offset` must be a
     /// multiple of 4. For tests, files and metrics; a control loop keeps a [`Readback`] and saves one submission.
     pub fn read(&self, buffer: &Buffer, offset: u64, out: &mut [u8]) -> Result<(), DeviceError> {
+        self.read_within(buffer, offset, out, self.patience(0.0))
+    }
+
+    /// As [`read`](Self::read), waiting at most `timeout`.
+    pub(crate) fn read_within(
+        &self,
+        buffer: &Buffer,
+        offset: u64,
+        out: &mut [u8],
+        timeout: Duration,
+    ) -> Result<(), DeviceError> {
         if out.is_empty() {
             return buffer.check_range(offset, 0);
         }
@@ -57,7 +65,7 @@ impl Gpu {
         let mut readback = self.readback(bytes)?;
         let submission = self.submit(&[readback.copy(buffer, offset, 0, bytes)])?;
         readback.start(&submission, bytes)?;
-        readback.finish(out, READ_TIMEOUT)
+        readback.finish(out, timeout)
     }
 
     /// As [`read`](Self::read), for plain numbers; `offset` counts bytes.
@@ -147,7 +155,8 @@ impl Readback {
         match self.state.load(Ordering::Acquire) {
             MAPPED => {}
             PENDING => {
-                return Err(DeviceError::Timeout { what: "readback", waited_ms: timeout.as_millis() as u64 });
+                self.gpu.inner.health.set_late(true);
+                return Err(DeviceError::Timeout { what: "readback", waited: timeout });
             }
             _ => {
                 let message = "the staging memory could not be mapped".into();

@@ -7,12 +7,13 @@
 use super::recurrence::Recurrence;
 use super::solver::{check_times, even_times};
 use super::{Field, FlowError, Result, Solver};
-use crate::device::{CounterSnapshot, Cpu, Device};
+use crate::device::{CounterSnapshot, Cpu, Deadline, Device};
 use crate::graph::packing;
 use crate::graph::{Fusion, GraphError, ParamLayout, Plan, Precision, Profile, Program};
 use crate::kernel::BufferId;
 use rayon::prelude::*;
 use std::sync::Arc;
+use std::time::Duration;
 
 mod block;
 mod lane;
@@ -62,6 +63,8 @@ pub struct IntegrateOptions<'a> {
     pub fusion: Fusion,
     /// How weights are stored.
     pub precision: Precision,
+    /// How long a run may take ([`Integrator::set_deadline`]).
+    pub deadline: Option<Duration>,
 }
 
 impl Default for IntegrateOptions<'_> {
@@ -74,6 +77,7 @@ impl Default for IntegrateOptions<'_> {
             max_steps: MAX_STEPS,
             fusion: Fusion::Auto,
             precision: Precision::F32,
+            deadline: None,
         }
     }
 }
@@ -136,6 +140,7 @@ pub struct Integrator {
     cpu: Option<Cpu>,
     /// Of each row in the last run.
     outcomes: Vec<RowOutcome>,
+    deadline: Option<Duration>,
 }
 
 impl Integrator {
@@ -257,6 +262,7 @@ impl Integrator {
             block,
             cpu,
             outcomes: vec![RowOutcome::default(); batch.rows()],
+            deadline: options.deadline,
         })
     }
 
@@ -290,6 +296,12 @@ impl Integrator {
     /// The batch it was compiled for.
     pub fn batch(&self) -> Batch {
         self.batch
+    }
+
+    /// How long each run to come may take; none: as long as the device's own limit of a wait allows. A run that is not done then fails with
+    /// [`DeviceError::Timeout`](crate::device::DeviceError::Timeout), and its output is NaN; the next one begins afresh.
+    pub fn set_deadline(&mut self, deadline: Option<Duration>) {
+        self.deadline = deadline;
     }
 
     /// The part of the batch that the plan covers: a run takes such blocks one after another.
@@ -387,9 +399,32 @@ impl Integrator {
         start: Start<'_>,
         requests: &[&[f32]],
         out: &mut [f32],
-        mut trajectory: Option<&mut [f32]>,
+        trajectory: Option<&mut [f32]>,
     ) -> Result<&[RowOutcome]> {
         self.check(start, requests, out, trajectory.as_deref())?;
+        self.limit(self.deadline.map(Deadline::after));
+        let run = self.run_blocks(start, requests, out, trajectory);
+        self.limit(None);
+        if let Err(error) = run {
+            // Part of it may be there, or what the caller had from an earlier run: neither must pass for this one's.
+            out.fill(f32::NAN);
+            return Err(error);
+        }
+        Ok(&self.outcomes)
+    }
+
+    /// When the lanes' calls to come must be over.
+    fn limit(&mut self, deadline: Option<Deadline>) {
+        self.lanes.iter_mut().for_each(|lane| lane.session.set_deadline(deadline));
+    }
+
+    fn run_blocks(
+        &mut self,
+        start: Start<'_>,
+        requests: &[&[f32]],
+        out: &mut [f32],
+        mut trajectory: Option<&mut [f32]>,
+    ) -> Result<()> {
         let (rows, block_rows) = (self.batch.rows(), self.block.rows());
         let shared = Shared {
             requests,
@@ -434,7 +469,7 @@ impl Integrator {
         if let Some(all) = trajectory.as_mut() {
             self.scatter(&kept, all);
         }
-        Ok(&self.outcomes)
+        Ok(())
     }
 
     /// From blocks of [steps + 1, rows of the block, dim] to [steps + 1, rows, dim].

@@ -4,7 +4,7 @@ use super::profile::Profile;
 use super::session_cpu::CpuSession;
 use super::session_gpu::GpuSession;
 use super::{GraphError, Plan, Result};
-use crate::device::{CounterSnapshot, Cpu, Device};
+use crate::device::{CounterSnapshot, Cpu, Deadline, Device};
 use crate::kernel::{BufferId, TwinCx};
 use std::sync::Arc;
 
@@ -33,6 +33,16 @@ impl Session {
             }
         };
         Ok(Session { inner, threads: 1 })
+    }
+
+    /// When the calls to come must be over, until another deadline is set. One that is not fails with
+    /// [`DeviceError::Timeout`](crate::device::DeviceError::Timeout): on a GPU where the host waits for it, on the CPU between two kernels.
+    /// The session can be used as before; what a late pass of a GPU still brings is never taken for a later one's.
+    pub fn set_deadline(&mut self, deadline: Option<Deadline>) {
+        match &mut self.inner {
+            Inner::Cpu(s, _) => s.set_deadline(deadline),
+            Inner::Gpu(s) => s.set_deadline(deadline),
+        }
     }
 
     /// On the CPU, a second session of the same plan that shares the named read-only buffers; for replaying one plan from
@@ -180,11 +190,8 @@ impl Session {
         match &mut self.inner {
             Inner::Cpu(s, cpu) => {
                 cpu.lead(|team| {
-                    for _ in 0..times {
-                        phases.iter().for_each(|p| s.run(*p, &team.into()));
-                    }
-                });
-                Ok(())
+                    (0..times).try_for_each(|_| phases.iter().try_for_each(|p| s.run(*p, &team.into())))
+                })
             }
             Inner::Gpu(s) => s.repeat(phases, times),
         }
@@ -196,8 +203,7 @@ impl Session {
         self.check_phases(phases)?;
         match &mut self.inner {
             Inner::Cpu(s, cpu) => {
-                alone(s, cpu, phases, self.threads);
-                Ok(())
+                alone(s, cpu, phases, self.threads)
             }
             Inner::Gpu(s) => s.repeat(phases, 1),
         }
@@ -212,7 +218,7 @@ impl Session {
         }
         match &mut self.inner {
             Inner::Cpu(s, cpu) => {
-                alone(s, cpu, phases, self.threads);
+                alone(s, cpu, phases, self.threads)?;
                 reads.iter_mut().for_each(|(id, out)| s.read(*id, 0, out));
                 Ok(())
             }
@@ -270,9 +276,9 @@ impl Session {
 }
 
 /// Replays phases on this thread, or with each kernel split over the pool's.
-fn alone(session: &mut CpuSession, cpu: &Cpu, phases: &[usize], threads: usize) {
+fn alone(session: &mut CpuSession, cpu: &Cpu, phases: &[usize], threads: usize) -> Result<()> {
     if threads <= 1 || phases.is_empty() {
-        return phases.iter().for_each(|p| session.run(*p, &TwinCx::SERIAL));
+        return phases.iter().try_for_each(|p| session.run(*p, &TwinCx::SERIAL));
     }
-    cpu.lead(|team| phases.iter().for_each(|p| session.run(*p, &team.into())));
+    cpu.lead(|team| phases.iter().try_for_each(|p| session.run(*p, &team.into())))
 }

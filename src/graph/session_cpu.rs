@@ -2,7 +2,7 @@
 
 use super::profile::{Clock, CommandTime, Profile};
 use super::{GraphError, Plan, Result};
-use crate::device::Access;
+use crate::device::{Access, Deadline};
 use crate::kernel::{Arg, BufferId, TwinCx};
 use std::cell::{Ref, RefCell, RefMut};
 use std::sync::Arc;
@@ -58,6 +58,8 @@ const MAX_ARGS: usize = 10;
 pub struct CpuSession {
     plan: Arc<Plan>,
     slots: Vec<Slot>,
+    /// When a replay is given up.
+    deadline: Option<Deadline>,
 }
 
 impl CpuSession {
@@ -71,7 +73,7 @@ impl CpuSession {
             }
             slots.push(Slot::Own(RefCell::new(memory)));
         }
-        Ok(CpuSession { plan, slots })
+        Ok(CpuSession { plan, slots, deadline: None })
     }
 
     /// A second session of the same plan that shares the read-only buffers `shared` with this one.
@@ -79,7 +81,8 @@ impl CpuSession {
         for id in shared {
             self.shared(*id);
         }
-        let mut fork = CpuSession { plan: self.plan.clone(), slots: Vec::with_capacity(self.slots.len()) };
+        let slots = Vec::with_capacity(self.slots.len());
+        let mut fork = CpuSession { plan: self.plan.clone(), slots, deadline: None };
         for (slot, info) in self.slots.iter().zip(&self.plan.slots) {
             fork.slots.push(match slot {
                 Slot::Shared(memory) => Slot::Shared(memory.clone()),
@@ -148,11 +151,20 @@ impl CpuSession {
         }
     }
 
-    /// Runs phase number `phase`.
-    pub(super) fn run(&mut self, phase: usize, cx: &TwinCx<'_>) {
+    /// When the replays to come are given up.
+    pub(super) fn set_deadline(&mut self, deadline: Option<Deadline>) {
+        self.deadline = deadline;
+    }
+
+    /// Runs phase number `phase`; looks at the deadline, if there is one, before every command.
+    pub(super) fn run(&mut self, phase: usize, cx: &TwinCx<'_>) -> Result<()> {
         for index in self.plan.phases[phase].range.clone() {
+            if let Some(deadline) = &self.deadline {
+                deadline.check("a pass on the CPU")?;
+            }
             self.command(index, cx);
         }
+        Ok(())
     }
 
     fn command(&self, index: usize, cx: &TwinCx<'_>) {
@@ -197,7 +209,7 @@ impl CpuSession {
         match &mut self.slots[id.0 as usize] {
             Slot::Own(m) => m.get_mut().as_mut_slice()[offset..offset + data.len()].copy_from_slice(data),
             Slot::Shared(m) => {
-                // Sole owner again, or else a copy: other sessions keep what they had.
+                // A copy: other sessions keep what they had.
                 let mut memory = Memory { lines: m.lines.clone(), len: m.len };
                 memory.as_mut_slice()[offset..offset + data.len()].copy_from_slice(data);
                 *m = Arc::new(memory);

@@ -3,7 +3,7 @@
 use super::profile::{Clock, CommandTime, Profile};
 use super::{GraphError, Plan, Result, windows};
 use crate::device::{
-    AdapterKind, BindGroupCache, Binding, Bound, Buffer, Command, CounterSnapshot, DeviceError, Dispatch,
+    AdapterKind, BindGroupCache, Binding, Bound, Buffer, Command, CounterSnapshot, Deadline, DeviceError, Dispatch,
     Gpu, Readback, Submission, Timer, Uploads,
 };
 use crate::kernel::BufferId;
@@ -17,12 +17,11 @@ const SUBMIT_MS: f64 = 100.0;
 const PARTS: usize = 64;
 /// Buffers that one replay can read back.
 const READS: usize = 4;
-/// How long a read waits for the device at least, and how many times as long as all submitted work is predicted to take: a software
-/// adapter may be a hundred times slower than predicted.
-const TIMEOUT: (Duration, f64) = (Duration::from_secs(120), 100.0);
 /// Most launches of one command that a profile times together, and about how long they should take, seconds: a clock's step and
 /// the start of a pass are microseconds.
 const TOGETHER: (usize, f64) = (16, 5e-4);
+
+type DeviceResult<T> = std::result::Result<T, DeviceError>;
 
 /// A plan resident on a GPU.
 pub struct GpuSession {
@@ -38,6 +37,8 @@ pub struct GpuSession {
     last: Option<Submission>,
     /// Predicted milliseconds of what was submitted since the last wait.
     pending_ms: f64,
+    /// When waits end, if before the device's own limit.
+    deadline: Option<Deadline>,
 }
 
 impl GpuSession {
@@ -68,6 +69,7 @@ impl GpuSession {
             scratch: Vec::new(),
             last: None,
             pending_ms: 0.0,
+            deadline: None,
         })
     }
 
@@ -75,7 +77,28 @@ impl GpuSession {
         &self.plan
     }
 
+    /// When the waits of the calls to come end.
+    pub(super) fn set_deadline(&mut self, deadline: Option<Deadline>) {
+        self.deadline = deadline;
+    }
+
+    /// Waits as `wait` does, which is told how long it may take.
+    fn waiting<T>(&mut self, wait: impl FnOnce(&mut Self, Duration) -> DeviceResult<T>) -> Result<T> {
+        let (patience, deadline) = (self.gpu.patience(self.pending_ms), self.deadline);
+        let found = match deadline.filter(|deadline| deadline.left() < patience) {
+            None => wait(self, patience),
+            Some(deadline) => wait(self, deadline.left()).map_err(|error| error.within(deadline.allowed())),
+        };
+        Ok(found?)
+    }
+
+    /// Nothing new is asked of a device that is behind with what it was asked before.
+    fn settle(&mut self) -> Result<()> {
+        self.waiting(|session, timeout| session.gpu.settle(timeout))
+    }
+
     pub(super) fn write(&mut self, id: BufferId, offset: usize, data: &[f32]) -> Result<()> {
+        self.settle()?;
         let (buffer, offset, data) =
             (&self.slots[id.0 as usize], 4 * offset as u64, bytemuck::cast_slice(data));
         if !self.uploads.write(buffer, offset, data)? {
@@ -94,8 +117,12 @@ impl GpuSession {
     }
 
     pub(super) fn read(&mut self, id: BufferId, offset: usize, out: &mut [f32]) -> Result<()> {
+        self.settle()?;
         self.flush()?;
-        Ok(self.gpu.read(&self.slots[id.0 as usize], 4 * offset as u64, bytemuck::cast_slice_mut(out))?)
+        let (at, out) = (4 * offset as u64, bytemuck::cast_slice_mut(out));
+        self.waiting(|session, timeout| {
+            session.gpu.read_within(&session.slots[id.0 as usize], at, out, timeout)
+        })
     }
 
     /// Replays phases `times` times in as few submits as allowed.
@@ -124,22 +151,25 @@ impl GpuSession {
             *copy = (*id, out.len());
         }
         self.record(phases, times, &copies[..n])?;
-        let (Some(readback), Some(last)) = (&mut self.readback, &self.last) else {
-            return Err(DeviceError::State {
-                what: "session",
-                found: "nothing submitted",
-                needed: "a submission",
-            }
-            .into());
-        };
-        let timeout = timeout(std::mem::take(&mut self.pending_ms));
-        readback.start(last, bytes as u64)?;
-        match reads {
+        let mut scratch = std::mem::take(&mut self.scratch);
+        let fetched = match reads {
             // One buffer is copied straight to its place.
-            [(_, out)] => readback.finish(bytemuck::cast_slice_mut(out), timeout)?,
+            [(_, out)] => self.fetch(bytemuck::cast_slice_mut(out)),
             _ => {
-                self.scratch.resize(bytes, 0);
-                readback.finish(&mut self.scratch, timeout)?;
+                scratch.resize(bytes, 0);
+                self.fetch(&mut scratch)
+            }
+        };
+        self.scratch = scratch;
+        if fetched.is_err() {
+            // Its bytes may still come, and must not be taken for those of a later pass: that one gets memory of its own.
+            self.readback = None;
+        }
+        fetched?;
+        self.pending_ms = 0.0;
+        match reads {
+            [_] => {}
+            _ => {
                 let mut at = 0;
                 for (_, out) in reads.iter_mut() {
                     let into: &mut [u8] = bytemuck::cast_slice_mut(out);
@@ -151,7 +181,19 @@ impl GpuSession {
         Ok(())
     }
 
+    /// Waits for the last submission and takes over what it has copied.
+    fn fetch(&mut self, out: &mut [u8]) -> Result<()> {
+        self.waiting(|session, timeout| {
+            let (Some(readback), Some(last)) = (&mut session.readback, &session.last) else {
+                let (found, needed) = ("nothing submitted", "a submission");
+                return Err(DeviceError::State { what: "session", found, needed });
+            };
+            readback.fetch(last, out, timeout)
+        })
+    }
+
     fn record(&mut self, phases: &[usize], times: usize, reads: &[(BufferId, usize)]) -> Result<()> {
+        self.settle()?;
         self.uploads.seal();
         let recorded = self.submit(phases, times, reads);
         self.uploads.recycle();
@@ -210,11 +252,12 @@ impl GpuSession {
 
     pub(super) fn wait(&mut self) -> Result<()> {
         self.flush()?;
-        let timeout = timeout(std::mem::take(&mut self.pending_ms));
-        match &self.last {
-            Some(last) => Ok(self.gpu.wait(last, timeout)?),
+        self.waiting(|session, timeout| match &session.last {
+            Some(last) => session.gpu.wait(last, timeout),
             None => Ok(()),
-        }
+        })?;
+        self.pending_ms = 0.0;
+        Ok(())
     }
 
     /// Times every command of the phases alone: the mean over some launches one after another, `replays` times after one that
@@ -243,11 +286,11 @@ impl GpuSession {
     fn timed(&self, parts: &[Command<'_>], timer: Option<&mut Timer>) -> Result<f64> {
         let Some(timer) = timer else {
             let begun = Instant::now();
-            self.gpu.wait(&self.gpu.submit(parts)?, TIMEOUT.0)?;
+            self.gpu.wait(&self.gpu.submit(parts)?, self.gpu.patience(0.0))?;
             return Ok(begun.elapsed().as_secs_f64());
         };
         self.gpu.submit_timed(parts, timer)?;
-        Ok(1e-9 * timer.nanoseconds(TIMEOUT.0)?)
+        Ok(1e-9 * timer.nanoseconds(self.gpu.patience(0.0))?)
     }
 
     pub(super) fn counters(&self) -> CounterSnapshot {
@@ -296,12 +339,6 @@ impl<'a> Batch<'a> {
         }
         Ok(())
     }
-}
-
-/// How long to wait for work that is predicted to take so many milliseconds.
-fn timeout(predicted_ms: f64) -> Duration {
-    let (least, times) = TIMEOUT;
-    least.max(Duration::from_secs_f64(1e-3 * times * predicted_ms.clamp(0.0, 1e9)))
 }
 
 /// Pipelines, bind groups and the parameters of every command in one uniform buffer.

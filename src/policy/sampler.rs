@@ -12,6 +12,7 @@ use crate::graph::{Fusion, Precision, Program};
 use crate::kernel::BufferId;
 use crate::kernel::denormalize::{self, DenormShape};
 use crate::objective::Sampling;
+use std::time::Duration;
 
 pub use crate::flow::integrator::{NoiseKey, RowOutcome, RowStatus};
 
@@ -32,6 +33,8 @@ pub struct SamplerOptions {
     pub precision: Precision,
     /// Most steps that an adaptive solver may try; a chunk that needs more fails alone.
     pub max_steps: usize,
+    /// How long a call may take ([`Sampler::set_deadline`]).
+    pub deadline: Option<Duration>,
 }
 
 impl Default for SamplerOptions {
@@ -44,6 +47,7 @@ impl Default for SamplerOptions {
             fusion: Fusion::Auto,
             precision: Precision::F32,
             max_steps: MAX_STEPS,
+            deadline: None,
         }
     }
 }
@@ -186,6 +190,7 @@ fn finished(
         fusion: options.fusion,
         precision: options.precision,
         max_steps: options.max_steps,
+        deadline: options.deadline,
         finish: Some(&finish),
         ..IntegrateOptions::default()
     };
@@ -352,6 +357,14 @@ impl Sampler {
     /// 0 where chunks start from no noise.
     pub fn noise_values(&self) -> usize {
         if self.zeros.is_empty() { self.integrator.start_cols() } else { 0 }
+    }
+
+    /// How long each call to come may take; none: as long as the device's own limit of a wait allows
+    /// ([`GpuOptions::timeout`](crate::device::GpuOptions::timeout)). A call that is not done then fails with
+    /// [`DeviceError::Timeout`](crate::device::DeviceError::Timeout), and its actions are NaN. The next call begins afresh: on a GPU
+    /// within its own time it first waits for what is still under way, and it never takes a late pass's actions for its own.
+    pub fn set_deadline(&mut self, deadline: Option<Duration>) {
+        self.integrator.set_deadline(deadline);
     }
 
     /// Observations and samples for each.
