@@ -88,6 +88,9 @@ pub struct Serve {
     /// Close a connection after so long without a sign of life, s
     #[arg(long, value_name = "S", default_value = "120", value_parser = seconds)]
     idle_timeout_s: Duration,
+    /// Give up a pass of the device that takes longer, s: its robots get an error, and /healthz answers 503 until the device is done
+    #[arg(long, value_name = "S", default_value = "30", value_parser = seconds)]
+    pass_timeout_s: Duration,
 }
 
 fn batch(text: &str) -> Result<usize, String> {
@@ -146,6 +149,7 @@ impl Run for Serve {
                 message: self.max_message_mb << 20,
                 connections: self.max_connections,
                 idle: self.idle_timeout_s,
+                pass: self.pass_timeout_s,
                 ..Limits::default()
             },
         };

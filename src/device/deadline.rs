@@ -43,7 +43,9 @@ mod tests {
     fn it_is_over_after_its_time_and_says_how_long_that_was() {
         let over = Deadline::after(Duration::ZERO).check("a pass");
         assert_eq!(over, Err(DeviceError::Timeout { what: "a pass", waited: Duration::ZERO }));
-        let text = Deadline::after(Duration::ZERO).check("a pass").map_err(|e| e.within(Duration::from_micros(1500)));
+        let text = Deadline::after(Duration::ZERO)
+            .check("a pass")
+            .map_err(|e| e.within(Duration::from_micros(1500)));
         assert_eq!(text.unwrap_err().to_string(), "a pass did not finish within 1.5ms");
         assert_eq!(Deadline::after(Duration::MAX).check("a pass"), Ok(()));
     }

@@ -188,11 +188,9 @@ impl Session {
     pub fn repeat(&mut self, phases: &[usize], times: usize) -> Result<()> {
         self.check_phases(phases)?;
         match &mut self.inner {
-            Inner::Cpu(s, cpu) => {
-                cpu.lead(|team| {
-                    (0..times).try_for_each(|_| phases.iter().try_for_each(|p| s.run(*p, &team.into())))
-                })
-            }
+            Inner::Cpu(s, cpu) => cpu.lead(|team| {
+                (0..times).try_for_each(|_| phases.iter().try_for_each(|p| s.run(*p, &team.into())))
+            }),
             Inner::Gpu(s) => s.repeat(phases, times),
         }
     }
@@ -202,9 +200,7 @@ impl Session {
     pub fn run_serial(&mut self, phases: &[usize]) -> Result<()> {
         self.check_phases(phases)?;
         match &mut self.inner {
-            Inner::Cpu(s, cpu) => {
-                alone(s, cpu, phases, self.threads)
-            }
+            Inner::Cpu(s, cpu) => alone(s, cpu, phases, self.threads),
             Inner::Gpu(s) => s.repeat(phases, 1),
         }
     }

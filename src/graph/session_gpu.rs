@@ -3,8 +3,8 @@
 use super::profile::{Clock, CommandTime, Profile};
 use super::{GraphError, Plan, Result, windows};
 use crate::device::{
-    AdapterKind, BindGroupCache, Binding, Bound, Buffer, Command, CounterSnapshot, Deadline, DeviceError, Dispatch,
-    Gpu, Readback, Submission, Timer, Uploads,
+    AdapterKind, BindGroupCache, Binding, Bound, Buffer, Command, CounterSnapshot, Deadline, DeviceError,
+    Dispatch, Gpu, Readback, Submission, Timer, Uploads,
 };
 use crate::kernel::BufferId;
 use std::ops::Range;

@@ -2,7 +2,7 @@
 
 use super::error::{RequestError, ServeError};
 use super::metrics::Metrics;
-use crate::device::Device;
+use crate::device::{Device, DeviceError, Gpu};
 use crate::flow::FlowError;
 use crate::graph::GraphError;
 use crate::policy::{Noise, NoiseKey, Policy, PolicyError, RowOutcome, RowStatus, Sampler, SamplerOptions};
@@ -47,11 +47,25 @@ pub(super) struct BatchOptions {
     pub sampler: SamplerOptions,
     pub max_batch: usize,
     pub wait: Duration,
+    /// How long a pass may take.
+    pub pass: Duration,
+}
+
+/// What can be expected of the device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Health {
+    /// It works.
+    Good,
+    /// A pass took longer than it may, and is still under way: the device is slow, or hangs.
+    Late,
+    /// No later request can succeed.
+    Lost,
 }
 
 /// The way to the thread that owns the device.
 pub(super) struct Batcher {
     jobs: Sender<Message>,
+    gpu: Option<Gpu>,
     healthy: Arc<AtomicBool>,
     metrics: Arc<Metrics>,
 }
@@ -65,6 +79,8 @@ impl Batcher {
         metrics: Arc<Metrics>,
     ) -> Result<(Batcher, JoinHandle<()>), ServeError> {
         let (jobs, inbox) = channel();
+        let gpu = device.gpu().cloned();
+        let own = gpu.clone();
         let (ready, is_ready) = channel();
         let healthy = Arc::new(AtomicBool::new(true));
         let (health, counts) = (healthy.clone(), metrics.clone());
@@ -75,11 +91,11 @@ impl Batcher {
             };
             drop(policy);
             if ready.send(Ok(())).is_ok() {
-                Loop { engine, options, metrics: counts, healthy: health }.run(&inbox);
+                Loop { engine, options, gpu: own, metrics: counts, healthy: health }.run(&inbox);
             }
         })?;
         match is_ready.recv() {
-            Ok(Ok(())) => Ok((Batcher { jobs, healthy, metrics }, thread)),
+            Ok(Ok(())) => Ok((Batcher { jobs, gpu, healthy, metrics }, thread)),
             Ok(Err(error)) => Err(error),
             Err(_) => Err(ServeError::Panicked("batcher")),
         }
@@ -93,9 +109,18 @@ impl Batcher {
         }
     }
 
-    /// Whether the device still works.
+    /// Whether any later request can succeed.
     pub fn healthy(&self) -> bool {
         self.healthy.load(Ordering::Relaxed)
+    }
+
+    /// What can be expected of the device now.
+    pub fn health(&self) -> Health {
+        match self.healthy() {
+            false => Health::Lost,
+            true if self.gpu.as_ref().is_some_and(Gpu::is_late) => Health::Late,
+            true => Health::Good,
+        }
     }
 
     /// Ends the thread after the requests that were handed over before.
@@ -140,6 +165,10 @@ impl Engine {
                 return Err(ServeError::FirstRun { batch, fault });
             }
         }
+        // Not before: what is compiled in the first pass takes its time.
+        for (_, sampler) in &mut engine.samplers {
+            sampler.set_deadline(Some(options.pass));
+        }
         Ok(engine)
     }
 
@@ -166,6 +195,7 @@ impl Engine {
 struct Loop {
     engine: Engine,
     options: BatchOptions,
+    gpu: Option<Gpu>,
     metrics: Arc<Metrics>,
     healthy: Arc<AtomicBool>,
 }
@@ -239,6 +269,10 @@ impl Loop {
 
     /// A chunk for each job, or why it has none.
     fn sample(&mut self, jobs: &[Job]) -> Result<Vec<Result<Vec<f32>, &'static str>>, RequestError> {
+        // Robots need not wait for what has kept others waiting in vain.
+        if self.gpu.as_ref().is_some_and(Gpu::is_late) {
+            return Err(RequestError::Late);
+        }
         let rows: Vec<(&[f32], NoiseKey)> = jobs.iter().map(|job| (&job.obs[..], job.noise)).collect();
         let engine = &mut self.engine;
         // A panic of one pass leaves only buffers behind that the next one overwrites.
@@ -258,7 +292,13 @@ impl Loop {
                 self.healthy.store(false, Ordering::Relaxed);
                 Err(RequestError::Stopped)
             }
-            Ok(Err(error)) => Err(RequestError::Inference(error.to_string())),
+            Ok(Err(error)) => {
+                if device_error(&error).is_some_and(DeviceError::is_timeout) {
+                    tracing::error!("a pass was given up: {error}");
+                    self.metrics.late_pass();
+                }
+                Err(RequestError::Inference(error.to_string()))
+            }
             Err(_) => {
                 tracing::error!("a pass ended by a panic");
                 Err(RequestError::Inference("an internal error".into()))
@@ -279,11 +319,16 @@ fn fault(status: RowStatus) -> Option<&'static str> {
 
 /// Whether no later request can succeed on this device.
 fn device_lost(error: &PolicyError) -> bool {
+    device_error(error).is_some_and(DeviceError::is_lost)
+}
+
+/// What the device said, if it was the device that failed.
+fn device_error(error: &PolicyError) -> Option<&DeviceError> {
     match error {
         PolicyError::Device(e)
         | PolicyError::Graph(GraphError::Device(e))
-        | PolicyError::Flow(FlowError::Graph(GraphError::Device(e))) => e.is_lost(),
-        _ => false,
+        | PolicyError::Flow(FlowError::Graph(GraphError::Device(e))) => Some(e),
+        _ => None,
     }
 }
 

@@ -129,6 +129,9 @@ pub enum RequestError {
     /// The policy failed on this observation.
     #[error("the policy gave no actions: {0}")]
     Inference(String),
+    /// The device is still busy with a pass that took longer than it may.
+    #[error("the policy gave no actions: the device is late with an earlier pass; ask again")]
+    Late,
     /// The server is stopping, or its device is lost.
     #[error("the server has stopped sampling")]
     Stopped,
@@ -169,7 +172,7 @@ impl RequestError {
         match self {
             RequestError::Wire(_) | RequestError::Text => ErrorKind::Malformed,
             RequestError::Oversize { .. } => ErrorKind::Oversize,
-            RequestError::Inference(_) | RequestError::Stopped => ErrorKind::Inference,
+            RequestError::Inference(_) | RequestError::Late | RequestError::Stopped => ErrorKind::Inference,
             _ => ErrorKind::Observation,
         }
     }

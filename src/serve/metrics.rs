@@ -45,6 +45,7 @@ pub struct Metrics {
     errors: [AtomicU64; ErrorKind::ALL.len()],
     refusals: [AtomicU64; Refusal::ALL.len()],
     misses: AtomicU64,
+    late_passes: AtomicU64,
     /// Connections open now.
     pub(super) connections: AtomicUsize,
     connections_total: AtomicU64,
@@ -62,6 +63,7 @@ impl Default for Metrics {
             errors: Default::default(),
             refusals: Default::default(),
             misses: AtomicU64::new(0),
+            late_passes: AtomicU64::new(0),
             connections: AtomicUsize::new(0),
             connections_total: AtomicU64::new(0),
             queue: AtomicUsize::new(0),
@@ -87,6 +89,10 @@ impl Metrics {
 
     pub(super) fn miss(&self) {
         self.misses.fetch_add(1, Relaxed);
+    }
+
+    pub(super) fn late_pass(&self) {
+        self.late_passes.fetch_add(1, Relaxed);
     }
 
     /// A pass, and how many of its requests got actions.
@@ -132,6 +138,11 @@ impl Metrics {
         self.misses.load(Relaxed)
     }
 
+    /// Passes given up so far as they took longer than they may.
+    pub fn late_passes(&self) -> u64 {
+        self.late_passes.load(Relaxed)
+    }
+
     /// Connections open now.
     pub fn connections(&self) -> usize {
         self.connections.load(Relaxed)
@@ -159,6 +170,13 @@ impl Metrics {
         one("advect_refused_connections_total", "counter", "Connections refused.", &refusals);
         let misses = plain(self.misses());
         one("advect_deadline_misses_total", "counter", "Requests answered after the deadline.", &misses);
+        let late = plain(self.late_passes());
+        one(
+            "advect_late_passes_total",
+            "counter",
+            "Passes given up as they took longer than they may.",
+            &late,
+        );
         one("advect_connections", "gauge", "Connections open now.", &plain(self.connections() as u64));
         let total = plain(self.connections_total.load(Relaxed));
         one("advect_connections_total", "counter", "Connections so far.", &total);

@@ -17,7 +17,8 @@
 //! Deadline. A reply that is later than the deadline is counted as a miss, and sent all the same, with
 //! `server_timing.deadline_missed` set: only the robot knows whether a late chunk is better than none.
 //!
-//! `GET /healthz` answers 200 while the device works (503 once it is lost), without a key. `GET /metrics` is Prometheus text,
+//! `GET /healthz` answers 200 while the device works (503 once it is lost, or while it is late with a pass that took
+//! longer than it may), without a key. `GET /metrics` is Prometheus text,
 //! behind the key if there is one. A handshake with an `Origin` header comes from a browser page and is refused unless
 //! there is a key: else any page could drive a robot on its visitor's machine.
 
@@ -112,6 +113,9 @@ pub struct Limits {
     pub handshake: Duration,
     /// A client that does not take a reply for this long is closed.
     pub write: Duration,
+    /// A pass that takes a GPU longer is given up: its robots get an error, as do those that ask before the device is done with it. On the
+    /// CPU it ends between two kernels.
+    pub pass: Duration,
     /// At shutdown, requests under way and closing handshakes have this long.
     pub shutdown: Duration,
 }
@@ -124,6 +128,7 @@ impl Default for Limits {
             idle: Duration::from_secs(120),
             handshake: Duration::from_secs(10),
             write: Duration::from_secs(10),
+            pass: Duration::from_secs(30),
             shutdown: Duration::from_secs(5),
         }
     }

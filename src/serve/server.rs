@@ -1,6 +1,6 @@
 //! Starting and ending a server; what it answers over plain HTTP.
 
-use super::batcher::{BatchOptions, Batcher};
+use super::batcher::{BatchOptions, Batcher, Health};
 use super::connection;
 use super::listener::{BoundedListener, Peer};
 use super::metrics::{Metrics, Refusal};
@@ -82,6 +82,7 @@ impl Server {
             sampler: config.sampler.clone(),
             max_batch: config.max_batch,
             wait: config.batch_wait,
+            pass: config.limits.pass,
         };
         let (batcher, batching) = Batcher::start(policy, device.clone(), options, metrics.clone())?;
         let (shutdown, is_shutdown) = watch::channel(false);
@@ -280,9 +281,17 @@ pub(super) async fn stopped(shutdown: &mut watch::Receiver<bool>) {
 }
 
 async fn healthz(State(shared): State<Arc<Shared>>) -> Response {
-    match shared.batcher.healthy() {
-        true => "OK\n".into_response(),
-        false => (StatusCode::SERVICE_UNAVAILABLE, "the device is lost\n").into_response(),
+    verdict(shared.batcher.health()).into_response()
+}
+
+/// What a health check is told.
+fn verdict(health: Health) -> (StatusCode, &'static str) {
+    match health {
+        Health::Good => (StatusCode::OK, "OK\n"),
+        Health::Late => {
+            (StatusCode::SERVICE_UNAVAILABLE, "the device is late: a pass took longer than it may\n")
+        }
+        Health::Lost => (StatusCode::SERVICE_UNAVAILABLE, "the device is lost\n"),
     }
 }
 
@@ -290,7 +299,20 @@ async fn metrics(State(shared): State<Arc<Shared>>, headers: HeaderMap) -> Respo
     if !admitted(&shared, &headers) {
         return unauthorised();
     }
-    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], shared.metrics.text()).into_response()
+    let text = shared.metrics.text() + &device_gauges(shared.batcher.health());
+    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], text).into_response()
+}
+
+/// The device's state for Prometheus.
+fn device_gauges(health: Health) -> String {
+    let gauge = |name: &str, help: &str, is: bool| {
+        format!("# HELP {name} {help}\n# TYPE {name} gauge\n{name} {}\n", u8::from(is))
+    };
+    gauge(
+        "advect_device_late",
+        "1 while a pass is under way that took longer than it may.",
+        health == Health::Late,
+    ) + &gauge("advect_device_lost", "1 once the device is lost.", health == Health::Lost)
 }
 
 fn admitted(shared: &Shared, headers: &HeaderMap) -> bool {
@@ -344,4 +366,26 @@ async fn websocket(
             connection::run(socket, &shared, &peer).await;
             drop(slot);
         })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_device_that_does_not_answer_is_said() {
+        for (health, status, says, late, lost) in [
+            (Health::Good, 200, "OK", 0, 0),
+            (Health::Late, 503, "is late", 1, 0),
+            (Health::Lost, 503, "is lost", 0, 1),
+        ] {
+            let (found, text) = verdict(health);
+            assert_eq!(found.as_u16(), status, "{health:?}");
+            assert!(text.contains(says) && text.lines().count() == 1, "{text}");
+            let gauges = device_gauges(health);
+            for line in [format!("advect_device_late {late}"), format!("advect_device_lost {lost}")] {
+                assert!(gauges.lines().any(|l| l == line), "no {line} in {gauges}");
+            }
+        }
+    }
 }

@@ -6,6 +6,7 @@ mod blocks;
 #[path = "../common/mod.rs"]
 mod common;
 mod control;
+mod deadline;
 mod fleet;
 mod guided;
 mod keys;

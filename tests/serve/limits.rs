@@ -248,3 +248,25 @@ fn settings_that_make_no_sense() {
     let error = Server::start(policy(), &crate::toy::cpu(), ServeConfig { port, ..ServeConfig::default() });
     assert!(matches!(error.err(), Some(ServeError::Bind { .. })));
 }
+
+#[test]
+fn a_late_pass_is_given_up_and_said() {
+    let Some(device) = crate::toy::gpu() else { return };
+    let mut config = ServeConfig { port: 0, max_batch: 8, ..ServeConfig::default() };
+    config.limits.pass = Duration::from_nanos(1);
+    let server = Server::start(policy(), &device, config).expect("the first passes have their time");
+    let address = server.address();
+    for passes in 1..=3 {
+        match connect(&server).infer(&[state(&observation(0))], None) {
+            Err(ClientError::Server(text)) => assert!(text.contains("did not finish within 1ns"), "{text}"),
+            other => panic!("{other:?}"),
+        }
+        assert_eq!(server.metrics().late_passes(), passes);
+        eventually("the device is done with it", || get(address, "/healthz", "").0 == 200);
+    }
+    let text = get(address, "/metrics", "").1;
+    for line in ["advect_device_late 0", "advect_device_lost 0", "advect_late_passes_total 3"] {
+        assert!(text.lines().any(|l| l == line), "no {line} in {text}");
+    }
+    assert!(server.healthy());
+}
