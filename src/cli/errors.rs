@@ -57,7 +57,7 @@ pub fn exit_code(result: anyhow::Result<()>) -> ExitCode {
 }
 
 /// The error and its causes, those left out that the text already tells.
-fn causes(error: &anyhow::Error) -> String {
+pub fn causes(error: &anyhow::Error) -> String {
     error.chain().fold(String::new(), |text, cause| {
         let cause = cause.to_string();
         match (text.is_empty(), text.contains(&cause)) {

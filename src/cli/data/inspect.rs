@@ -2,7 +2,7 @@
 
 use crate::cli::Run;
 use crate::cli::common::{Chosen, Context, number_in, print, print_json};
-use crate::cli::errors::Usage;
+use crate::cli::errors::{Usage, causes};
 use crate::cli::output::{Colour, Table, count, duration, grouped, short};
 use crate::cli::train::in_file;
 use advect::data::inspect::{Column, Report, Warning};
@@ -56,7 +56,7 @@ impl Run for Inspect {
         config.horizon = self.horizon.unwrap_or(config.horizon);
         self.chosen.apply(&mut config.data);
         let fault = |e: DataError| match self.paths.as_slice() {
-            [one] => Usage(format!("{:#}", in_file(one, e.into()))),
+            [one] => Usage(causes(&in_file(one, e.into()))),
             _ => Usage(e.to_string()),
         };
         let sets = DataSets::open(&self.paths, &config.data).map_err(fault)?;
