@@ -81,9 +81,10 @@ impl Run for Demo {
         let files = self.data.iter().fold(Files::default(), |files, path| files.reads("--data", path));
         outputs.iter().fold(files, |files, path| files.writes("--out", path)).check()?;
         let (episodes, states) = self.load(&config)?;
+        // Before a folder is made: a device that does not exist leaves none behind.
+        let device = cx.open()?;
         self.prepare()?;
         let _ours = alone(&self.out.join(POLICY))?;
-        let device = cx.open()?;
         let software = device.gpu().is_some_and(|gpu| gpu.report().is_software());
         let mut notes = Vec::new();
         let mut note = |text: String| {

@@ -336,7 +336,7 @@ fn bench_compares_with_the_floor() {
         assert!(["arithmetic", "bandwidth"].contains(&row["bound"].as_str().unwrap()), "{row}");
         assert_eq!(row["clock"], "host");
         let gaps = row["gaps"].as_array().unwrap();
-        assert!(gaps.iter().any(|gap| gap["kernel"] == "matmul"), "{row}");
+        assert!(gaps.iter().any(|gap| gap["kernel"] == "matmul_packed"), "{row}");
     }
     let picture = std::fs::read_to_string(&svg).unwrap();
     assert!(picture.starts_with("<svg") && picture.contains("mlp512, 3"), "{picture}");
