@@ -316,7 +316,7 @@ fn settings() {
             "network = { kind = \"mlp\", hidden = [9000000000], activation = \"silu\", time = { kind = \"raw\" }, conditioning = \"concat\" }",
             &["network.hidden", "9000000000"],
         ),
-        ("network = { kind = \"transformer\" }", &["bad.toml", "transformer"]),
+        ("network = { kind = \"transformers\" }", &["bad.toml", "transformers"]),
     ] {
         std::fs::write(&toml, text).expect("written");
         bench.train_fails(&config, 1, words);
