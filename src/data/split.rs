@@ -9,8 +9,9 @@
 //! 3. k = floor(fraction * n + 0.5) in f64; at least 1 if fraction > 0; at most n - 1.
 //! 4. validation = order[..k] sorted, train = order[k..] sorted.
 //!
-//! Where episodes are copies of others, bit for bit, [`split_apart`] goes along the order and holds out an episode with all its copies,
-//! until at least k are held out and as long as others are left; without copies that is the same.
+//! Where episodes are copies of others, bit for bit, [`split_apart`] goes along the order and holds out an episode with all its copies
+//! where these are at most k in all, until k are held out; without copies that is the same. Where no episode has so few copies, the copies
+//! are split as if they were none: more held out would be missed in training.
 
 use super::error::DataError;
 
@@ -67,9 +68,12 @@ pub fn split_apart(firsts: &[usize], fraction: f64, seed: u64) -> Result<Split, 
             break;
         }
         let group: Vec<usize> = copies(firsts[episode]).collect();
-        if !validation.contains(&episode) && validation.len() + group.len() < firsts.len() {
+        if !validation.contains(&episode) && validation.len() + group.len() <= held {
             validation.extend(group);
         }
+    }
+    if validation.is_empty() && firsts.iter().any(|first| *first != firsts[0]) {
+        return Ok(plain);
     }
     validation.sort_unstable();
     let train = (0..firsts.len()).filter(|n| validation.binary_search(n).is_err()).collect();
@@ -150,8 +154,13 @@ mod tests {
             assert_eq!(split_apart(&none, 0.1, seed).unwrap(), split_episodes(20, 0.1, seed).unwrap());
         }
         assert_eq!(split_apart(&[0; 5], 0.5, 1).unwrap().validation, [0; 0], "copies of one are not split");
-        let large = split_apart(&[0, 0, 0, 0, 4], 0.5, 1).unwrap();
-        assert!(!large.train.is_empty() && !large.validation.is_empty());
+        assert_eq!(split_apart(&[0, 0, 0, 0, 4], 0.5, 1).unwrap().validation, [4], "most is trained on");
+        let two: Vec<usize> = (0..20).map(|n| n % 2).collect();
+        assert_eq!(
+            split_apart(&two, 0.1, 1).unwrap(),
+            split_episodes(20, 0.1, 1).unwrap(),
+            "neither half is missed"
+        );
     }
 
     proptest! {

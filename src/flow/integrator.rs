@@ -7,7 +7,7 @@
 use super::recurrence::Recurrence;
 use super::solver::{check_times, even_times};
 use super::{Field, FlowError, Result, Solver};
-use crate::device::{CounterSnapshot, Cpu, Deadline, Device};
+use crate::device::{CounterSnapshot, Cpu, Deadline, Device, memory};
 use crate::graph::packing;
 use crate::graph::{Fusion, GraphError, ParamLayout, Plan, Precision, Profile, Program};
 use crate::kernel::BufferId;
@@ -227,6 +227,12 @@ impl Integrator {
         if options.max_steps == 0 && matches!(scheme.solver(), Solver::Adaptive { .. }) {
             return Err(FlowError::Range { what: "max_steps", found: 0.0, needed: "at least one step" });
         }
+        let mut outcomes = Vec::new();
+        if outcomes.try_reserve_exact(batch.rows()).is_err() {
+            let need = (batch.rows() as u64).saturating_mul(size_of::<RowOutcome>() as u64);
+            return Err(GraphError::HostMemory { need, have: memory::available().unwrap_or(0) }.into());
+        }
+        outcomes.resize(batch.rows(), RowOutcome::default());
         let (block, threads, cpu) = match device {
             Device::Gpu(_) => (batch, 1, None),
             Device::Cpu(cpu) => {
@@ -261,7 +267,7 @@ impl Integrator {
             lanes,
             block,
             cpu,
-            outcomes: vec![RowOutcome::default(); batch.rows()],
+            outcomes,
             deadline: options.deadline,
         })
     }

@@ -44,14 +44,18 @@ impl Command {
 
     /// Whether it is a call of one of the engine's own kernels and variants, with as many words and buffers as that takes.
     pub fn is_known(&self) -> bool {
-        let kernel = super::KERNELS.iter().any(|known| std::ptr::eq(*known, self.kernel));
         let source = self.variant.source;
         let same = |known: &str| std::ptr::eq(known, source) || known == source;
         let mut variants = self.kernel.variants.iter();
-        let variant = variants.any(|known| known.name == self.variant.name && same(known.source));
-        let sizes =
-            4 * self.params.len() == self.kernel.params_bytes && self.args.len() == self.kernel.access.len();
-        kernel && variant && sizes
+        self.is_call() && variants.any(|known| known.name == self.variant.name && same(known.source))
+    }
+
+    /// Whether it is a call of one of the engine's own kernels with as many words and buffers as that takes, whatever its variant: a
+    /// product that will be split along its depth has the variant of its parts until the plan is finished.
+    pub(crate) fn is_call(&self) -> bool {
+        super::KERNELS.iter().any(|known| std::ptr::eq(*known, self.kernel))
+            && 4 * self.params.len() == self.kernel.params_bytes
+            && self.args.len() == self.kernel.access.len()
     }
 
     /// The first part of a buffer that it would touch and that is not there: binding, and the elements that it would need. `extent`

@@ -23,6 +23,7 @@ batch_size = 8
 horizon = 4
 history = 2
 pad_after = 0
+obs_clip = 0.0
 network = { kind = \"residual\", width = 16, blocks = 1, activation = \"silu\", time = { kind = \"raw\" }, conditioning = \"concat\" }
 ";
 
