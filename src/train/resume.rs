@@ -257,7 +257,7 @@ impl Trainer {
     }
 
     /// Continues a stopped run from the file beside `checkpoint`. The configuration must be the same but for the number of steps, and the
-    /// demonstrations the same or more (then the trainer is made by [`Start::from_stopped`]). Says what is different, a line each.
+    /// demonstrations the same or more (then the trainer is made by [`Start::from_stopped`](super::Start::from_stopped)). Says what is different, a line each.
     pub fn resume(&mut self, checkpoint: &Path, data: &str) -> Result<Vec<String>> {
         let stopped = Stopped::read(checkpoint)?;
         let notes = stopped.goes_on(self.config(), data)?;

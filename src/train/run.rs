@@ -85,7 +85,7 @@ impl Outcome {
 /// run is stopped, or how often it was resumed.
 ///
 /// # Errors
-/// [`TrainError`](super::TrainError): a non-finite loss, one above 1e6, a failing device, a file that cannot be written. The last
+/// [`TrainError`]: a non-finite loss, one above 1e6, a failing device, a file that cannot be written. The last
 /// checkpoint stays as it was.
 pub fn run(
     trainer: &mut Trainer,
