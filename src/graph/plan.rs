@@ -126,7 +126,7 @@ impl Program {
     /// Appends a command; a buffer bound to be written may not be bound twice.
     pub fn push(&mut self, command: Command) -> Result<()> {
         let bad = |what: String| Err(GraphError::Plan { kernel: command.kernel.name, what });
-        if !command.is_call() {
+        if !command.is_pending() {
             return bad("is no call of the engine's kernels, or has not the words and buffers of one".into());
         }
         if let Some(unknown) = command.args.iter().find(|id| id.0 as usize >= self.buffers.len()) {

@@ -1,6 +1,6 @@
 //! One call of a kernel, as plain data, and what a CPU twin receives.
 
-use super::{Kernel, Variant, parallel};
+use super::{Kernel, Variant, matmul, parallel};
 use crate::device::{Access, Team};
 
 /// A buffer of a plan (virtual until memory is assigned, then a slot).
@@ -44,15 +44,23 @@ impl Command {
 
     /// Whether it is a call of one of the engine's own kernels and variants, with as many words and buffers as that takes.
     pub fn is_known(&self) -> bool {
-        let source = self.variant.source;
-        let same = |known: &str| std::ptr::eq(known, source) || known == source;
-        let mut variants = self.kernel.variants.iter();
-        self.is_call() && variants.any(|known| known.name == self.variant.name && same(known.source))
+        self.is_call() && self.has_variant_of(self.kernel)
     }
 
-    /// Whether it is a call of one of the engine's own kernels with as many words and buffers as that takes, whatever its variant: a
-    /// product that will be split along its depth has the variant of its parts until the plan is finished.
-    pub(crate) fn is_call(&self) -> bool {
+    /// The same before a plan is finished, when a product that will be split along its depth has the variant of its parts.
+    pub(crate) fn is_pending(&self) -> bool {
+        let split = || std::ptr::eq(self.kernel, &matmul::KERNEL) && self.has_variant_of(&matmul::SPLIT);
+        self.is_call() && (self.has_variant_of(self.kernel) || split())
+    }
+
+    fn has_variant_of(&self, kernel: &Kernel) -> bool {
+        let source = self.variant.source;
+        let same = |known: &str| std::ptr::eq(known, source) || known == source;
+        let mut variants = kernel.variants.iter();
+        variants.any(|known| known.name == self.variant.name && same(known.source))
+    }
+
+    fn is_call(&self) -> bool {
         super::KERNELS.iter().any(|known| std::ptr::eq(*known, self.kernel))
             && 4 * self.params.len() == self.kernel.params_bytes
             && self.args.len() == self.kernel.access.len()

@@ -250,7 +250,7 @@ fn demonstrations() {
         "--data",
         "bad.npz",
         "--out",
-        "left-out/p.safetensors",
+        "out/left-out.safetensors",
     ];
     let output = bench.command(&args).output().expect("the command starts");
     let said = String::from_utf8_lossy(&output.stderr);
