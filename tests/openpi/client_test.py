@@ -94,11 +94,15 @@ def check(url):
 
     # The server's reasons reach the caller, and the connection goes on.
     raises(client, {}, f'"{STATE}" is missing')
-    raises(client, {STATE: state, "prompt": "go"}, '"prompt" is unknown')
     raises(client, {STATE: state[:, :-1]}, "has the shape")
     raises(client, {STATE: np.full_like(state, np.nan)}, "NaN at element 0")
     raises(client, {STATE: "text"}, "found a string")
     infer(state)
+
+    # A prompt and pictures, which the policy has no use for, change nothing.
+    pictures = {"prompt": "go", "observation/image": np.zeros((480, 640, 3), np.uint8)}
+    seen = client.infer({STATE: state, **pictures, **second["noise"]})
+    np.testing.assert_array_equal(seen["actions"], second["actions"])
 
     # The broker hands out one action after another, and asks again at the chunk's end.
     broker = ActionChunkBroker(client, action_horizon=horizon)
