@@ -2,9 +2,9 @@
 //!
 //! Phases: `load`, `request`, `start` (the first evaluation), `step` (one attempted step of every sample that still moves).
 
+use super::Batch;
 use super::field::Field;
 use super::fixed::{INPUTS, field_graph, names, resident_inputs};
-use super::integrator::Batch;
 use super::tableau::Tableau;
 use crate::graph::staged::{FieldInputs, Staged, Tail};
 use crate::graph::{ParamLayout, Program, Result};

@@ -1,7 +1,7 @@
 //! Fixed-step integration as a program: phases `load` (per checkpoint), `request` (per observation), `steps`.
 
+use super::Batch;
 use super::field::Field;
-use super::integrator::Batch;
 use super::tableau::Tableau;
 use crate::graph::staged::{FieldInputs, Staged, Tail, check_inputs};
 use crate::graph::{Graph, ParamLayout, Program, Result, Shape, Value};

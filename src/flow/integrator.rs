@@ -6,119 +6,29 @@
 
 use super::recurrence::Recurrence;
 use super::solver::{check_times, even_times};
-use super::{Field, FlowError, Result, Solver};
-use crate::device::{CounterSnapshot, Cpu, Deadline, Device, memory};
+use super::{Batch, Field, FlowError, Result, Solver};
+use crate::device::{CounterSnapshot, Cpu, Device, memory};
 use crate::graph::packing;
-use crate::graph::{Fusion, GraphError, ParamLayout, Plan, Precision, Profile, Program};
+use crate::graph::{Fusion, GraphError, ParamLayout, Plan, Profile};
 use crate::kernel::BufferId;
-use rayon::prelude::*;
 use std::sync::Arc;
 use std::time::Duration;
 
 mod block;
 mod lane;
+mod options;
 mod outcome;
 mod plan;
+mod run;
 mod scheme;
-use lane::{Lane, Shared};
+mod start;
+use lane::Lane;
+pub use options::{Finish, IntegrateOptions, MAX_STEPS};
 pub(crate) use outcome::all_done;
 pub use outcome::{RowOutcome, RowStatus};
 use plan::plan;
 use scheme::Scheme;
-
-/// Requests (observations) and samples for each.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Batch {
-    /// Number of requests.
-    pub requests: usize,
-    /// Samples per request; row r belongs to request r / samples.
-    pub samples: usize,
-}
-
-impl Batch {
-    /// All rows.
-    pub fn rows(&self) -> usize {
-        self.requests * self.samples
-    }
-}
-
-/// Adds commands after the integration: from (program, batch, result, request buffers) to the buffer that is read.
-pub type Finish<'a> =
-    &'a dyn Fn(&mut Program, Batch, BufferId, &[(&'static str, BufferId)]) -> crate::graph::Result<BufferId>;
-
-/// What an integrator does besides integrating.
-#[derive(Clone, Copy)]
-pub struct IntegrateOptions<'a> {
-    /// A grid other than equal steps (or, for an adaptive solver, its first and last time).
-    pub times: Option<&'a [f64]>,
-    /// Keep all states (fixed-step solvers).
-    pub trajectory: bool,
-    /// Stage what does not depend on the state (leave on, but to compare).
-    pub staging: bool,
-    /// What follows the integration.
-    pub finish: Option<Finish<'a>>,
-    /// Most attempted steps of an adaptive solver.
-    pub max_steps: usize,
-    /// How the steps are scheduled on the device.
-    pub fusion: Fusion,
-    /// How weights are stored.
-    pub precision: Precision,
-    /// How long a run may take ([`Integrator::set_deadline`]).
-    pub deadline: Option<Duration>,
-}
-
-impl Default for IntegrateOptions<'_> {
-    fn default() -> Self {
-        IntegrateOptions {
-            times: None,
-            trajectory: false,
-            staging: true,
-            finish: None,
-            max_steps: MAX_STEPS,
-            fusion: Fusion::Auto,
-            precision: Precision::F32,
-            deadline: None,
-        }
-    }
-}
-
-/// Where the state starts.
-#[derive(Clone, Copy, Debug)]
-pub enum Start<'a> {
-    /// Given, [rows, dim].
-    Given(&'a [f32]),
-    /// Standard normal, named by a seed and the number of the request: the same on every device.
-    Noise {
-        /// Seed.
-        seed: u64,
-        /// Number of the request.
-        request: u64,
-    },
-    /// The same noise from a later element on: that of a part of a larger batch.
-    Part {
-        /// Seed.
-        seed: u64,
-        /// Number of the request.
-        request: u64,
-        /// First element: the first row's number in the larger batch times the columns of the start.
-        first: u64,
-    },
-    /// Standard normal, one key for each request of the batch: what a request gets does not depend on the others.
-    Keys(&'a [NoiseKey]),
-}
-
-/// Names the noise of one request: element e (from 0, over the request's samples and columns) is the same on every device
-/// and in every batch.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub struct NoiseKey {
-    /// Seed.
-    pub seed: u64,
-    /// Number of the request.
-    pub request: u64,
-}
-
-/// Stream of the sampling noise.
-pub const NOISE_STREAM: u32 = 1;
+pub use start::{NOISE_STREAM, NoiseKey, Start};
 
 /// Operations of one product from which a lone block's kernels are split over the threads: its weights are megabytes that one core cannot
 /// read, or keep in its caches, as fast as all of them. For smaller networks waking the other threads costs more than they do.
@@ -368,164 +278,6 @@ impl Integrator {
         }
         Ok(())
     }
-
-    /// Integrates: `requests` has one slice [requests, columns] per input of the field, `out` is [rows, output columns],
-    /// `trajectory` (if compiled in) [steps + 1, rows, dim].
-    ///
-    /// # Errors
-    /// [`FlowError::NonFinite`] or [`FlowError::Unfinished`] if a row failed ([`Integrator::outcomes`] says which; the others'
-    /// results hold); arrays of another length; a failing device.
-    pub fn run(
-        &mut self,
-        start: Start<'_>,
-        requests: &[&[f32]],
-        out: &mut [f32],
-        trajectory: Option<&mut [f32]>,
-    ) -> Result<()> {
-        self.run_each(start, requests, out, trajectory)?;
-        self.all_done()
-    }
-
-    /// An error that names the first row of the last run that failed, if one did.
-    pub(crate) fn all_done(&self) -> Result<()> {
-        all_done(&self.outcomes, self.solver)
-    }
-
-    /// What became of each row in the last run, \[rows\].
-    pub fn outcomes(&self) -> &[RowOutcome] {
-        &self.outcomes
-    }
-
-    /// As [`Integrator::run`], but a row that fails is no error: its result is NaN, and its outcome \[rows\] says why.
-    ///
-    /// # Errors
-    /// Arrays of another length; a failing device.
-    pub fn run_each(
-        &mut self,
-        start: Start<'_>,
-        requests: &[&[f32]],
-        out: &mut [f32],
-        trajectory: Option<&mut [f32]>,
-    ) -> Result<&[RowOutcome]> {
-        self.check(start, requests, out, trajectory.as_deref())?;
-        self.limit(self.deadline.map(Deadline::after));
-        let run = self.run_blocks(start, requests, out, trajectory);
-        self.limit(None);
-        if let Err(error) = run {
-            // Part of it may be there, or what the caller had from an earlier run: neither must pass for this one's.
-            out.fill(f32::NAN);
-            return Err(error);
-        }
-        Ok(&self.outcomes)
-    }
-
-    /// When the lanes' calls to come must be over.
-    fn limit(&mut self, deadline: Option<Deadline>) {
-        self.lanes.iter_mut().for_each(|lane| lane.session.set_deadline(deadline));
-    }
-
-    fn run_blocks(
-        &mut self,
-        start: Start<'_>,
-        requests: &[&[f32]],
-        out: &mut [f32],
-        mut trajectory: Option<&mut [f32]>,
-    ) -> Result<()> {
-        let (rows, block_rows) = (self.batch.rows(), self.block.rows());
-        let shared = Shared {
-            requests,
-            start,
-            batch: self.batch,
-            block: self.block,
-            dim: self.dim,
-            start_cols: self.start_cols,
-            t0: self.t0,
-            t1: self.t1,
-            max_steps: self.max_steps,
-            steps: self.steps,
-        };
-        let cols = self.lanes[0].output_cols;
-        let want = trajectory.is_some();
-        let keep = if want { (self.steps + 1) * self.dim } else { 0 };
-        let mut kept = vec![0.0f32; keep * rows];
-        let lanes = self.lanes.len();
-        let blocks = rows.div_ceil(block_rows);
-        let per_lane = blocks.div_ceil(lanes) * block_rows;
-        if lanes == 1 {
-            shared.lane(&mut self.lanes[0], 0, rows, out, &mut kept, &mut self.outcomes)?;
-        } else if let Some(cpu) = &self.cpu {
-            let rows = out.par_chunks_mut(per_lane * cols).zip(self.outcomes.par_chunks_mut(per_lane));
-            let work = self.lanes.par_iter_mut().zip(rows).enumerate();
-            let empty_or = |n: usize| n.max(1);
-            if want {
-                let work = work.zip(kept.par_chunks_mut(empty_or(per_lane * keep)));
-                cpu.install(|| {
-                    work.try_for_each(|((i, (lane, (out, outcomes))), kept)| {
-                        shared.lane(lane, i * per_lane, out.len() / cols, out, kept, outcomes)
-                    })
-                })?;
-            } else {
-                cpu.install(|| {
-                    work.try_for_each(|(i, (lane, (out, outcomes)))| {
-                        shared.lane(lane, i * per_lane, out.len() / cols, out, &mut [], outcomes)
-                    })
-                })?;
-            }
-        }
-        if let Some(all) = trajectory.as_mut() {
-            self.scatter(&kept, all);
-        }
-        Ok(())
-    }
-
-    /// From blocks of [steps + 1, rows of the block, dim] to [steps + 1, rows, dim].
-    fn scatter(&self, kept: &[f32], all: &mut [f32]) {
-        let (rows, times) = (self.batch.rows(), self.steps + 1);
-        let mut at = 0;
-        for first in (0..rows).step_by(self.block.rows()) {
-            let n = self.block.rows().min(rows - first);
-            for s in 0..times {
-                let to = (s * rows + first) * self.dim;
-                all[to..to + n * self.dim].copy_from_slice(&kept[at..at + n * self.dim]);
-                at += n * self.dim;
-            }
-        }
-    }
-
-    fn check(
-        &self,
-        start: Start<'_>,
-        requests: &[&[f32]],
-        out: &[f32],
-        trajectory: Option<&[f32]>,
-    ) -> Result<()> {
-        let length = |name: &str, found: usize, needed: usize| match found == needed {
-            true => Ok(()),
-            false => Err(FlowError::Graph(GraphError::Length { name: name.into(), found, needed })),
-        };
-        let rows = self.batch.rows();
-        if let Start::Given(x) = start {
-            length("start", x.len(), rows * self.start_cols)?;
-        }
-        if let Start::Keys(keys) = start {
-            length("noise keys", keys.len(), self.batch.requests)?;
-        }
-        length("request inputs", requests.len(), self.lanes[0].requests.len())?;
-        for (data, (_, cols)) in requests.iter().zip(&self.lanes[0].requests) {
-            length("a request input", data.len(), self.batch.requests * cols)?;
-        }
-        length("result", out.len(), rows * self.lanes[0].output_cols)?;
-        if let Some(t) = trajectory {
-            if self.lanes[0].trajectory.is_none() {
-                return Err(FlowError::Unsupported {
-                    solver: self.solver.to_string(),
-                    what: "a trajectory, which was not compiled in",
-                });
-            }
-            length("trajectory", t.len(), (self.steps + 1) * rows * self.dim)?;
-        }
-        Ok(())
-    }
 }
 
 /// A sampler that only an objective can turn into steps.
@@ -533,8 +285,6 @@ pub(super) fn no_ode(solver: Solver) -> FlowError {
     FlowError::Unsupported { solver: solver.to_string(), what: "the integration of a field" }
 }
 
-/// Most attempted steps of an adaptive solver, where nothing else is said.
-pub const MAX_STEPS: usize = 10_000;
 /// The finished output of an integrator with a [`Finish`]: the buffer that it must make resident under this name.
 pub const OUTPUT: &str = "output";
 /// Seed, request number and the count of non-finite values.

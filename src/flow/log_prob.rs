@@ -3,8 +3,8 @@
 //! The divergence comes from forward mode: e . (dv/dx e) for tangents e. Exact: one row per unit vector. Hutchinson: rows
 //! with a Rademacher vector each, kept along the trajectory (Grathwohl 2019).
 
-use super::integrator::{Batch, IntegrateOptions, Integrator, RowOutcome, RowStatus, Start, all_done};
-use super::{Field, FlowError, Result, Solver};
+use super::integrator::{IntegrateOptions, Integrator, RowOutcome, RowStatus, Start, all_done};
+use super::{Batch, Field, FlowError, Result, Solver};
 use crate::device::Device;
 use crate::graph::{Graph, ParamLayout, Value};
 use crate::kernel::philox;

@@ -1,6 +1,7 @@
 //! Flow matching: paths, time laws, couplings, solvers, integrators, guidance, log-likelihood.
 
 pub mod adaptive;
+mod batch;
 pub mod coupling;
 pub mod field;
 pub mod fixed;
@@ -14,10 +15,11 @@ pub mod solver;
 pub mod tableau;
 pub mod time_law;
 
+pub use batch::Batch;
 pub use coupling::Coupling;
 pub use field::Field;
 pub use guidance::{Guided, Jacobian};
-pub use integrator::{Batch, IntegrateOptions, Integrator};
+pub use integrator::{IntegrateOptions, Integrator};
 pub use path::Path;
 pub use recurrence::{Recurrence, Step};
 pub use solver::Solver;

@@ -4,8 +4,8 @@
 //! The clock is one row of numbers for every step (a time, coefficients); what depends on it alone, or on it and the request, is
 //! computed for all steps at once before the loop, as for a solver's times.
 
+use super::Batch;
 use super::fixed::{INPUTS, names};
-use super::integrator::Batch;
 use crate::graph::staged::{Staged, Tail, check_inputs};
 use crate::graph::{Graph, ParamLayout, Program, Result, Shape, Value};
 use crate::kernel::{BufferId, View, copy};

@@ -3,6 +3,7 @@
 
 pub mod best_of;
 pub mod checkpoint;
+mod continuing;
 pub mod error;
 pub mod fleet;
 pub mod guided;

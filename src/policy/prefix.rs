@@ -2,12 +2,12 @@
 //! action conditioning).
 
 use super::checkpoint::Policy;
-use super::sampler::{compile, count, expect, finite};
-use super::source::{ChunkSource, ModelSpace, Previous};
+use super::continuing::{Continuation, Weighing};
+use super::sampler::compile;
+use super::source::Wraps;
 use super::spec::PolicyField;
-use super::{NoiseKey, PolicyError, PolicySpec, Result, RowOutcome, SamplerOptions};
+use super::{PolicyError, PolicySpec, Result, SamplerOptions};
 use crate::device::Device;
-use crate::flow::integrator::Start;
 use crate::flow::{Batch, Field, Integrator};
 use crate::graph::{self, Graph, Program, Shape, Value};
 use crate::kernel::{BufferId, View, fma};
@@ -79,15 +79,7 @@ impl Field for PrefixField<'_> {
 
 /// A policy compiled to continue each robot's previous chunk: the actions that will have been executed before the new chunk
 /// takes over are its first ones, exactly, and the others are sampled to follow them. Every robot may have another delay.
-pub struct PrefixSampler {
-    spec: PolicySpec,
-    space: ModelSpace,
-    integrator: Integrator,
-    robots: usize,
-    max_delay: usize,
-    prefix: Vec<f32>,
-    free: Vec<f32>,
-}
+pub struct PrefixSampler(Continuation);
 
 impl Policy {
     /// Compiles a sampler of one chunk for each of `robots` robots, continuing a prefix.
@@ -120,100 +112,41 @@ impl Policy {
             Ok(out)
         };
         let integrator = compile(self, device, &field, batch, options, Some(&hold))?;
-        Ok(PrefixSampler {
-            spec: spec.clone(),
-            space: ModelSpace::new(spec),
-            integrator,
-            robots,
-            max_delay,
-            prefix: vec![0.0; robots * spec.chunk()],
-            free: vec![1.0; robots * spec.horizon],
-        })
+        let how = held_actions(spec, max_delay);
+        Ok(PrefixSampler(Continuation::new(spec, integrator, robots, how)))
     }
 }
 
 impl PrefixSampler {
     /// The compiled integration.
     pub fn integrator(&self) -> &Integrator {
-        &self.integrator
-    }
-
-    /// Puts the first `delay` actions of every robot, as far as there are so many, in place.
-    fn hold(&mut self, obs: &[f32], previous: &Previous<'_>) -> Result<()> {
-        previous.check(&self.spec, self.robots)?;
-        if let Some(found) = previous.delay.iter().find(|d| **d > self.max_delay) {
-            return Err(PolicyError::Shape {
-                what: "a delay",
-                found: found.to_string(),
-                needed: format!("at most {}, which the policy was trained for", self.max_delay),
-            });
-        }
-        let (chunk, dim, request) = (self.spec.chunk(), self.spec.action_dim, self.spec.request());
-        for (robot, free) in self.free.chunks_exact_mut(self.spec.horizon).enumerate() {
-            let held = previous.delay[robot].min(previous.left[robot]);
-            free[..held].fill(0.0);
-            let rows = &mut self.prefix[robot * chunk..][..held * dim];
-            rows.copy_from_slice(&previous.chunk[robot * chunk..][..held * dim]);
-            self.space.enter(&self.spec, &obs[robot * request..][..request], rows)?;
-        }
-        Ok(())
-    }
-
-    /// A chunk for each robot; which of them are of use is for the integrator to say.
-    fn draw(
-        &mut self,
-        obs: &[f32],
-        noise: &[NoiseKey],
-        previous: Option<&Previous<'_>>,
-        chunks: &mut [f32],
-    ) -> Result<()> {
-        expect("observations", obs.len(), self.robots * self.spec.request())?;
-        expect("chunks", chunks.len(), self.robots * self.spec.chunk())?;
-        count("noise keys", noise.len(), self.robots)?;
-        finite("observations", obs)?;
-        self.prefix.fill(0.0);
-        self.free.fill(1.0);
-        if let Some(previous) = previous {
-            self.hold(obs, previous)?;
-        }
-        let requests = [obs, &self.prefix, &self.free];
-        self.integrator.run_each(Start::Keys(noise), &requests, chunks, None)?;
-        Ok(())
+        self.0.integrator()
     }
 }
 
-impl ChunkSource for PrefixSampler {
-    fn spec(&self) -> &PolicySpec {
-        &self.spec
+impl Wraps for PrefixSampler {
+    type Source = Continuation;
+
+    fn source(&self) -> &Continuation {
+        &self.0
     }
 
-    fn robots(&self) -> usize {
-        self.robots
+    fn source_mut(&mut self) -> &mut Continuation {
+        &mut self.0
     }
+}
 
-    /// A robot without a previous chunk or without delay is sampled freely, and so are all without `previous`.
-    fn sample(
-        &mut self,
-        obs: &[f32],
-        noise: &[NoiseKey],
-        previous: Option<&Previous<'_>>,
-        chunks: &mut [f32],
-    ) -> Result<()> {
-        self.draw(obs, noise, previous, chunks)?;
-        Ok(self.integrator.all_done()?)
-    }
-
-    fn sample_each(
-        &mut self,
-        obs: &[f32],
-        noise: &[NoiseKey],
-        previous: Option<&Previous<'_>>,
-        chunks: &mut [f32],
-        outcomes: &mut [RowOutcome],
-    ) -> Result<()> {
-        count("outcomes", outcomes.len(), self.robots)?;
-        self.draw(obs, noise, previous, chunks)?;
-        outcomes.copy_from_slice(self.integrator.outcomes());
-        Ok(())
+/// 0 for each action that is held and 1 for the others, [horizon] for each robot.
+fn held_actions(spec: &PolicySpec, max_delay: usize) -> Weighing {
+    let weigh = |delay: usize, left: usize, free: &mut [f32]| {
+        let held = delay.min(left);
+        free[..held].fill(0.0);
+        held
+    };
+    Weighing {
+        weights_per_robot: spec.horizon,
+        free: 1.0,
+        max_delay: Some(max_delay),
+        weigh: Box::new(weigh),
     }
 }

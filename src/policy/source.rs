@@ -89,17 +89,38 @@ pub trait ChunkSource: Send {
     }
 }
 
-impl<S: ChunkSource + ?Sized> ChunkSource for Box<S> {
+/// What makes its chunks by another source that it holds.
+pub(super) trait Wraps: Send {
+    type Source: ChunkSource + ?Sized;
+
+    fn source(&self) -> &Self::Source;
+
+    fn source_mut(&mut self) -> &mut Self::Source;
+}
+
+impl<S: ChunkSource + ?Sized> Wraps for Box<S> {
+    type Source = S;
+
+    fn source(&self) -> &S {
+        self
+    }
+
+    fn source_mut(&mut self) -> &mut S {
+        self
+    }
+}
+
+impl<W: Wraps> ChunkSource for W {
     fn spec(&self) -> &PolicySpec {
-        (**self).spec()
+        self.source().spec()
     }
 
     fn robots(&self) -> usize {
-        (**self).robots()
+        self.source().robots()
     }
 
     fn max_delay(&self) -> Option<usize> {
-        (**self).max_delay()
+        self.source().max_delay()
     }
 
     fn sample(
@@ -109,7 +130,7 @@ impl<S: ChunkSource + ?Sized> ChunkSource for Box<S> {
         previous: Option<&Previous<'_>>,
         chunks: &mut [f32],
     ) -> Result<()> {
-        (**self).sample(obs, noise, previous, chunks)
+        self.source_mut().sample(obs, noise, previous, chunks)
     }
 
     fn sample_each(
@@ -120,7 +141,7 @@ impl<S: ChunkSource + ?Sized> ChunkSource for Box<S> {
         chunks: &mut [f32],
         outcomes: &mut [RowOutcome],
     ) -> Result<()> {
-        (**self).sample_each(obs, noise, previous, chunks, outcomes)
+        self.source_mut().sample_each(obs, noise, previous, chunks, outcomes)
     }
 }
 
