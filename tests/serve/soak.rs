@@ -1,17 +1,19 @@
-//! A minute of everything at once: robots that ask, robots that come and go, and clients that do everything wrong. No robot may
-//! see an error, and memory may not grow.
+//! A minute of everything at once: robots that ask at a steady rate, robots that come and go, and clients that do everything
+//! wrong. No robot may see an error or another's chunk, and memory may not grow.
 
-use crate::toy::{OBS, connect, eventually, observation, serve, socket, state, websocket};
-use advect::serve::{STATE, ndarray, wire};
-use rmpv::Value;
-use std::io::Write;
+use crate::abuse_load::{ABUSES, Target, start};
+use crate::toy::{OBS, connect, cpu, eventually, observation, policy, serve, state};
+use advect::policy::{Noise, SamplerOptions};
+use advect::serve::{PolicyClient, Reply, STATE, Server};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
-use tungstenite::Message;
 
-const ROBOTS: usize = 20;
-const TIME: Duration = Duration::from_secs(60);
-/// How much resident memory may grow after the first quarter, bytes.
+const ROBOTS: usize = 60;
+/// What each asks at, 20 Hz.
+const PERIOD: Duration = Duration::from_millis(50);
+const QUIET: Duration = Duration::from_secs(15);
+const ABUSED: Duration = Duration::from_secs(45);
+/// How much resident memory may grow after the first third of the abuse, bytes.
 const GROWTH: u64 = 24 << 20;
 
 /// Resident memory of this process, the server's threads included; none where there is no /proc.
@@ -21,93 +23,94 @@ fn resident() -> Option<u64> {
     line.split_whitespace().nth(1)?.parse::<u64>().ok().map(|kib| 1024 * kib)
 }
 
+/// A robot until `until`: milliseconds that each reply took, and a reply to check. Some connect anew now and then, in good
+/// order or not.
+fn robot(server: &Server, number: usize, until: Instant) -> (Vec<f64>, Reply) {
+    let obs = observation(number);
+    let mut client: PolicyClient = connect(server);
+    let (mut latencies, mut last, mut n) = (Vec::new(), None, 0);
+    let mut due = Instant::now() + PERIOD.mul_f64(number as f64 / ROBOTS as f64);
+    while due < until {
+        std::thread::sleep(due.saturating_duration_since(Instant::now()));
+        let reply = client.infer(&[state(&obs)], None).expect("a robot sees no error");
+        assert_eq!(reply.noise.request, n);
+        latencies.push(1e3 * due.elapsed().as_secs_f64());
+        last = Some(reply);
+        n += 1;
+        if number % 20 == 0 && n == 100 {
+            let old = std::mem::replace(&mut client, connect(server));
+            if number == 0 {
+                old.close().expect("closed");
+            }
+            n = 0;
+        }
+        due += PERIOD;
+    }
+    (latencies, last.expect("a reply"))
+}
+
+/// All robots for a while; the latencies of all, sorted.
+fn robots(server: &Server, time: Duration) -> Vec<f64> {
+    let until = Instant::now() + time;
+    let seen: Vec<_> = std::thread::scope(|scope| {
+        let robots: Vec<_> =
+            (0..ROBOTS).map(|number| scope.spawn(move || robot(server, number, until))).collect();
+        robots.into_iter().map(|robot| robot.join().expect("a robot saw no error")).collect()
+    });
+    // What a robot was sent is what its observation and its noise give, whoever asked beside it.
+    let mut sampler = policy().sampler(&cpu(), 1, 1, &SamplerOptions::default()).expect("a sampler");
+    for (number, (_, reply)) in seen.iter().enumerate() {
+        let steps = [observation(number); 2].concat();
+        let mut chunk = vec![f32::NAN; reply.actions.len()];
+        sampler.sample(&steps, Noise::PerObservation(&[reply.noise]), &mut chunk).expect("a chunk");
+        assert_eq!(chunk, reply.actions, "robot {number}");
+    }
+    let mut latencies: Vec<f64> = seen.into_iter().flat_map(|(latencies, _)| latencies).collect();
+    latencies.sort_by(f64::total_cmp);
+    latencies
+}
+
 #[test]
 #[ignore = "takes a minute: cargo test --release --test serve -- --ignored"]
 fn a_minute_of_everything() {
     let server = serve(|config| {
-        config.max_batch = 16;
+        config.max_batch = 64;
         config.limits.handshake = Duration::from_secs(1);
         config.limits.write = Duration::from_millis(500);
         config.limits.idle = Duration::from_secs(2);
     });
-    let address = server.address();
-    let (done, answered, slowest) = (AtomicBool::new(false), AtomicU64::new(0), AtomicU64::new(0));
-    let began = Instant::now();
-    let quarter = std::thread::scope(|scope| {
-        for robot in 0..ROBOTS {
-            let (server, done, answered, slowest) = (&server, &done, &answered, &slowest);
-            scope.spawn(move || {
-                let obs = observation(robot);
-                let mut client = connect(server);
-                let mut n = 0u64;
-                while !done.load(Relaxed) {
-                    let asked = Instant::now();
-                    let reply = client.infer(&[state(&obs)], None).expect("a robot sees no error");
-                    slowest.fetch_max(asked.elapsed().as_micros() as u64, Relaxed);
-                    assert_eq!(reply.noise.request, n);
-                    answered.fetch_add(1, Relaxed);
-                    n += 1;
-                    // Every third robot reconnects now and then, in good order or not.
-                    if robot % 3 == 0 && n.is_multiple_of(100) {
-                        let old = std::mem::replace(&mut client, connect(server));
-                        if n.is_multiple_of(200) {
-                            old.close().expect("closed");
-                        }
-                        n = 0;
-                    }
-                    std::thread::sleep(Duration::from_millis(5));
-                }
-            });
-        }
-        let done = &done;
-        let request = wire::encode(&Value::Map(vec![(STATE.into(), ndarray(&[OBS], &observation(0)))]));
-        scope.spawn(move || {
-            for n in 0u32.. {
-                if done.load(Relaxed) {
-                    break;
-                }
-                let noise: Vec<u8> =
-                    (0..200u32).map(|i| ((i + 7 * n).wrapping_mul(2_654_435_761) >> 11) as u8).collect();
-                let _ = socket(address).write_all(&noise);
-                let mut client = websocket(address);
-                let _ = client.get_mut().write_all(&noise);
-                let mut client = websocket(address);
-                for piece in [&noise[..], &request[..request.len() - 1], &[0xdf, 0xff, 0xff, 0xff, 0xff]] {
-                    let _ = client.send(Message::Binary(piece.to_vec().into()));
-                    let _ = client.read();
-                }
-                let _ = client.send(Message::Binary(vec![0xc0; 2 << 20].into()));
-                std::thread::sleep(Duration::from_millis(20));
-            }
+    let quiet = robots(&server, QUIET);
+    let target = Target { address: server.address(), key: None, observation: STATE, obs_dim: OBS };
+    let done = AtomicBool::new(false);
+    let rounds = [const { AtomicU64::new(0) }; ABUSES.len()];
+    let (abused, early) = std::thread::scope(|scope| {
+        start(scope, target, &done, &rounds);
+        let early = scope.spawn(|| {
+            std::thread::sleep(ABUSED / 3);
+            resident()
         });
-        let flood = wire::encode(&Value::Map(vec![(STATE.into(), ndarray(&[OBS], &observation(1)))]));
-        scope.spawn(move || {
-            // Half-open and slow ones: they hold sockets until the server drops them.
-            while !done.load(Relaxed) {
-                let _half_open: Vec<_> = (0..5).map(|_| websocket(address)).collect();
-                let _silent: Vec<_> = (0..5).map(|_| socket(address)).collect();
-                let mut slow = websocket(address);
-                slow.get_mut().set_write_timeout(Some(Duration::from_millis(100))).expect("a timeout");
-                let until = Instant::now() + Duration::from_secs(3);
-                while Instant::now() < until && !done.load(Relaxed) {
-                    if slow.send(Message::Binary(flood.clone().into())).is_err() {
-                        std::thread::sleep(Duration::from_millis(50));
-                    }
-                }
-            }
-        });
-        std::thread::sleep(TIME / 4);
-        let quarter = resident();
-        std::thread::sleep((began + TIME).saturating_duration_since(Instant::now()));
+        let abused = robots(&server, ABUSED);
         done.store(true, Relaxed);
-        quarter
+        (abused, early.join().expect("measured"))
     });
     eventually("all have left", || server.metrics().connections() == 0);
-    let (answered, slowest) = (answered.load(Relaxed), slowest.load(Relaxed) as f64 / 1e6);
-    println!("{answered} replies, the slowest after {slowest:.3} s");
-    assert!(answered > 1000 && slowest < 5.0, "{answered} replies, the slowest after {slowest} s");
+    for (what, latencies) in [("alone", &quiet), ("beside every abuse", &abused)] {
+        let at = |share: f64| latencies[(share * (latencies.len() - 1) as f64).round() as usize];
+        println!(
+            "{what}: {} replies, p50 {:.2} ms, p99 {:.2}, max {:.2}",
+            latencies.len(),
+            at(0.5),
+            at(0.99),
+            at(1.0)
+        );
+    }
+    for (abuse, rounds) in ABUSES.iter().zip(&rounds) {
+        let rounds = rounds.load(Relaxed);
+        println!("{rounds:8} rounds of {}", abuse.name);
+        assert!(rounds > 0, "no round of {}", abuse.name);
+    }
     assert!(server.healthy());
-    match (quarter, resident()) {
+    match (early, resident()) {
         (Some(before), Some(after)) => {
             println!("resident memory: {} MiB, at the end {} MiB", before >> 20, after >> 20);
             assert!(after <= before + GROWTH, "memory grew from {before} to {after} bytes");
