@@ -43,6 +43,7 @@ A run.toml has any of these keys; what it lacks has its default:
   history = 2                     # observations per request
   horizon = 16                    # actions per chunk
   relative_to = [0, 1]            # observation dimensions that the actions are relative to
+  angles = { obs = [5], action = [5] }  # columns that wrap by a turn; unit = \"degrees\" if they are
   padding = \"mask\"              # actions past an episode's end are not learnt [default: \"repeat\"]
   optimizer = { lr = 1e-3, warmup = 500, clip = 1.0 }
   data = { obs = \"state\", fps = 10 }  # several are named inputs: obs = [\"state\", \"goal\"]

@@ -146,6 +146,7 @@ impl ControlSpec {
         {
             return setting("the ensemble's decay", decay.to_string(), "-10 to 10".into());
         }
+        self.check_angles(policy)?;
         match &self.hold {
             Hold::Fixed { action } => {
                 super::error::expect("the holding action", action.len(), policy.action_dim)?;
@@ -165,6 +166,28 @@ impl ControlSpec {
             Some(safety) => safety.check(policy.action_dim),
             None => Ok(()),
         }
+    }
+
+    /// Angles that jump by a turn where they are cut are no quantities that can be averaged, or whose speed can be limited.
+    fn check_angles(&self, policy: &PolicySpec) -> Result<()> {
+        let setting = |what, found, needed| Err(ControlError::Setting { what, found, needed });
+        let angles = policy.angles.iter().flat_map(|a| &a.action).filter(|a| a.centre.is_some());
+        for angle in angles {
+            if let Mode::Ensemble { .. } = self.mode {
+                let found = format!("ensemble, and action {} an angle", angle.dim);
+                let needed = "receding or real_time: the mean of both ends of a turn is the opposite angle";
+                return setting("mode", found, needed.into());
+            }
+            let limit = |limits: &[f32]| limits.get(angle.dim).is_some_and(|limit| limit.is_finite());
+            if self.safety.as_ref().is_some_and(|s| {
+                [&s.velocity, &s.acceleration, &s.jerk].iter().any(|limits| limit(limits.as_slice()))
+            }) {
+                let found =
+                    format!("limits of the motion of action {}, an angle that is cut at its ends", angle.dim);
+                return setting("safety", found, "bounds alone, or actions recorded without the cut".into());
+            }
+        }
+        Ok(())
     }
 
     /// How long an act may wait.

@@ -151,6 +151,14 @@ impl Episodes {
         self.select(&kept)
     }
 
+    /// The same episodes with other values of observations and actions.
+    ///
+    /// # Errors
+    /// As [`Episodes::from_arrays`].
+    pub(crate) fn with_values(&self, obs: Vec<f32>, action: Vec<f32>) -> Result<Self, DataError> {
+        Episodes::from_arrays(EpisodeArrays { obs, action, ..self.arrays.clone() })
+    }
+
     /// The arrays themselves.
     pub fn into_arrays(self) -> EpisodeArrays {
         self.arrays

@@ -98,6 +98,7 @@ impl Continuation {
         }
         let inputs = [obs, &self.previous, &self.weights];
         self.integrator.run_each(Start::Keys(noise), &inputs, chunks, None)?;
+        self.spec.wrap(chunks);
         Ok(())
     }
 }

@@ -95,6 +95,7 @@ impl Policy {
             obs_normalizer: observed.normalizer,
             action_normalizer,
             relative_to,
+            angles: None,
             obs_names: None,
             action_names: None,
             rate_hz: None,

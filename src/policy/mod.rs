@@ -1,6 +1,7 @@
 //! Policies: what a checkpoint means, its normalisers, sampling (free, guided, after a prefix, the best of several) and
 //! log-likelihood.
 
+pub mod angles;
 pub mod best_of;
 pub mod checkpoint;
 mod continuing;
@@ -19,6 +20,7 @@ pub mod spec;
 pub mod stream;
 
 pub use crate::objective::Objective;
+pub use angles::{ActionAngle, AngleUnit, Angles};
 pub use best_of::{BestOf, Choice};
 pub use checkpoint::{Policy, Weights};
 pub use error::{PolicyError, Result};

@@ -262,9 +262,7 @@ impl Sampler {
                 for (((to, from), o), k) in to.iter_mut().zip(from).zip(&offset).zip(&scale) {
                     *to = denormalized(*from, *o, *k);
                 }
-                if let Some(relative) = &self.spec.relative_to {
-                    relative.add(to, &request[self.spec.request() - self.spec.obs_dim..])?;
-                }
+                self.spec.absolute(to, request)?;
             }
         }
         Ok(out)
@@ -333,6 +331,7 @@ impl Sampler {
         finite("observations", obs)?;
         let start = if self.zeros.is_empty() { start } else { Start::Given(&self.zeros) };
         let outcomes = self.integrator.run_each(start, &[obs], actions, trajectory)?;
+        self.spec.wrap(actions);
         if self.settles {
             let (method, dim) = (self.spec.objective.method(), self.spec.action_dim);
             let chunks = actions.chunks_exact_mut(self.spec.chunk()).zip(outcomes);

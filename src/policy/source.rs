@@ -160,9 +160,7 @@ impl ModelSpace {
     /// Expresses the first actions of a chunk, whole rows in physical units, against a raw observation [history, obs_dim]:
     /// relative to its newest step, then normalised.
     pub(super) fn enter(&self, spec: &PolicySpec, request: &[f32], rows: &mut [f32]) -> Result<()> {
-        if let Some(relative) = &spec.relative_to {
-            relative.subtract(rows, &request[spec.request() - spec.obs_dim..])?;
-        }
+        spec.relative(rows, request)?;
         for ((v, o), s) in rows.iter_mut().zip(&self.offset).zip(&self.scale) {
             *v = (*v - o) * s;
         }

@@ -1,6 +1,6 @@
 //! What a checkpoint means: everything that is needed to sample from its weights. No key has a default.
 
-use super::{Normalizer, Objective, PolicyError, PrefixSpec, RelativeTo, Result};
+use super::{Angles, Normalizer, Objective, PolicyError, PrefixSpec, RelativeTo, Result};
 use crate::data::ObsInput;
 use crate::flow::{Field, Path, Recurrence, Solver, Step, TimeLaw};
 use crate::graph::{Graph, Shape, Value};
@@ -110,6 +110,9 @@ pub struct PolicySpec {
     /// Observation dimension that each action dimension is relative to; null: absolute actions.
     #[serde(deserialize_with = "required")]
     pub relative_to: Option<RelativeTo>,
+    /// Columns that are angles; absent: none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub angles: Option<Angles>,
     /// Names of the observation's values; null: unknown.
     #[serde(deserialize_with = "required")]
     pub obs_names: Option<Vec<String>>,
@@ -152,7 +155,7 @@ impl PolicySpec {
                 return Err(PolicyError::Shape { what, found: n.to_string(), needed });
             }
         }
-        for (what, n) in [("history x obs_dim", self.request()), ("horizon x action_dim", self.chunk())] {
+        for (what, n) in [("history x obs_dim", self.seen()), ("horizon x action_dim", self.chunk())] {
             if n > MOST {
                 return Err(PolicyError::Shape {
                     what,
@@ -210,6 +213,9 @@ impl PolicySpec {
         if let Some(r) = &self.relative_to {
             r.check(self.obs_dim, self.action_dim)?;
         }
+        if let Some(angles) = &self.angles {
+            angles.check(self)?;
+        }
         let (offset, scale) = self.action_statistics();
         for column in method.raw_columns(self.action_dim)? {
             let rows =
@@ -250,6 +256,58 @@ impl PolicySpec {
         self.history * self.obs_dim
     }
 
+    /// Values of an observation as the network sees it: its own, and the sine and cosine of each angle.
+    pub fn seen_dim(&self) -> usize {
+        self.obs_dim + self.angles.as_ref().map_or(0, Angles::more)
+    }
+
+    /// Values of a request as the network sees them: history x seen_dim.
+    pub fn seen(&self) -> usize {
+        self.history.saturating_mul(self.seen_dim())
+    }
+
+    /// Raw observations [rows, obs_dim] with the sine and cosine of each angle, [rows, seen_dim].
+    pub fn seen_rows<'a>(&self, obs: &'a [f32]) -> std::borrow::Cow<'a, [f32]> {
+        match &self.angles {
+            Some(angles) => angles.beside(obs, self.obs_dim).into(),
+            None => obs.into(),
+        }
+    }
+
+    /// Makes the first actions of a chunk, whole rows in physical units, relative to the newest observation of a raw request
+    /// [history, obs_dim], where the policy's are.
+    ///
+    /// # Errors
+    /// [`NormError`](super::NormError) if the rows are not whole.
+    pub fn relative(&self, rows: &mut [f32], request: &[f32]) -> Result<()> {
+        if let (Some(relative), false) = (&self.relative_to, rows.is_empty()) {
+            relative.subtract(rows, &request[request.len().saturating_sub(self.obs_dim)..])?;
+        }
+        if let Some(angles) = &self.angles {
+            angles.unwrap(rows, self.action_dim);
+        }
+        Ok(())
+    }
+
+    /// Undoes [`PolicySpec::relative`].
+    ///
+    /// # Errors
+    /// As [`PolicySpec::relative`].
+    pub fn absolute(&self, rows: &mut [f32], request: &[f32]) -> Result<()> {
+        if let (Some(relative), false) = (&self.relative_to, rows.is_empty()) {
+            relative.add(rows, &request[request.len().saturating_sub(self.obs_dim)..])?;
+        }
+        self.wrap(rows);
+        Ok(())
+    }
+
+    /// Puts the angles of actions, whole rows in physical units, into the turn that the demonstrations' were in.
+    pub(super) fn wrap(&self, rows: &mut [f32]) {
+        if let Some(angles) = &self.angles {
+            angles.wrap(rows, self.action_dim);
+        }
+    }
+
     /// Action offsets and scales for every step of the chunk.
     pub fn action_statistics(&self) -> (Vec<f32>, Vec<f32>) {
         let n = &self.action_normalizer;
@@ -257,15 +315,29 @@ impl PolicySpec {
         (n.offset.repeat(times), n.scale.repeat(times))
     }
 
+    /// The normaliser as the kernel reads it that gathers windows of observations of [`PolicySpec::seen_dim`] values.
+    pub fn seen_affine(&self) -> Vec<f32> {
+        let more = self.seen_dim() - self.obs_dim;
+        let with = |v: &[f32], x: f32| [v, &vec![x; more]].concat();
+        let obs = &self.obs_normalizer;
+        // Sines and cosines need no limit.
+        let clip = if obs.clip.is_empty() { Vec::new() } else { with(&obs.clip, -1.0) };
+        self.affine_of([&with(&obs.offset, 0.0), &with(&obs.scale, 1.0), &clip])
+    }
+
     /// The normaliser as kernels read it.
     pub fn affine(&self) -> Vec<f32> {
+        let obs = &self.obs_normalizer;
+        self.affine_of([&obs.offset, &obs.scale, &obs.clip])
+    }
+
+    fn affine_of(&self, obs: [&[f32]; 3]) -> Vec<f32> {
         let (offset, scale) = self.action_statistics();
         let relative = match &self.relative_to {
             Some(r) => r.0.clone(),
             None => vec![None; self.action_dim],
         };
-        let obs = &self.obs_normalizer;
-        window::affine([&obs.offset, &obs.scale, &obs.clip], [&offset, &scale], &relative)
+        window::affine(obs, [&offset, &scale], &relative)
     }
 
     /// v(a, t, o) of normalised observations [rows, history * obs_dim]; a is a chunk or, for objectives whose state is one, an
@@ -299,7 +371,7 @@ impl PolicySpec {
             batch,
             horizon: self.horizon,
             action_dim: self.action_dim,
-            obs: self.request(),
+            obs: self.seen(),
             path: self.path,
             time_law,
             max_delay: self.prefix.map(|p| p.max_delay),
@@ -347,8 +419,17 @@ impl PolicySpec {
         Ok(b.params)
     }
 
-    /// Raw observations [rows, history * obs_dim], normalised and within the normaliser's clip.
+    /// Raw observations [rows, history * obs_dim] as the network sees them: normalised and within the normaliser's clip, with the sine
+    /// and cosine of each angle.
     pub(super) fn normal(&self, g: &mut Graph, obs: Value) -> crate::graph::Result<Value> {
+        let normal = self.clipped(g, obs)?;
+        match &self.angles {
+            Some(angles) if angles.more() > 0 => angles.join(g, [obs, normal], [self.history, self.obs_dim]),
+            _ => Ok(normal),
+        }
+    }
+
+    fn clipped(&self, g: &mut Graph, obs: Value) -> crate::graph::Result<Value> {
         let n = &self.obs_normalizer;
         let row = Shape::matrix(1, self.request());
         let offset = g.constant(row, n.offset.repeat(self.history))?;

@@ -195,6 +195,7 @@ impl Stream {
         let inputs = [&self.obs[..], &self.moments];
         let (start, kept) = (Start::Given(&self.state), Some(&mut self.kept[..]));
         let outcomes = self.integrator.run_each(start, &inputs, &mut self.output, kept)?;
+        self.spec.wrap(&mut self.output);
         let after = &self.kept[self.robots * dim..];
         for robot in (0..self.robots).filter(|r| wanted[*r]) {
             if !outcomes[robot].status.is_done() {

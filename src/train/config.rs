@@ -7,7 +7,7 @@ use crate::data::inspect::Purpose;
 use crate::data::{DataSpec, Episodes, Padding, WindowSpec};
 use crate::flow::{Coupling, Path, TimeLaw};
 use crate::nn::{EncoderSpec, NetworkSpec};
-use crate::policy::{NormKind, Objective, PrefixSpec, RelativeTo, Scope};
+use crate::policy::{AngleUnit, Angles, NormKind, Objective, PrefixSpec, RelativeTo, Scope};
 use serde::{Deserialize, Serialize};
 
 /// Largest configuration that is read, bytes.
@@ -21,6 +21,47 @@ pub enum DimRef {
     Index(usize),
     /// By name, as `obs_names` has it.
     Name(String),
+}
+
+impl DimRef {
+    /// Its number among values of these names.
+    fn dim(&self, what: &'static str, needed: &'static str, names: &[String]) -> Result<usize> {
+        let name = match self {
+            DimRef::Index(dim) => return Ok(*dim),
+            DimRef::Name(name) => name,
+        };
+        let places: Vec<usize> = (0..names.len()).filter(|i| names[*i] == *name).collect();
+        match places[..] {
+            [one] => Ok(one),
+            [] => Err(TrainError::Setting { what, found: format!("the name {name:?}"), needed }),
+            _ => {
+                let found = format!("the name {name:?}, which the values {places:?} of the data have");
+                let needed = "a number, or a name that only one value has";
+                Err(TrainError::Setting { what, found, needed })
+            }
+        }
+    }
+}
+
+impl std::fmt::Display for DimRef {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            DimRef::Index(dim) => dim.fmt(f),
+            DimRef::Name(name) => name.fmt(f),
+        }
+    }
+}
+
+/// Columns that are angles: values that differ by whole turns are the same.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct AnglesSpec {
+    /// Of the observation, by number or by name: the network sees their sine and cosine.
+    pub obs: Vec<DimRef>,
+    /// Of the action: each relative to an observation's angle (`relative_to`), by the shorter way round.
+    pub action: Vec<DimRef>,
+    /// Their unit.
+    pub unit: AngleUnit,
 }
 
 /// The learning rate's schedule.
@@ -137,6 +178,9 @@ pub struct RunConfig {
     pub action_scope: Scope,
     /// For each action dimension, the observation dimension that it is relative to; empty: absolute actions.
     pub relative_to: Vec<DimRef>,
+    /// Columns that are angles; absent: none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub angles: Option<AnglesSpec>,
     /// Which noise goes with which chunk.
     pub coupling: Coupling,
     /// The path.
@@ -179,6 +223,7 @@ impl Default for RunConfig {
             action_normalizer: NormKind::MeanStd,
             action_scope: Scope::PerStep,
             relative_to: Vec::new(),
+            angles: None,
             coupling: Coupling::default(),
             path: Path::default(),
             time_law: TimeLaw::default(),
@@ -341,7 +386,9 @@ impl RunConfig {
 
     /// What the data are meant for, for the warnings of [`DataSets`](crate::data::DataSets).
     pub fn purpose(&self) -> Purpose {
-        Purpose { windows: self.windows(), padding: self.padding }
+        let angles = self.angles.clone().unwrap_or_default();
+        let angles = [angles.obs, angles.action].map(|dims| dims.iter().map(DimRef::to_string).collect());
+        Purpose { windows: self.windows(), padding: self.padding, angles }
     }
 
     /// Columns of actions that are not normalised, after a look at the demonstrations' actions.
@@ -357,43 +404,53 @@ impl RunConfig {
         Ok(raw)
     }
 
+    /// `angles` by number, after a look at the demonstrations.
+    pub fn angles(&self, episodes: &Episodes) -> Result<Option<Angles>> {
+        let Some(angles) = &self.angles else { return Ok(None) };
+        let of = |what, dims: &[DimRef], names: Option<&[String]>| -> Result<Vec<usize>> {
+            let needed = "a number, or a name that a value of the array has";
+            dims.iter().map(|d| d.dim(what, needed, names.unwrap_or_default())).collect()
+        };
+        let obs = of("angles.obs", &angles.obs, episodes.obs_names())?;
+        let action = of("angles.action", &angles.action, episodes.action_names())?;
+        for (what, dims, dim) in
+            [("angles.obs", &obs, episodes.obs_dim()), ("angles.action", &action, episodes.action_dim())]
+        {
+            if let Some(beyond) = dims.iter().find(|d| **d >= dim) {
+                let found = format!("dimension {beyond} of {dim}");
+                return Err(TrainError::Setting { what, found, needed: "one that there is, counted from 0" });
+            }
+        }
+        match obs.is_empty() && action.is_empty() {
+            true => Ok(None),
+            false => Ok(Some(Angles::of(angles.unit, obs, action, episodes))),
+        }
+    }
+
     /// `relative_to` by number.
     pub fn relative(&self, episodes: &Episodes) -> Result<Option<RelativeTo>> {
         if self.relative_to.is_empty() {
             return Ok(None);
         }
+        let names = episodes.obs_names().unwrap_or_default();
         let mut dims = Vec::new();
         for d in &self.relative_to {
             dims.push(match d {
-                DimRef::Index(i) => Some(*i),
-                DimRef::Name(n) => {
-                    let names = episodes.obs_names().unwrap_or_default();
-                    let places: Vec<usize> = (0..names.len()).filter(|i| names[*i] == *n).collect();
-                    let bad = |found: String, needed| {
-                        Err(TrainError::Setting { what: "relative_to", found, needed })
-                    };
-                    match (n.as_str(), &places[..]) {
-                        ("none", []) => None,
-                        ("none", _) => {
-                            let needed = "a number: an observation's value is called \"none\" too";
-                            return bad(format!("the name {n:?}"), needed);
-                        }
-                        (_, [one]) => Some(*one),
-                        (_, []) => {
-                            let needed =
-                                "a number, \"none\" or one of the observation's names (data.obs_names)";
-                            return bad(format!("the name {n:?}"), needed);
-                        }
-                        (_, several) => {
-                            let found =
-                                format!("the name {n:?}, which the observation's values {several:?} have");
-                            return bad(
-                                found,
-                                "a number, or a name that only one value has (data.obs_names)",
-                            );
-                        }
+                DimRef::Name(n) if n == "none" => {
+                    if names.contains(n) {
+                        return Err(TrainError::Setting {
+                            what: "relative_to",
+                            found: format!("the name {n:?}"),
+                            needed: "a number: an observation's value is called \"none\" too",
+                        });
                     }
+                    None
                 }
+                d => Some(d.dim(
+                    "relative_to",
+                    "a number, \"none\" or one of the observation's names (data.obs_names)",
+                    names,
+                )?),
             });
         }
         let relative = RelativeTo(dims);
@@ -427,7 +484,7 @@ mod tests {
         assert_eq!(to("y").relative(&episodes).unwrap(), Some(RelativeTo(vec![Some(1)])));
         assert_eq!(to("none").relative(&episodes).unwrap(), Some(RelativeTo(vec![None])));
         let said = to("x").relative(&episodes).unwrap_err().to_string();
-        assert!(said.contains("the name \"x\", which the observation's values [0, 2] have"), "{said}");
+        assert!(said.contains("the name \"x\", which the values [0, 2] of the data have"), "{said}");
         assert!(to("none").relative(&names(["none", "y", "z"])).is_err());
         assert!(to("w").relative(&episodes).is_err());
     }

@@ -13,7 +13,7 @@ pub mod run;
 mod start;
 pub mod trainer;
 
-pub use config::{DimRef, EmaSpec, OptimizerSpec, RunConfig, ScheduleSpec};
+pub use config::{AnglesSpec, DimRef, EmaSpec, OptimizerSpec, RunConfig, ScheduleSpec};
 pub use course::Course;
 pub use error::{Result, TrainError};
 pub use metrics::{MetricsLine, MetricsWriter};

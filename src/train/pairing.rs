@@ -7,7 +7,6 @@
 
 use super::Result;
 use super::program::RING;
-use crate::data::Episodes;
 use crate::device::Device;
 use crate::flow::coupling::{BatchShape, exact};
 use crate::graph::Session;
@@ -47,9 +46,9 @@ impl Source {
         shape: WindowShape,
         condition_weight: f32,
         (seed, batch): (u64, Batch),
-        (windows, affine, episodes): (&[[u32; 3]], Vec<f32>, &Episodes),
+        (windows, affine, [obs, action]): (&[[u32; 3]], Vec<f32>, [&[f32]; 2]),
     ) -> Source {
-        let (obs, action) = (episodes.obs().to_vec(), episodes.action().to_vec());
+        let (obs, action) = (obs.to_vec(), action.to_vec());
         Source { shape, condition_weight, seed, batch, windows: windows.to_vec(), affine, obs, action }
     }
 
@@ -163,6 +162,7 @@ impl Drop for Pairing {
 mod tests {
     use super::*;
     use crate::data::EpisodeArrays;
+    use crate::data::Episodes;
     use crate::device::{Cpu, DeviceChoice};
     use crate::graph::Program;
     use crate::kernel::Target;
@@ -199,7 +199,9 @@ mod tests {
     }
 
     fn source() -> Source {
-        Source::new(SHAPE, 0.3, (SEED, Batch::Drawn(60)), (&table(), affine(), &episodes()))
+        let episodes = episodes();
+        let data = (&table()[..], affine(), [episodes.obs(), episodes.action()]);
+        Source::new(SHAPE, 0.3, (SEED, Batch::Drawn(60)), data)
     }
 
     /// The host's draws are those of the kernels that a training step runs.

@@ -80,7 +80,7 @@ pub(super) fn window_shape(spec: &PolicySpec, batch: usize) -> WindowShape {
     WindowShape {
         batch,
         history: spec.history,
-        obs_dim: spec.obs_dim,
+        obs_dim: spec.seen_dim(),
         horizon: spec.horizon,
         action_dim: spec.action_dim,
         action_offset: spec.action_offset,
@@ -99,17 +99,17 @@ fn front(
     let (batch, chunk) = (task.batch, spec.chunk());
     let params = p.resident(names::PARAMS, layout.len())?;
     let state = p.resident(names::STATE, state::WORDS)?;
-    let raw_obs = p.resident(names::OBS, size.rows * spec.obs_dim)?;
+    let raw_obs = p.resident(names::OBS, size.rows * spec.seen_dim())?;
     let raw_action = p.resident(names::ACTION, size.rows * spec.action_dim)?;
     let table = p.resident(names::TABLE, 3 * size.windows)?;
-    let affine = p.constant(&spec.affine())?;
+    let affine = p.constant(&spec.seen_affine())?;
     let empty = p.empty();
     let index = p.resident(names::INDEX, batch)?;
     if draw_index {
         let law = Law::Index { below: size.windows as u32 };
         p.push(draw::command(law, batch, 0, streams::INDEX, state, empty, (index, 0)))?;
     }
-    let (obs, x1) = (p.temporary(batch * spec.request())?, p.temporary(batch * chunk)?);
+    let (obs, x1) = (p.temporary(batch * spec.seen())?, p.temporary(batch * chunk)?);
     let shape = window_shape(spec, batch);
     p.push(window::command(&shape, index, table, raw_obs, raw_action, affine, obs, x1))?;
     // Pairs of a trained flow take the place of the demonstrated chunk and of drawn noise.

@@ -1,12 +1,12 @@
 //! What a run starts from beside its configuration: nothing, a policy, or a run that was stopped.
 
-use super::config::{DimRef, RunConfig};
+use super::config::{AnglesSpec, DimRef, RunConfig};
 use super::resume::{self, Stopped};
 use super::{Result, TrainError};
 use crate::data::{Episodes, Split, split_apart};
 use crate::graph::Fusion;
 use crate::nn::ParamStore;
-use crate::policy::{Normalizer, Policy, PolicySpec};
+use crate::policy::{Angles, Normalizer, Policy, PolicySpec};
 use std::collections::HashSet;
 use std::path::Path;
 
@@ -93,6 +93,18 @@ impl Start {
         }
     }
 
+    /// Which turn the values of angles are of, as in the policy that it starts from.
+    pub(super) fn angles(&self, found: Option<Angles>) -> Option<Angles> {
+        let before = self.policy.as_ref().and_then(|policy| policy.spec.angles.as_ref());
+        let (Some(mut angles), Some(before)) = (found.clone(), before) else { return found };
+        for angle in &mut angles.action {
+            if let Some(same) = before.action.iter().find(|a| a.dim == angle.dim) {
+                angle.centre = same.centre;
+            }
+        }
+        Some(angles)
+    }
+
     /// Checks that the policy to start from, where there is one, means what the run's does.
     pub(super) fn fits(&self, spec: &PolicySpec) -> Result<()> {
         let Some(policy) = &self.policy else { return Ok(()) };
@@ -153,6 +165,11 @@ impl RunConfig {
             action_normalizer: spec.action_normalizer.kind,
             action_scope: spec.action_normalizer.scope,
             relative_to: relative.iter().map(dim).collect(),
+            angles: spec.angles.as_ref().map(|a| AnglesSpec {
+                obs: a.obs.iter().copied().map(DimRef::Index).collect(),
+                action: a.action.iter().map(|a| DimRef::Index(a.dim)).collect(),
+                unit: a.unit,
+            }),
             ..RunConfig::default()
         })
     }

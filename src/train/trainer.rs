@@ -98,11 +98,14 @@ impl Trainer {
     pub fn start(device: &Device, episodes: &Episodes, config: &RunConfig, start: &Start) -> Result<Trainer> {
         config.check()?;
         let split = start.split(episodes, config)?;
-        let windows = Windows::new(episodes, &split.train, &config.windows())?.with_padding(config.padding);
         let relative = config.relative(episodes)?;
+        let angles = start.angles(config.angles(episodes)?);
+        let unwrapped = angles.as_ref().map(|a| a.unwrapped(episodes, relative.as_ref())).transpose()?;
+        let episodes = unwrapped.as_ref().unwrap_or(episodes);
+        let windows = Windows::new(episodes, &split.train, &config.windows())?.with_padding(config.padding);
         let raw = config.raw_columns(episodes)?;
         let obs = Normalizer::fit_obs(config.obs_normalizer, episodes, &split.train)?;
-        let obs = obs.clipped(config.obs_clip);
+        let obs = obs.without(angles.as_ref().map_or(&[], |a| &a.obs)).clipped(config.obs_clip);
         let action = Normalizer::fit_actions(
             config.action_normalizer,
             config.action_scope,
@@ -136,6 +139,7 @@ impl Trainer {
             obs_normalizer: obs.normalizer,
             action_normalizer: action.normalizer,
             relative_to: relative,
+            angles,
             obs_names: episodes.obs_names().map(<[String]>::to_vec),
             action_names: episodes.action_names().map(<[String]>::to_vec),
             rate_hz: episodes.fps(),
@@ -176,14 +180,18 @@ impl Trainer {
             state: id(names::STATE)?,
             ring: id(names::RING)?,
         };
-        session.write(id(names::OBS)?, episodes.obs())?;
+        session.write(id(names::OBS)?, &spec.seen_rows(episodes.obs()))?;
         session.write(id(names::ACTION)?, episodes.action())?;
         session.write_u32(id(names::TABLE)?, windows.table().as_flattened())?;
         let pairing = match config.coupling {
             Coupling::ExactOt { condition_weight } => {
                 let shape = program::window_shape(&spec, config.batch_size);
                 let batch = Batch::Drawn(windows.count() as u32);
-                let data = (windows.table(), spec.affine(), episodes);
+                let data = (
+                    windows.table(),
+                    spec.seen_affine(),
+                    [&*spec.seen_rows(episodes.obs()), episodes.action()],
+                );
                 let source = Source::new(shape, condition_weight, (config.seed, batch), data);
                 Some(Pairing::new(source, id(coupling::PAIRS)?, device))
             }
@@ -424,14 +432,15 @@ impl Validation {
             Arc::new(program::validation(spec, config, &layout.layout, batch, size, Target::of(device))?);
         let mut session = Session::new(device, plan.clone())?;
         let id = |name: &str| plan.buffer(name);
-        session.write(id(names::OBS)?, episodes.obs())?;
+        session.write(id(names::OBS)?, &spec.seen_rows(episodes.obs()))?;
         session.write(id(names::ACTION)?, episodes.action())?;
         session.write_u32(id(names::TABLE)?, windows.table().as_flattened())?;
         let index: Vec<u32> = (0..batch).map(|i| (i * windows.count() / batch) as u32).collect();
         session.write_u32(id(names::INDEX)?, &index)?;
         if let Coupling::ExactOt { condition_weight } = config.coupling {
             let draws = (config.seed ^ VALIDATION_SEED, Batch::Fixed(index));
-            let data = (windows.table(), spec.affine(), episodes);
+            let data =
+                (windows.table(), spec.seen_affine(), [&*spec.seen_rows(episodes.obs()), episodes.action()]);
             let source = Source::new(program::window_shape(spec, batch), condition_weight, draws, data);
             session.write_u32(id(coupling::PAIRS)?, &source.pairs(0)?)?;
         }

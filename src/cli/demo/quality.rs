@@ -134,11 +134,9 @@ fn newest(spec: &PolicySpec, picked: &Picked) -> anyhow::Result<Vec<f32>> {
 
 /// From physical to normalised units, `each` chunks per observation.
 fn normalise(spec: &PolicySpec, picked: &Picked, chunks: &mut [f32], each: usize) -> anyhow::Result<()> {
-    if let Some(relative) = &spec.relative_to {
-        for (row, chunk) in chunks.chunks_exact_mut(spec.chunk()).enumerate() {
-            let request = &picked.obs[row / each * spec.request()..][..spec.request()];
-            relative.subtract(chunk, &request[spec.request() - spec.obs_dim..])?;
-        }
+    for (row, chunk) in chunks.chunks_exact_mut(spec.chunk()).enumerate() {
+        let request = &picked.obs[row / each * spec.request()..][..spec.request()];
+        spec.relative(chunk, request)?;
     }
     Ok(spec.action_normalizer.normalize(chunks)?)
 }

@@ -23,19 +23,21 @@ use rows::{Rows, Set};
 pub use warnings::{Warning, screenful};
 
 /// What the data are meant for, as far as dangers depend on it.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Purpose {
     /// The windows that a policy learns from.
     pub windows: WindowSpec,
     /// What counts past an episode's end.
     pub padding: Padding,
+    /// Columns of observations and of actions that are said to be angles, by name or by number as text.
+    pub angles: [Vec<String>; 2],
 }
 
 impl Purpose {
     /// Windows of this horizon as they are usual: two observations, up to 7 repeated actions.
     pub fn horizon(horizon: usize) -> Purpose {
         let windows = WindowSpec { history: 2, horizon, action_offset: 0, pad_after: 7 };
-        Purpose { windows, padding: Padding::Repeat }
+        Purpose { windows, padding: Padding::Repeat, angles: Default::default() }
     }
 }
 

@@ -437,9 +437,14 @@ fn full_turns_are_no_glitches() {
         for row in 0..1200 {
             arrays.action[2 * row] = angle(row).rem_euclid(full) - full / 2.0;
         }
+        let again = arrays.clone();
         let report = inspected(arrays, 8);
         let found = of_kind(&report.warnings, "wraps");
         assert!(found[0].starts_with("action 0: wraps by a full turn") && found[0].contains("riemannian"));
+        assert!(found[0].contains("angles = { obs = [..], action = [0]"), "{found:?}");
+        let purpose = Purpose { angles: [vec![], vec!["0".into()]], ..Purpose::horizon(8) };
+        let known = report_of(vec![("a.npz", source(again))], &purpose);
+        assert!(of_kind(&known.warnings, "wraps").is_empty(), "it is known to be an angle");
         assert_eq!(of_kind(&report.warnings, "jumps"), [""; 0]);
     }
 }

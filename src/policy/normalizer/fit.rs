@@ -112,6 +112,17 @@ impl Fitted {
         self
     }
 
+    /// The same, but for some columns of an observation, which the network does not see: something else stands for them.
+    pub fn without(mut self, columns: &[usize]) -> Self {
+        let n = &mut self.normalizer;
+        let count = n.offset.len();
+        for &i in columns.iter().filter(|i| **i < count) {
+            (n.offset[i], n.scale[i], self.largest[i]) = (0.0, 0.0, 0.0);
+        }
+        self.findings.retain(|found| !columns.contains(&found.index));
+        self
+    }
+
     /// The same, but for some columns of an action, which stay as they are.
     pub fn except(mut self, columns: &[usize], dims: usize) -> Self {
         let n = &mut self.normalizer;

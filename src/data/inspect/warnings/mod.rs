@@ -132,8 +132,8 @@ fn together(sets: &[Set<'_>], purpose: &Purpose, found: &mut Found) {
     }
     found.add("noise", noise.iter().map(|finding| finding.to_string()).collect());
     let finite = obs.iter().chain(&action).all(|column| column.not_finite == 0);
-    found.add("wraps", motion::wraps("obs", &rows, (&rows.obs, rows.obs_dim), &obs));
-    found.add("wraps", motion::wraps("action", &rows, (&rows.action, rows.action_dim), &action));
+    found.add("wraps", motion::wraps("obs", &rows, (&rows.obs, rows.obs_dim), &obs, purpose));
+    found.add("wraps", motion::wraps("action", &rows, (&rows.action, rows.action_dim), &action, purpose));
     found.add("jumps", motion::jumps(&rows, &action));
     found.add("saturated", columns::saturated(&rows, &action));
     let follows = follow::following(&rows, slices);

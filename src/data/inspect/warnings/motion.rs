@@ -57,10 +57,21 @@ fn turn(c: &Column, sizes: &[f32]) -> Option<f64> {
 }
 
 /// Angles that jump by a full turn where they are cut.
-pub fn wraps(array: &str, rows: &Rows<'_>, data: (&[f32], usize), columns: &[Column]) -> Vec<String> {
+pub fn wraps(
+    array: &str,
+    rows: &Rows<'_>,
+    data: (&[f32], usize),
+    columns: &[Column],
+    purpose: &Purpose,
+) -> Vec<String> {
     let mut lines = Vec::new();
     let angles = [TAU, 360.0].map(|full| 0.8 * full..1.02 * full);
+    let said = &purpose.angles[usize::from(array == "action")];
+    let known = |c: &Column| said.iter().any(|s| Some(s) == c.name.as_ref() || *s == c.index.to_string());
     for c in columns.iter().filter(|c| c.is_continuous() && angles.iter().any(|a| a.contains(&c.range()))) {
+        if known(c) {
+            continue;
+        }
         let mut sizes: Vec<f32> = steps(rows, data, c.index).map(|step| step.1).collect();
         sizes.sort_unstable_by(f32::total_cmp);
         let Some(full) = turn(c, &sizes) else { continue };
@@ -71,11 +82,16 @@ pub fn wraps(array: &str, rows: &Rows<'_>, data: (&[f32], usize), columns: &[Col
             0 => String::new(),
             n => format!(" and {n} times more"),
         };
+        let unit = if full > TAU { ", unit = \"degrees\"" } else { "" };
         let way = match array {
-            "action" => {
-                "unwrap it, or record its cosine and sine and train objective = \"riemannian\" with the manifold s1 there"
+            "action" => format!(
+                "name it in angles = {{ obs = [..], action = [{}]{unit} }} with relative_to the same joint's observation, or record its \
+                 cosine and sine and train objective = \"riemannian\" with the manifold s1 there",
+                c.index
+            ),
+            _ => {
+                format!("name it in angles = {{ obs = [{}]{unit} }}, or record its cosine and sine", c.index)
             }
-            _ => "record its cosine and sine",
         };
         lines.push(format!(
             "{array} {}: wraps by a full turn: it jumps by {} at {}{more}. Both ends are the same angle, and a policy learns what lies \
