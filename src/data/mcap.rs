@@ -14,8 +14,9 @@ use super::error::DataError;
 use super::gather::{Column, Gathered};
 use super::source::{Kind, Source};
 use super::spec::DataSpec;
+use ::mcap::records::Channel;
 use cdr::Definition;
-use records::{Channel, Schema};
+use records::{End, Schema};
 
 /// Most steps of a recording.
 const MOST_STEPS: f64 = 1e8;
@@ -62,6 +63,7 @@ pub(super) fn read(path: &Path, spec: &DataSpec) -> Result<Source, DataError> {
         });
     }
     let mut topics: BTreeMap<String, String> = BTreeMap::new();
+    let mut notes = Vec::new();
     for file in &files {
         let mut budget = Budget::of(&super::aside::open(file)?);
         let mut definitions: BTreeMap<u16, Option<Definition>> = BTreeMap::new();
@@ -70,13 +72,13 @@ pub(super) fn read(path: &Path, spec: &DataSpec) -> Result<Source, DataError> {
                 let kind = schema.map_or("", |schema| schema.name.as_str());
                 topics.entry(channel.topic.clone()).or_insert_with(|| kind.to_owned());
                 for track in tracks.iter_mut().filter(|track| track.topic == channel.topic) {
-                    let Some(schema) =
-                        schema.filter(|schema| schema.encoding == "ros2msg" && channel.encoding == "cdr")
+                    let Some(schema) = schema
+                        .filter(|schema| schema.encoding == "ros2msg" && channel.message_encoding == "cdr")
                     else {
                         let found = schema.map_or("none", |schema| schema.encoding.as_str());
                         return Err(format!(
                             "topic '{}': found {} with the schema {found}, needed cdr with ros2msg",
-                            track.topic, channel.encoding
+                            track.topic, channel.message_encoding
                         ));
                     };
                     let definition =
@@ -112,7 +114,10 @@ pub(super) fn read(path: &Path, spec: &DataSpec) -> Result<Source, DataError> {
                 }
                 Ok(())
             };
-        records::each(file, &mut budget, &mut take)?;
+        if records::each(file, &mut budget, &mut take)? == End::CutOff {
+            let name = file.file_name().unwrap_or_default().to_string_lossy();
+            notes.push(format!("{name}: the recording was cut off, and is read as far as it goes"));
+        }
     }
     let present = || {
         let list: Vec<String> = topics.iter().map(|(topic, kind)| format!("{topic} ({kind})")).collect();
@@ -140,11 +145,16 @@ pub(super) fn read(path: &Path, spec: &DataSpec) -> Result<Source, DataError> {
         }
         track.messages.sort_by_key(|message| message.0);
     }
-    resampled(path, tracks, spec)
+    resampled(path, tracks, spec, notes)
 }
 
 /// Steps at an even rate, each with the newest message of every topic.
-fn resampled(path: &Path, tracks: Vec<Track>, spec: &DataSpec) -> Result<Source, DataError> {
+fn resampled(
+    path: &Path,
+    tracks: Vec<Track>,
+    spec: &DataSpec,
+    mut notes: Vec<String>,
+) -> Result<Source, DataError> {
     let fps = spec.fps.filter(|fps| fps.is_finite() && *fps > 0.0).ok_or_else(|| {
         let found = format!("{:?}", spec.fps);
         DataError::Value { what: "fps".into(), found, needed: "a positive number of steps per second" }
@@ -167,8 +177,7 @@ fn resampled(path: &Path, tracks: Vec<Track>, spec: &DataSpec) -> Result<Source,
         ));
     }
     let steps = steps as usize;
-    let mut notes =
-        vec![format!("topics are resampled at {fps} Hz: each step holds the newest message of each")];
+    notes.push(format!("topics are resampled at {fps} Hz: each step holds the newest message of each"));
     let mut columns = Vec::new();
     for track in tracks {
         let mut column = Column::new(track.name, track.messages[0].1.len());

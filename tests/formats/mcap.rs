@@ -1,7 +1,7 @@
 //! A ROS 2 recording: joint states at 100 Hz from 10.00 s to 10.49 s, commands at 50 Hz from 10.03 s to 10.41 s.
 
 use super::{fault, here, load};
-use advect::data::{DataSpec, Source};
+use advect::data::{DataSpec, Episodes, Source};
 use proptest::prelude::*;
 
 const SPEC: &str =
@@ -65,6 +65,33 @@ fn what_cannot_be_resampled_is_named() {
         text.contains("the names beside the values change from [\"b_joint\", \"a\"] to [\"a\", \"b_joint\"]"),
         "{text}"
     );
+}
+
+#[test]
+fn a_damaged_chunk_is_named_and_a_cut_recording_is_read_as_far_as_it_goes() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("bag.mcap");
+    let bytes = std::fs::read(here("plain.mcap")).expect("bytes");
+    let load = |bytes: &[u8]| {
+        std::fs::write(&file, bytes).expect("written");
+        Episodes::load(&file, &toml::from_str::<DataSpec>(SPEC).expect("a table"))
+    };
+    // The last joint of one message; every record is as long as before.
+    let joint = 113f64.to_le_bytes();
+    let at = bytes.windows(8).position(|window| window == joint).expect("a joint's position");
+    let mut damaged = bytes.clone();
+    damaged[at] ^= 1;
+    let text = load(&damaged).expect_err("damaged").to_string();
+    assert!(text.contains("a chunk is damaged") && text.contains("CRC"), "{text}");
+
+    let loaded = load(&bytes[..bytes.len() / 2]).expect("readable");
+    assert!(loaded.episodes.lengths()[0] < 10);
+    assert!(
+        loaded.notes.iter().any(|note| note.contains("bag.mcap: the recording was cut off")),
+        "{:?}",
+        loaded.notes
+    );
+    assert!(load(&bytes[..4]).is_err());
 }
 
 proptest! {
