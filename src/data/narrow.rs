@@ -48,7 +48,9 @@ impl std::fmt::Display for Narrowed {
 /// Values become f32 through it, column by column of rows of `dim`, and it remembers what that costs.
 #[derive(Clone, Debug)]
 pub(super) struct Watch {
+    /// Of the columns that have had a value: a file may claim rows of any width.
     tracks: Vec<Track>,
+    dim: usize,
     at: usize,
 }
 
@@ -62,24 +64,32 @@ struct Track {
     changes: BTreeMap<i16, u64>,
 }
 
-impl Watch {
-    /// For rows of `dim` values.
-    pub fn new(dim: usize) -> Watch {
-        let track = Track {
+impl Default for Track {
+    fn default() -> Track {
+        Track {
             low: f64::INFINITY,
             high: f64::NEG_INFINITY,
             last: f64::NAN,
             lossy: false,
             changes: BTreeMap::new(),
-        };
-        Watch { tracks: vec![track; dim.max(1)], at: 0 }
+        }
+    }
+}
+
+impl Watch {
+    /// For rows of `dim` values.
+    pub fn new(dim: usize) -> Watch {
+        Watch { tracks: Vec::new(), dim, at: 0 }
     }
 
     /// The next value.
     pub fn narrow(&mut self, value: f64) -> f32 {
         let narrow = value as f32;
         let at = self.at;
-        self.at = if at + 1 == self.tracks.len() { 0 } else { at + 1 };
+        self.at = if at + 1 >= self.dim { 0 } else { at + 1 };
+        if at == self.tracks.len() {
+            self.tracks.push(Track::default());
+        }
         let track = &mut self.tracks[at];
         track.low = track.low.min(value);
         track.high = track.high.max(value);
@@ -156,6 +166,13 @@ mod tests {
             watch.narrow(value);
         }
         watch.narrowed("obs")
+    }
+
+    #[test]
+    fn a_claimed_width_takes_no_memory() {
+        let mut watch = Watch::new(usize::MAX);
+        assert_eq!(watch.narrow(1.5), 1.5);
+        assert_eq!(watch.tracks.len(), 1);
     }
 
     #[test]

@@ -57,7 +57,10 @@ pub fn claim(
             let place = |n: Option<i64>| n.and_then(|n| u64::try_from(n).ok());
             let bad = || Fault::Bad("a column lies outside the file".into());
             let data = place(Some(column.data_page_offset())).ok_or_else(bad)?;
-            let start = place(column.dictionary_page_offset()).filter(|n| *n > 0).unwrap_or(data).min(data);
+            // The decoder panics at a negative one.
+            let dictionary =
+                column.dictionary_page_offset().map(|n| place(Some(n)).ok_or_else(bad)).transpose()?;
+            let start = dictionary.filter(|n| *n > 0).unwrap_or(data).min(data);
             let length = place(Some(column.compressed_size())).ok_or_else(bad)?;
             let end = start.checked_add(length).ok_or_else(bad)?;
             let mut at = start;
