@@ -14,6 +14,19 @@ pub const V2_DATA: &str = "data/chunk-000/episode_000000.parquet";
 /// The list of episodes of a set of version 3.0.
 pub const V3_EPISODES: &str = "meta/episodes/chunk-000/file-000.parquet";
 
+/// The description of an array in a zarr store of format 2.
+pub const ZARR2_ARRAY: &str = "data/state/.zarray";
+/// The description of an array in a zarr store of format 3.
+pub const ZARR3_ARRAY: &str = "data/state/zarr.json";
+/// A part of that array, of format 2.
+pub const ZARR2_CHUNK: &str = "data/state/0.0";
+/// A part of that array, of format 3.
+pub const ZARR3_CHUNK: &str = "data/state/c/0/0";
+
+const CONTROL: &str = "mode = { kind = \"ensemble\", decay = 0.01 }\nexecute = 1\ndeadline_ms = 20.0\n\
+                       hold = { kind = \"fixed\", action = [-1.0, 0.5] }\n";
+const SAFETY: &str = "rate_hz = 20.0\nlow = [-1.0, -2.0]\nhigh = [1.0, 2.0]\n";
+
 const RUN: &str = r#"
 steps = 4
 batch_size = 8
@@ -49,31 +62,75 @@ fn episodes() -> Episodes {
     Episodes::from_arrays(arrays).expect("episodes")
 }
 
-/// What a trainer leaves: a policy, and the state beside it.
-fn run() -> &'static (Policy, Vec<u8>) {
-    static RUN_FILES: OnceLock<(Policy, Vec<u8>)> = OnceLock::new();
+/// A trainer of [`episodes`] that has not begun.
+pub fn trainer() -> Trainer {
+    static CONFIG: OnceLock<RunConfig> = OnceLock::new();
+    let config = CONFIG.get_or_init(|| {
+        let folder = tempfile::tempdir().expect("a folder");
+        let settings = folder.path().join("run.toml");
+        std::fs::write(&settings, RUN).expect("written");
+        RunConfig::load(&settings).expect("settings")
+    });
+    static DEVICE: OnceLock<Device> = OnceLock::new();
+    let device = DEVICE.get_or_init(|| Device::Cpu(Cpu::with_threads(1).expect("the CPU")));
+    Trainer::new(device, &episodes(), config).expect("a trainer")
+}
+
+/// What a trainer leaves: the policy's file, and that of the state beside it.
+fn run() -> &'static (Vec<u8>, Vec<u8>) {
+    static RUN_FILES: OnceLock<(Vec<u8>, Vec<u8>)> = OnceLock::new();
     RUN_FILES.get_or_init(|| {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("p.safetensors");
-        let settings = folder.path().join("run.toml");
-        std::fs::write(&settings, RUN).expect("written");
-        let config = RunConfig::load(&settings).expect("settings");
-        let device = Device::Cpu(Cpu::new().expect("the CPU"));
-        let mut trainer = Trainer::new(&device, &episodes(), &config).expect("a trainer");
+        let mut trainer = trainer();
         trainer.advance(2).expect("steps");
         trainer.save(&path, "data").expect("saved");
-        (Policy::load(&path).expect("a policy"), std::fs::read(state_path(&path)).expect("a state"))
+        let read = |path: PathBuf| std::fs::read(path).expect("read");
+        (read(path.clone()), read(state_path(&path)))
     })
+}
+
+/// The file of that policy.
+pub fn policy_file() -> &'static [u8] {
+    &run().0
 }
 
 /// A policy of observations [2, 3] and actions [4, 2].
 pub fn policy() -> Policy {
-    run().0.clone()
+    Policy::from_bytes(policy_file(), Path::new("policy")).expect("a policy")
 }
 
 /// Where the state beside a checkpoint lies.
 pub fn state_path(checkpoint: &Path) -> PathBuf {
     advect::train::resume::train_path(checkpoint)
+}
+
+/// The folder of the tests.
+pub fn here() -> PathBuf {
+    // cargo-fuzz compiles this file in a package beside them.
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .ancestors()
+        .map(|folder| folder.join("tests"))
+        .find(|p| p.is_dir())
+        .expect("tests")
+}
+
+/// A file or folder that the tests of formats read.
+pub fn formats(name: &str) -> PathBuf {
+    here().join("formats").join(name)
+}
+
+/// Copies a folder and all that is in it.
+pub fn copy(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).expect("a folder");
+    for entry in std::fs::read_dir(from).expect("a folder") {
+        let path = entry.expect("an entry").path();
+        let to = to.join(path.file_name().expect("a name"));
+        match path.is_dir() {
+            true => copy(&path, &to),
+            false => drop(std::fs::copy(&path, &to).expect("copied")),
+        }
+    }
 }
 
 /// A LeRobot data set of two short episodes.
@@ -220,7 +277,19 @@ pub fn of(target: &str) -> Vec<Vec<u8>> {
         }
         "lerobot_config" => vec![CONFIG.into()],
         "policy" => vec![unsigned(&policy().to_bytes().expect("bytes"))],
-        "training_state" => vec![unsigned(&run().1)],
+        "csv" => vec![read(formats("table.csv")), b"q,command,episode\n1,2,0\n3,4,0\n5,6,1\n".to_vec()],
+        "hdf5" => {
+            ["aloha.hdf5", "robomimic_latest.hdf5", "minari.hdf5"].map(|name| read(formats(name))).into()
+        }
+        "mcap" => ["zstd.mcap", "lz4.mcap"].map(|name| read(formats(name))).into(),
+        "zarr_array" => {
+            vec![read(formats("zarr2").join(ZARR2_ARRAY)), read(formats("zarr3").join(ZARR3_ARRAY))]
+        }
+        "zarr_chunk" => {
+            vec![read(formats("zarr2").join(ZARR2_CHUNK)), read(formats("zarr3").join(ZARR3_CHUNK))]
+        }
+        "control" => vec![CONTROL.into(), SAFETY.into()],
+        "training_state" | "resume" => vec![unsigned(&run().1)],
         other => panic!("no target {other}"),
     }
 }
