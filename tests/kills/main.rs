@@ -1,10 +1,11 @@
 //! `kill -9` at random instants of training, converting and sampling: no half file, no stray file after the next start, and a run that is
-//! gone on with ends in the same bits. ADVECT_KILLS says at how many instants each (5 by default): `ADVECT_KILLS=200 cargo test --release
+//! gone on with, by any number of threads, ends in the same bits. ADVECT_KILLS says at how many instants each (5 by default): `ADVECT_KILLS=200 cargo test --release
 //! --test kills -- --nocapture`.
 
 use advect::data::{DataSpec, EpisodeArrays, Episodes, write_npy_f32, write_npz};
 use advect::policy::Policy;
 use advect::train::{MetricsLine, resume};
+use std::cell::Cell;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -26,6 +27,9 @@ fn kills() -> usize {
     std::env::var("ADVECT_KILLS").ok().and_then(|n| n.parse().ok()).unwrap_or(5)
 }
 
+/// As RUN says.
+const STEPS: u64 = 240;
+
 /// Instants by a linear congruential generator: the same in every run of the test.
 struct Instants(u64);
 
@@ -34,15 +38,22 @@ impl Instants {
         self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (self.0 >> 11) as f64 / (1u64 << 53) as f64
     }
+
+    /// 1 to 4.
+    fn threads(&mut self) -> usize {
+        1 + (4.0 * self.part()) as usize
+    }
 }
 
 struct Bench {
     folder: TempDir,
+    /// Of the commands to come.
+    threads: Cell<usize>,
 }
 
 impl Bench {
     fn new(episodes: usize) -> Bench {
-        let bench = Bench { folder: tempfile::tempdir().expect("a folder") };
+        let bench = Bench { folder: tempfile::tempdir().expect("a folder"), threads: Cell::new(1) };
         let rows = episodes * 20;
         let wave = |n: usize| (0..n).map(|i| (i as f32 * 0.37).sin()).collect::<Vec<_>>();
         let arrays = EpisodeArrays {
@@ -69,7 +80,7 @@ impl Bench {
         command.current_dir(&self.folder).args(line.split_whitespace()).env("ADVECT_CACHE_DIR", "off");
         command
             .env("ADVECT_DEVICE", "cpu")
-            .env("ADVECT_THREADS", "1")
+            .env("ADVECT_THREADS", self.threads.get().to_string())
             .stdout(Stdio::null())
             .stderr(Stdio::piped());
         command
@@ -142,8 +153,12 @@ fn training() {
         let resume = state.exists() && resume::stored_config(&policy).expect("whole").seed == seed;
         last = seed;
         let more = if resume { " --resume" } else { "" };
-        let after = took.mul_f64(1.05 * instants.part());
-        running += usize::from(bench.killed(&(line(seed, "out") + more), after));
+        // What is left of the run, and what every start takes.
+        let done = losses(&metrics).last().map_or(0, |line| line.0) as f64 / STEPS as f64;
+        let left = if resume { 0.1 + 0.9 * (1.0 - done).max(0.0) } else { 1.0 };
+        bench.threads.set(instants.threads());
+        running +=
+            usize::from(bench.killed(&(line(seed, "out") + more), took.mul_f64(left * instants.part())));
         *(if resume { &mut resumed } else { &mut anew }) += 1;
         stray += bench.names("out").iter().filter(|n| n.starts_with('.')).count();
         // What lies there is whole, and of one run.
@@ -160,6 +175,7 @@ fn training() {
     }
     let seed = if state.exists() { resume::stored_config(&policy).expect("whole").seed } else { 0 };
     let more = if state.exists() { " --resume" } else { "" };
+    bench.threads.set(3);
     bench.whole(&(line(seed, "out") + more));
     assert_eq!(bench.names("out"), ["metrics.jsonl", "p.safetensors", "p.safetensors.train"]);
     let end = (bits(&Policy::load(&policy).expect("a policy")), losses(&metrics));
@@ -192,6 +208,7 @@ fn converting() {
         } else if instants.part() < 0.5 {
             let _ = std::fs::remove_file(&path);
         }
+        bench.threads.set(instants.threads());
         running += usize::from(bench.killed(line, took[n % 2].mul_f64(1.05 * instants.part())));
         assert!(!path.exists() || same(&path), "{} is not whole", path.display());
         stray += bench.names("out").iter().filter(|n| n.starts_with('.')).count();
@@ -226,6 +243,7 @@ fn sampling() {
         for name in ["out/a.npy", "out/t.npy"] {
             let _ = std::fs::remove_file(bench.path(name));
         }
+        bench.threads.set(instants.threads());
         running += usize::from(bench.killed(line, took.mul_f64(1.05 * instants.part())));
         for (name, reference) in ["out/a.npy", "out/t.npy"].iter().zip(&reference) {
             assert!(read(name).is_none() || read(name) == *reference, "{name} is not whole");
