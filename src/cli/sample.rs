@@ -235,7 +235,12 @@ impl Run for Sample {
             Some(noise) => Noise::Given(&noise.data),
             None => Noise::Seed { seed: self.seed, request: 0 },
         };
-        let mut actions = vec![0.0f32; shape.iter().product()];
+        let mut actions = Vec::new();
+        let count = shape.iter().try_fold(1usize, |n, dim| n.checked_mul(*dim));
+        match count.filter(|count| actions.try_reserve_exact(*count).is_ok()) {
+            Some(count) => actions.resize(count, 0.0f32),
+            None => bail!("no memory holds {shape:?} actions [observations, samples, horizon, action_dim]"),
+        }
         let clock;
         let (trajectory, solver, evaluations, outcomes) = if all {
             let mut fleet = policy.fleet(&devices, m, self.batch, None, &options).with_context(batch)?;

@@ -49,7 +49,8 @@ A run.toml has any of these keys; what it lacks has its default:
   data = { obs = \"state\", fps = 10 }  # several are named inputs: obs = [\"state\", \"goal\"]
 
 Beside policy.safetensors lie policy.safetensors.train (what --resume needs) and metrics.jsonl: a line each log_every steps,
-{step, loss, val_loss or null, lr, grad_norm, steps_per_s}.")]
+{step, loss, val_loss or null, lr, grad_norm, steps_per_s}, and before the first what in the data may ruin the policy:
+{step, warning, text}.")]
 pub struct Train {
     /// The demonstrations
     ///
@@ -184,7 +185,8 @@ impl Run for Train {
             }
             let suspects = trainer.suspects();
             let at = trainer.step();
-            let writer = MetricsWriter::open(&metrics, resuming.then_some(at))?;
+            let mut writer = MetricsWriter::open(&metrics, resuming.then_some(at))?;
+            writer.note(at, &warnings)?;
             if first.is_none() {
                 note_line(&format!(
                     "{} of {}, {} parameters{}",

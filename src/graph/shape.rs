@@ -28,9 +28,9 @@ impl Shape {
         &self.dims[..self.rank as usize]
     }
 
-    /// Number of elements.
+    /// Number of elements; `usize::MAX` where it is more than that.
     pub fn len(&self) -> usize {
-        self.dims().iter().product()
+        product(self.dims())
     }
 
     /// Whether there is no element.
@@ -45,7 +45,7 @@ impl Shape {
 
     /// The product of all dimensions but the last.
     pub fn rows(&self) -> usize {
-        self.dims().split_last().map_or(1, |(_, rest)| rest.iter().product())
+        self.dims().split_last().map_or(1, |(_, rest)| product(rest))
     }
 
     /// The same shape with the last dimension replaced.
@@ -55,6 +55,14 @@ impl Shape {
             r => self.dims[r as usize - 1] = cols,
         }
         self
+    }
+}
+
+/// What does not fit stays too large for every buffer, so that the bounds that follow refuse it.
+fn product(dims: &[usize]) -> usize {
+    match dims.contains(&0) {
+        true => 0,
+        false => dims.iter().fold(1, |n, dim| n.saturating_mul(*dim)),
     }
 }
 

@@ -43,7 +43,8 @@ impl<'g> Builder<'g> {
 
     /// A parameter by name; the same name twice is the same parameter.
     pub fn param(&mut self, name: String, dims: &[usize], init: Init) -> Result<Value> {
-        let shape = Shape::new(dims).unwrap_or(Shape::matrix(dims.iter().product(), 1));
+        let shape = Shape::new(dims)
+            .unwrap_or(Shape::matrix(dims.iter().fold(1, |n: usize, dim| n.saturating_mul(*dim)), 1));
         let value = self.graph.param(&name, shape)?;
         if !self.params.iter().any(|p| p.name == name) {
             self.params.push(ParamSpec { name, shape, init });
@@ -71,7 +72,7 @@ impl<'g> Builder<'g> {
     /// x (1 + scale) + shift, with scale and shift from `name`, a linear layer of the condition `c`.
     pub fn film(&mut self, name: &str, x: Value, c: Value) -> Result<Value> {
         let (rows, cols) = (self.graph.shape(x).rows(), self.graph.shape(x).cols());
-        let both = self.linear(name, c, 2 * cols)?;
+        let both = self.linear(name, c, cols.saturating_mul(2))?;
         let scale = self.graph.slice(both, 0, cols)?;
         let scale = self.graph.affine(scale, 1.0, 1.0)?;
         let shift = self.graph.slice(both, cols, cols)?;

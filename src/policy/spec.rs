@@ -248,12 +248,12 @@ impl PolicySpec {
 
     /// Values of a chunk: horizon x action_dim.
     pub fn chunk(&self) -> usize {
-        self.horizon * self.action_dim
+        self.horizon.saturating_mul(self.action_dim)
     }
 
     /// Values of a request: history x obs_dim.
     pub fn request(&self) -> usize {
-        self.history * self.obs_dim
+        self.history.saturating_mul(self.obs_dim)
     }
 
     /// Values of an observation as the network sees it: its own, and the sine and cosine of each angle.
@@ -407,7 +407,7 @@ impl PolicySpec {
         let mut b = Builder::new(&mut g);
         method.loss(&mut b, self, &self.task(method.batch_multiple(), TimeLaw::default()))?;
         // Memory is taken for them next, several times over.
-        let count: usize = b.params.iter().map(|p| p.shape.len()).sum();
+        let count: usize = b.params.iter().fold(0, |n, p| n.saturating_add(p.shape.len()));
         if count > MOST_PARAMETERS {
             let needed = format!("at most {MOST_PARAMETERS}");
             return Err(PolicyError::Shape {

@@ -300,7 +300,8 @@ impl RunConfig {
             return Err(TrainError::Setting {
                 what: "padding",
                 found: format!("\"mask\" with {of}"),
-                needed: "\"repeat\": its loss is of whole chunks",
+                needed: "\"repeat\", or pad_after = 0, which leaves out windows that reach past an end: a code of vq_bet and a pair of reflow \
+                         stand for a whole chunk, and would say nothing of actions that do not count",
             });
         }
         if i32::try_from(self.action_offset).is_err() {

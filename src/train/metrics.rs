@@ -1,6 +1,7 @@
 //! metrics.jsonl: one line each few steps.
 
 use super::{Result, TrainError};
+use crate::data::inspect::Warning;
 use crate::data::{Aside, write_aside};
 use serde::{Deserialize, Serialize};
 use std::fs::{File, OpenOptions};
@@ -24,6 +25,17 @@ pub struct MetricsLine {
     pub steps_per_s: f64,
 }
 
+/// A line that says what in the data may ruin the policy; it stands before the run's first line of numbers.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct WarningLine {
+    /// Steps completed when it was said.
+    pub step: u64,
+    /// Its kind, as `advect data inspect --json` has it.
+    pub warning: String,
+    /// The warning.
+    pub text: String,
+}
+
 /// Appends whole lines to a file.
 #[derive(Debug)]
 pub struct MetricsWriter {
@@ -32,6 +44,8 @@ pub struct MetricsWriter {
     file: Option<File>,
     /// Whole lines that wait for [`MetricsWriter::publish`]; `None`: lines are written as they come.
     held: Option<String>,
+    /// Lines that go before the next one of numbers.
+    noted: String,
 }
 
 impl MetricsWriter {
@@ -43,7 +57,7 @@ impl MetricsWriter {
             return Err(fail(std::io::ErrorKind::IsADirectory.into()));
         }
         drop(Aside::create(path)?);
-        let mut writer = MetricsWriter { path: path.into(), file: None, held: None };
+        let mut writer = MetricsWriter { path: path.into(), file: None, held: None, noted: String::new() };
         if let Some(step) = resume_at {
             let kept = lines_until(path, step).map_err(fail)?;
             write_aside(path, |file| kept.iter().try_for_each(|line| writeln!(file, "{line}")))?;
@@ -78,10 +92,29 @@ impl MetricsWriter {
         }
     }
 
+    /// Has warnings about the data written before the next line of numbers. Those that the file of a resumed run has are not repeated.
+    ///
+    /// # Errors
+    /// [`TrainError::Metrics`] if that file cannot be read.
+    pub fn note(&mut self, step: u64, warnings: &[Warning]) -> Result<()> {
+        let fail = |reason: String| TrainError::Metrics { path: self.path.clone(), reason };
+        let there = match self.file {
+            Some(_) => lines_until(&self.path, u64::MAX).map_err(|e| fail(e.to_string()))?,
+            None => Vec::new(),
+        };
+        let said: Vec<WarningLine> = there.iter().filter_map(|l| serde_json::from_str(l).ok()).collect();
+        for warning in warnings.iter().filter(|w| !said.iter().any(|line| line.text == w.text)) {
+            let line = WarningLine { step, warning: warning.kind.into(), text: warning.text.clone() };
+            self.noted += &(serde_json::to_string(&line).map_err(|e| fail(e.to_string()))? + "\n");
+        }
+        Ok(())
+    }
+
     /// Appends a line.
     pub fn write(&mut self, line: &MetricsLine) -> Result<()> {
         let fail = |reason: String| TrainError::Metrics { path: self.path.clone(), reason };
         let text = serde_json::to_string(line).map_err(|e| fail(e.to_string()))? + "\n";
+        let text = std::mem::take(&mut self.noted) + &text;
         match &mut self.held {
             Some(held) => {
                 held.push_str(&text);
@@ -118,7 +151,14 @@ pub fn read(path: &Path) -> Result<Vec<MetricsLine>> {
     Ok(lines.iter().filter_map(|line| serde_json::from_str(line).ok()).collect())
 }
 
-/// The whole lines of a file up to a step; none if there is no such file.
+/// The step of a line of whatever kind.
+#[derive(Deserialize)]
+struct At {
+    #[serde(default)]
+    step: u64,
+}
+
+/// The whole lines of a file up to a step, of kinds that are not known here too; none if there is no such file.
 fn lines_until(path: &Path, step: u64) -> std::io::Result<Vec<String>> {
     let file = match File::open(path) {
         Ok(file) => file,
@@ -128,8 +168,8 @@ fn lines_until(path: &Path, step: u64) -> std::io::Result<Vec<String>> {
     let mut kept = Vec::new();
     for line in BufReader::new(file).lines() {
         let line = line?;
-        match serde_json::from_str::<MetricsLine>(&line) {
-            Ok(m) if m.step <= step => kept.push(line),
+        match serde_json::from_str::<At>(&line) {
+            Ok(at) if at.step <= step => kept.push(line),
             _ => break,
         }
     }
@@ -174,6 +214,20 @@ mod tests {
         writer.publish().unwrap();
         writer.write(&line(9)).unwrap();
         assert_eq!(steps(&path), [6, 7, 8, 9]);
+        // Warnings come before the numbers, once, and readers pass over them and over lines of other kinds.
+        let warning = Warning { kind: "wraps", fatal: false, text: "action 0: wraps".into() };
+        let mut writer = MetricsWriter::open(&path, None).unwrap();
+        writer.note(0, std::slice::from_ref(&warning)).unwrap();
+        assert_eq!(steps(&path), [6, 7, 8, 9], "not before there is a line of numbers");
+        writer.write(&line(1)).unwrap();
+        OpenOptions::new().append(true).open(&path).unwrap().write_all(b"{\"note\":\"x\"}\n").unwrap();
+        let mut writer = MetricsWriter::open(&path, Some(1)).unwrap();
+        writer.note(1, &[warning]).unwrap();
+        writer.write(&line(2)).unwrap();
+        let text = std::fs::read_to_string(&path).unwrap();
+        let wanted = "{\"step\":0,\"warning\":\"wraps\",\"text\":\"action 0: wraps\"}\n{\"step\":1,";
+        assert!(text.starts_with(wanted) && text.lines().count() == 4, "{text}");
+        assert_eq!(read(&path).unwrap().iter().map(|l| l.step).collect::<Vec<_>>(), [1, 2]);
         assert!(MetricsWriter::open(folder.path(), None).unwrap_err().to_string().contains("directory"));
         assert!(MetricsWriter::open(&folder.path().join("no/m.jsonl"), None).is_err());
     }

@@ -16,7 +16,7 @@ pub mod trainer;
 pub use config::{AnglesSpec, DimRef, EmaSpec, OptimizerSpec, RunConfig, ScheduleSpec};
 pub use course::Course;
 pub use error::{Result, TrainError};
-pub use metrics::{MetricsLine, MetricsWriter};
+pub use metrics::{MetricsLine, MetricsWriter, WarningLine};
 pub use reflow::ReflowSpec;
 pub use run::{Event, Outcome, RunOptions, run};
 pub use start::Start;

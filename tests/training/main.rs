@@ -1,6 +1,7 @@
 //! Training: runs, objectives, couplings, poses, and the plan of a step. On the CPU and through WGSL on whatever adapter
 //! there is; where there is none the tests say NOT RUN, and fail with ADVECT_REQUIRE_GPU=1.
 
+mod absurd;
 mod angles;
 mod columns;
 #[path = "../common/mod.rs"]

@@ -130,7 +130,31 @@ fn every_objective_masks() {
     }
     let config = config("vq_bet".parse().unwrap(), Padding::Mask);
     let text = Trainer::new(&device, &episodes, &config).err().expect("refused").to_string();
-    assert!(text.starts_with("padding: found \"mask\" with vq_bet"), "{text}");
+    assert!(
+        text.starts_with("padding: found \"mask\" with vq_bet") && text.contains("pad_after = 0"),
+        "{text}"
+    );
+}
+
+/// Directions are parts of an action that have no normaliser; their loss is masked as any other.
+#[test]
+fn directions_are_masked() {
+    let (device, mut arrays) = (cpu(), clips().into_arrays());
+    for row in 0..arrays.action.len() / 2 {
+        let angle = arrays.action[2 * row];
+        (arrays.action[2 * row], arrays.action[2 * row + 1]) = (angle.cos(), angle.sin());
+    }
+    let episodes = Episodes::from_arrays(arrays).unwrap();
+    let text = r#"{"riemannian":{"manifolds":[{"kind":"s1","at":0}]}}"#;
+    let objective: Objective = serde_json::from_str(text).unwrap();
+    let loss = |padding, pad_after| {
+        let config = RunConfig { pad_after, ..config(objective.clone(), padding) };
+        Trainer::new(&device, &episodes, &config).unwrap().advance(1).unwrap().loss
+    };
+    let [repeat, mask] = [Padding::Repeat, Padding::Mask].map(|padding| loss(padding, 0));
+    assert!((repeat - mask).abs() <= 1e-5 * repeat.abs(), "{repeat}, {mask}");
+    let [repeat, mask] = [Padding::Repeat, Padding::Mask].map(|padding| loss(padding, 3));
+    assert!(mask.is_finite() && (mask - repeat).abs() > 1e-4 * repeat, "{repeat}, {mask}");
 }
 
 /// The normaliser of what counts reaches as far as the motion does.

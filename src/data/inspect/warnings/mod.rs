@@ -10,6 +10,7 @@ mod units;
 
 use serde::Serialize;
 
+use super::column::Column;
 use super::follow;
 use super::rows::{Rows, Set};
 use super::{Purpose, columns as measure};
@@ -17,6 +18,7 @@ use crate::data::choice::listed;
 use crate::data::episodes::Episodes;
 use crate::data::findings::number;
 use crate::data::join::agree;
+use crate::data::narrow::Narrowed;
 use crate::data::source::Caution;
 
 /// Most lines of one kind; the last says how many more there are.
@@ -122,11 +124,27 @@ fn together(sets: &[Set<'_>], purpose: &Purpose, found: &mut Found) {
     short(sets, purpose, found);
     let noise = columns::noise(&rows, &first.obs_inputs, &obs);
     // What was lost when values of more digits were read is said by then, and better.
+    let narrowed: Vec<&Narrowed> = sets
+        .iter()
+        .flat_map(|set| &set.source.cautions)
+        .filter_map(|c| if let Caution::Narrowed(narrowed) = c { Some(narrowed) } else { None })
+        .collect();
     let said = sets.iter().any(|set| set.source.cautions.iter().any(|c| matches!(c, Caution::Narrowed(_))));
+    // Rows whose digits were lost repeat each other for that alone.
+    let mut flat = said;
     for (array, columns, values) in [("obs", &obs, &rows.obs), ("action", &action, &rows.action)] {
-        found.add("constant", columns::constant(array, columns));
+        // A column that single precision has made constant is none in the file.
+        let lost = |c: &Column| {
+            let within =
+                |n: &&Narrowed| (n.range[0] - n.step..=n.range[1] + n.step).contains(&f64::from(c.min));
+            narrowed.iter().any(|n| n.column == c.index && within(n))
+        };
+        let still: Vec<Column> = columns.iter().filter(|c| !lost(c)).cloned().collect();
+        found.add("constant", columns::constant(array, &still));
+        let far = columns::precision(array, columns);
+        flat |= !far.is_empty();
         if !said {
-            found.add("precision", columns::precision(array, columns));
+            found.add("precision", far);
         }
         found.add("outliers", columns::outliers(array, columns, values, &noise));
     }
@@ -139,7 +157,9 @@ fn together(sets: &[Set<'_>], purpose: &Purpose, found: &mut Found) {
     let follows = follow::following(&rows, slices);
     found.add("following", following::following(follows.as_ref(), fps));
     found.add("copies", copies::episodes(&rows));
-    found.add("duplicates", copies::frames(&rows));
+    if !flat {
+        found.add("duplicates", copies::frames(&rows));
+    }
     found.add("success", success(sets));
     if finite {
         found.add("ends", motion::ends(&rows, purpose));

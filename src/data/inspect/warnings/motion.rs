@@ -119,9 +119,12 @@ pub fn ends(rows: &Rows<'_>, purpose: &Purpose) -> Vec<String> {
         if length < w.least_steps() {
             continue;
         }
-        let most = w.pad_after.min((w.action_offset + w.horizon).saturating_sub(1)).min(w.horizon);
+        let most =
+            w.pad_after.min(w.action_offset.saturating_add(w.horizon).saturating_sub(1)).min(w.horizon);
         padded += (1..=most.min(length)).sum::<usize>();
-        all += w.horizon * (length + w.pad_after + 1).saturating_sub(w.action_offset + w.horizon).min(length);
+        let reach = w.action_offset.saturating_add(w.horizon);
+        let windows = length.saturating_add(w.pad_after).saturating_add(1).saturating_sub(reach).min(length);
+        all = all.saturating_add(w.horizon.saturating_mul(windows));
     }
     let share = padded as f64 / all.max(1) as f64;
     if share < SHARE {

@@ -159,7 +159,8 @@ fn draw(
             let at = n + (random.draw() % (own.len() - n) as u64) as usize;
             own.swap(n, at);
             let (row, episode) = own[n];
-            let later = (row + purpose.windows.horizon / 2).min(rows.episodes[episode].rows.end - 1);
+            let later =
+                row.saturating_add(purpose.windows.horizon / 2).min(rows.episodes[episode].rows.end - 1);
             let actions = [row, later].map(|row| scaled(rows.action_row(row), action));
             drawn.push(Drawn {
                 task,
