@@ -41,6 +41,12 @@ impl Import {
     }
 }
 
+/// How many actions of a chunk LeRobot executes before it asks anew, where the checkpoint says.
+fn executed(dir: &Path) -> Option<u64> {
+    let text = std::fs::read_to_string(dir.join("config.json")).ok()?;
+    serde_json::from_str::<serde_json::Value>(&text).ok()?.get("n_action_steps")?.as_u64()
+}
+
 impl Run for Import {
     fn run(self, _: &Context) -> anyhow::Result<()> {
         let dir = find_checkpoint(&self.dir)?;
@@ -66,6 +72,12 @@ impl Run for Import {
                 "  row {} of a chunk is the action for the newest observation (action_offset {})",
                 -i64::from(spec.action_offset),
                 spec.action_offset
+            )?;
+        }
+        if let Some(steps) = executed(&dir) {
+            writeln!(
+                text,
+                "  made to execute {steps} actions of each chunk (n_action_steps): execute = {steps}"
             )?;
         }
         if let Objective::Denoising(d) = spec.objective {
