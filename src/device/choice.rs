@@ -129,7 +129,8 @@ pub(super) fn judge(reports: &mut [AdapterReport]) {
 pub(super) fn no_adapter() -> DeviceError {
     let hint = if cfg!(target_os = "linux") {
         "install a Vulkan driver (Debian/Ubuntu: mesa-vulkan-drivers, or the vendor's) and the loader libvulkan1, \
-         then look at `vulkaninfo --summary`; or use the CPU executor with 'cpu'"
+         then look at `vulkaninfo --summary` (under a limit of memory, as `ulimit -v`, an installed driver looks like \
+         none); or use the CPU executor with 'cpu'"
     } else if cfg!(target_os = "windows") {
         "install the GPU vendor's driver (DX12 or Vulkan); or use the CPU executor with 'cpu'"
     } else {

@@ -108,7 +108,7 @@ fn run(reader: &Reader, executions: u64, seed: u64) -> Result<usize, Vec<u8>> {
             first.clone_from(&text);
         }
         if began.elapsed() > SLOW {
-            println!("{}: {:?} for {}", reader.name, began.elapsed(), hex(&input));
+            println!("{}: {:?} for input {n}, {} bytes", reader.name, began.elapsed(), input.len());
         }
         if seen.insert(kind(&text)) && kept.len() < KEPT && n >= stored {
             kept.push(input);

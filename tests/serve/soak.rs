@@ -37,7 +37,7 @@ fn robot(server: &Server, number: usize, until: Instant) -> (Vec<f64>, Reply) {
         latencies.push(1e3 * due.elapsed().as_secs_f64());
         last = Some(reply);
         n += 1;
-        if number % 20 == 0 && n == 100 {
+        if number.is_multiple_of(20) && n == 100 {
             let old = std::mem::replace(&mut client, connect(server));
             if number == 0 {
                 old.close().expect("closed");
