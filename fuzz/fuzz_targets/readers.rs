@@ -5,6 +5,7 @@
 #[allow(dead_code)]
 mod mutate;
 #[path = "../../tests/fuzz/readers.rs"]
+#[allow(dead_code)]
 mod readers;
 #[path = "../../tests/fuzz/seeds.rs"]
 #[allow(dead_code)]

@@ -70,6 +70,12 @@ pub fn each(path: &Path, budget: &mut Budget, take: &mut Take<'_>) -> Result<End
         if matches!(opcode, op::DATA_END | op::FOOTER) {
             return Ok(End::Closed);
         }
+        if !matches!(opcode, op::SCHEMA | op::CHANNEL | op::MESSAGE) {
+            continue;
+        }
+        if !texts_fit(opcode, data) {
+            return Err(bad("a record ends early".into()));
+        }
         match parse_record(opcode, data).map_err(|error| bad(reason(&error)))? {
             Record::Schema { header, data } => {
                 let text = String::from_utf8_lossy(&data).into_owned();
@@ -105,5 +111,53 @@ fn reason(error: &McapError) -> String {
     }
 }
 
+/// What follows a text, if the text is there whole.
+fn after_text(data: &[u8]) -> Option<&[u8]> {
+    let (length, rest) = data.split_first_chunk()?;
+    rest.get(usize::try_from(u32::from_le_bytes(*length)).ok()?..)
+}
+
+/// Whether a record's texts lie within it. The crate would take memory for as many bytes as a text claims.
+fn texts_fit(opcode: u8, data: &[u8]) -> bool {
+    let after_two = |data: &'_ [u8]| -> Option<usize> {
+        let rest = after_text(after_text(data)?)?;
+        Some(data.len() - rest.len())
+    };
+    match opcode {
+        op::SCHEMA => data.get(2..).and_then(after_two).is_some(),
+        op::CHANNEL => {
+            let Some(mut map) = data.get(4..).and_then(|texts| texts.get(after_two(texts)? + 4..)) else {
+                return false;
+            };
+            while !map.is_empty() {
+                let Some(rest) = after_text(map) else { return false };
+                map = rest;
+            }
+            true
+        }
+        _ => true,
+    }
+}
+
 /// Most bytes that are asked of the file at once.
 const READ: usize = 1 << 20;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn texts_that_claim_more_than_their_record_are_not_parsed() {
+        let text = |length: u32, bytes: &[u8]| [&length.to_le_bytes()[..], bytes].concat();
+        let schema = |name: u32| [vec![1, 0], text(name, b"a/B"), text(7, b"ros2msg"), text(0, b"")].concat();
+        assert!(texts_fit(op::SCHEMA, &schema(3)));
+        assert!(!texts_fit(op::SCHEMA, &schema(u32::MAX)));
+        let channel = |value: u32| {
+            let map = [text(1, b"k"), text(value, b"v")].concat();
+            [vec![0; 4], text(2, b"/t"), text(3, b"cdr"), text(map.len() as u32, &map)].concat()
+        };
+        assert!(texts_fit(op::CHANNEL, &channel(1)));
+        assert!(!texts_fit(op::CHANNEL, &channel(2)) && !texts_fit(op::CHANNEL, &channel(1 << 31)));
+        assert!(!texts_fit(op::CHANNEL, &channel(1)[..7]) && !texts_fit(op::SCHEMA, &[]));
+    }
+}
