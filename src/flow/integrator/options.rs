@@ -29,7 +29,7 @@ pub struct IntegrateOptions<'a> {
     pub fusion: Fusion,
     /// How weights are stored.
     pub precision: Precision,
-    /// How long a run may take ([`Integrator::set_deadline`]).
+    /// How long a run may take ([`Integrator::set_deadline`](super::Integrator::set_deadline)).
     pub deadline: Option<Duration>,
 }
 
