@@ -1,4 +1,4 @@
-//! Clients that do everything wrong, for a while, each in a thread of its own: what a server beside robots must bear.
+//! Clients that do everything wrong, for a while, each in a thread of its own: what a server of robots must bear.
 
 use advect::serve::{ndarray, wire};
 use rmpv::Value;

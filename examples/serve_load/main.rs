@@ -6,8 +6,8 @@
 //! cargo run --release --example serve_load -- --url ws://127.0.0.1:8000 --json
 //! ```
 //!
-//! With `--abuse` the same robots ask twice, first alone, then beside clients that do everything wrong (abuse.rs), and the
-//! two are compared. A robot that sees an error fails the run; how much longer it waits is printed.
+//! With `--abuse` the same robots ask twice, first alone, then beside clients that do everything wrong (abuse.rs),
+//! and the two are compared. A robot that sees an error fails the run; how much longer it waits is printed.
 //!
 //! Without `--url` it serves mlp256 (a chunk of 16 x 2 actions, an observation of 20, random weights) on the CPU in this
 //! process, so that the clients share its cores. A latency counts from the time at which the request was due, so a server that

@@ -6,8 +6,8 @@ use super::{NoiseKey, PolicyError, PolicySpec, Result, RowOutcome};
 use crate::flow::Integrator;
 use crate::flow::integrator::Start;
 
-/// Sets the weights of one robot's actions from its delay and the rows left of its previous chunk, and says how many of
-/// these rows are read.
+/// Sets the weights of one robot's actions from its delay and the rows left of its previous chunk, and says how
+/// many of these rows are read.
 type Weigh = Box<dyn Fn(usize, usize, &mut [f32]) -> usize + Send>;
 
 /// A compiled integration that reads, beside the observations, each robot's previous chunk in model space
@@ -55,8 +55,8 @@ impl Continuation {
         &self.integrator
     }
 
-    /// Puts the previous chunks and their weights in place. A previous chunk is of physical actions: it is expressed against
-    /// the new observation (relative actions, normaliser).
+    /// Puts the previous chunks and their weights in place. A previous chunk is of physical actions: it is expressed
+    /// against the new observation (relative actions, normaliser).
     fn place(&mut self, obs: &[f32], previous: &Previous<'_>) -> Result<()> {
         previous.check(&self.spec, self.robots)?;
         if let Some(longest) = self.how.max_delay

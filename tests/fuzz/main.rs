@@ -1,12 +1,13 @@
-//! Every reader of files and of the wire on damaged input: no panic, no abort, no more than 2 GB of memory (docs/fuzzing.md).
+//! Every reader of files and of the wire on damaged input: no panic, no abort, no more than 2 GB of memory
+//! (docs/fuzzing.md).
 //!
 //! ```sh
 //! ADVECT_FUZZ=10000000 cargo test --release --test fuzz -- --nocapture
 //! ```
 //!
-//! ADVECT_FUZZ: executions of all readers together. ADVECT_FUZZ_SEED: of the mutations, so that a run can be had again.
-//! ADVECT_FUZZ_ONLY: one reader. ADVECT_FUZZ_RECORD: a file that every input is written to first, for what ends the process itself.
-//! ADVECT_FUZZ_CORPUS: makes the stored inputs anew in place of running them.
+//! ADVECT_FUZZ: how many inputs all readers together are run on. ADVECT_FUZZ_SEED: the seed that damages them; the same
+//! seed gives the same inputs. ADVECT_FUZZ_ONLY: the one reader to run. ADVECT_FUZZ_RECORD: a file that every input is
+//! written to first, for what ends the process itself. ADVECT_FUZZ_CORPUS: writes the stored inputs anew and runs nothing.
 #![cfg(all(feature = "csv", feature = "hdf5", feature = "mcap", feature = "zarr"))]
 
 mod mutate;
@@ -82,8 +83,8 @@ fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|b| format!("{b:02x}")).collect()
 }
 
-/// Runs one reader; how many kinds of outcome it saw, or the input that it panicked on. An input whose outcome is new is kept
-/// and damaged further.
+/// Runs one reader; how many kinds of outcome it saw, or the input that it panicked on. An input whose outcome is new is
+/// kept and damaged further.
 fn run(reader: &Reader, executions: u64, seed: u64) -> Result<usize, Vec<u8>> {
     let mut random = Random::new(seed);
     let record = setting("ADVECT_FUZZ_RECORD");

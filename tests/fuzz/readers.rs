@@ -1,6 +1,6 @@
 //! Every reader of advect as a function of bytes, for a fuzzer: whatever the bytes are, it returns. What comes back is the outcome
-//! in words, by which the test tells inputs that reach something new. Adding a reader is a line of [`READERS`], a function here, and its
-//! sound inputs in seeds.rs.
+//! in words, by which the test tells inputs that reach something new. Adding a reader is a line of [`READERS`], a
+//! function here, and its sound inputs in seeds.rs.
 
 use super::{mutate, seeds};
 use advect::control::{ControlSpec, SafetySpec};

@@ -1,6 +1,6 @@
 //! `kill -9` at random instants of training, converting and sampling: no half file, no stray file after the next start, and a run that is
-//! gone on with, by any number of threads, ends in the same bits. ADVECT_KILLS says at how many instants each (5 by default): `ADVECT_KILLS=200 cargo test --release
-//! --test kills -- --nocapture`.
+//! gone on with, by any number of threads, ends in the same bits. ADVECT_KILLS says at how many instants each (5 by
+//! default): `ADVECT_KILLS=200 cargo test --release --test kills -- --nocapture`.
 
 use advect::data::{DataSpec, EpisodeArrays, Episodes, write_npy_f32, write_npz};
 use advect::policy::Policy;

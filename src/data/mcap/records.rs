@@ -1,5 +1,5 @@
-//! The messages of an MCAP file, in the file's order, by the crate `mcap`: chunks are unpacked as they are read, and their checksums
-//! are compared.
+//! The messages of an MCAP file, in the file's order, by the crate `mcap`: chunks are unpacked as they are read,
+//! and their checksums are compared.
 
 use std::collections::BTreeMap;
 use std::io::Read;
