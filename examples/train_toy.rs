@@ -66,7 +66,7 @@ fn main() -> anyhow::Result<()> {
 }
 
 /// One window per episode: obs [EPISODES * HORIZON, 2] the cup's x, y, action [EPISODES * HORIZON, 2] the hand's positions.
-fn demonstrations() -> anyhow::Result<Episodes> {
+pub fn demonstrations() -> anyhow::Result<Episodes> {
     let (mut obs, mut action) = (Vec::new(), Vec::new());
     for episode in 0..EPISODES {
         // Evenly spread and repeatable, without a generator: golden ratio steps.

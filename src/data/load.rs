@@ -413,26 +413,30 @@ fn edits(a: &str, b: &str) -> usize {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use npyz::npz::NpzWriter;
     use npyz::{AutoSerialize, WriterBuilder};
     use std::io::Write;
     use std::path::PathBuf;
 
-    struct Builder {
+    /// An archive that is written array by array.
+    pub(in crate::data) struct Builder {
         folder: tempfile::TempDir,
         npz: NpzWriter<std::io::BufWriter<File>>,
     }
 
     impl Builder {
-        fn new() -> Self {
+        pub(in crate::data) fn new() -> Self {
             let folder = tempfile::tempdir().unwrap();
             let npz = NpzWriter::create(folder.path().join("a.npz")).unwrap();
             Self { folder, npz }
         }
 
-        fn add<T: AutoSerialize + Copy>(mut self, name: &str, shape: &[u64], values: &[T]) -> Self {
+        pub(in crate::data) fn add<T>(mut self, name: &str, shape: &[u64], values: &[T]) -> Self
+        where
+            T: AutoSerialize + Copy,
+        {
             let array = self.npz.array(name, Default::default()).unwrap();
             let mut writer = array.default_dtype().shape(shape).begin_nd().unwrap();
             writer.extend(values.iter().copied()).unwrap();
@@ -446,7 +450,7 @@ mod tests {
             self
         }
 
-        fn close(mut self) -> (tempfile::TempDir, PathBuf) {
+        pub(in crate::data) fn close(mut self) -> (tempfile::TempDir, PathBuf) {
             self.npz.zip_writer().finish().unwrap();
             drop(self.npz);
             let path = self.folder.path().join("a.npz");

@@ -2,6 +2,7 @@
 //! there is; where there is none the tests say NOT RUN, and fail with ADVECT_REQUIRE_GPU=1.
 
 mod absurd;
+mod alarms;
 mod angles;
 mod columns;
 #[path = "../common/mod.rs"]
@@ -16,3 +17,6 @@ mod runs;
 mod threads;
 mod torch;
 mod windows;
+#[allow(dead_code)]
+#[path = "../../examples/closed_loop/world.rs"]
+mod world;

@@ -3,7 +3,7 @@
 
 use serde::Serialize;
 
-use super::rows::Rows;
+use super::rows::{Episode, Rows};
 
 /// Most steps that are looked ahead.
 const AHEAD: usize = 15;
@@ -13,6 +13,8 @@ const ROWS: usize = 20_000;
 const PAIRS: usize = 4096;
 /// Delays at which they are tried.
 const LAGS: [usize; 4] = [0, 1, 2, 4];
+/// Least rows that are compared: of a few, everything may be a number apart.
+const LEAST: usize = 16;
 
 /// How well actions and later states agree.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -98,20 +100,27 @@ pub fn offsets(rows: &Rows<'_>, names: [Option<&[String]>; 2]) -> Vec<Offset> {
     found
 }
 
+/// The rows that have a later one within their episode, spread over the data; none where these are few, or few of all there are.
+fn compared(rows: &Rows<'_>, lag: usize) -> impl Iterator<Item = usize> {
+    let stride = rows.count.div_ceil(ROWS).max(1);
+    let with_later = move |episode: &Episode| episode.rows.start..episode.rows.end.saturating_sub(lag);
+    let count: usize = rows.episodes.iter().map(|episode| with_later(episode).len()).sum();
+    let enough = count >= LEAST && 2 * count >= rows.count;
+    let episodes = if enough { rows.episodes.as_slice() } else { &[] };
+    episodes.iter().flat_map(move |episode| with_later(episode).step_by(stride))
+}
+
 /// Mean and standard deviation of action(t) - state(t + lag) over rows spread over the data.
 fn difference(rows: &Rows<'_>, [d, o]: [usize; 2], lag: usize) -> Option<(f64, f64)> {
-    let stride = rows.count.div_ceil(ROWS).max(1);
     let (mut sum, mut squares, mut n) = (0.0, 0.0, 0usize);
     let mut first = None;
-    for episode in &rows.episodes {
-        for row in (episode.rows.start..episode.rows.end.saturating_sub(lag)).step_by(stride) {
-            let x = f64::from(rows.action[row * rows.action_dim + d]);
-            let difference = x - f64::from(rows.obs[(row + lag) * rows.obs_dim + o]);
-            let off = difference - *first.get_or_insert(difference);
-            sum += off;
-            squares += off * off;
-            n += 1;
-        }
+    for row in compared(rows, lag) {
+        let x = f64::from(rows.action[row * rows.action_dim + d]);
+        let difference = x - f64::from(rows.obs[(row + lag) * rows.obs_dim + o]);
+        let off = difference - *first.get_or_insert(difference);
+        sum += off;
+        squares += off * off;
+        n += 1;
     }
     let count = n as f64;
     let variance = (squares / count - (sum / count).powi(2)).max(0.0);
@@ -148,18 +157,14 @@ fn nearest(rows: &Rows<'_>, stds: &[f64]) -> Vec<[usize; 2]> {
     pairs
 }
 
-/// Mean |action(t) - state(t + lag)| over rows spread over the data; None where no episode is longer than the lag.
+/// Mean |action(t) - state(t + lag)| over rows spread over the data; None where few rows have one so much later.
 fn apart(rows: &Rows<'_>, [d, o]: [usize; 2], lag: usize) -> Option<f64> {
-    let stride = rows.count.div_ceil(ROWS).max(1);
     let (mut sum, mut n) = (0.0, 0usize);
-    for episode in &rows.episodes {
-        for row in (episode.rows.start..episode.rows.end.saturating_sub(lag)).step_by(stride) {
-            let difference =
-                rows.action[row * rows.action_dim + d] - rows.obs[(row + lag) * rows.obs_dim + o];
-            if difference.is_finite() {
-                sum += f64::from(difference.abs());
-                n += 1;
-            }
+    for row in compared(rows, lag) {
+        let difference = rows.action[row * rows.action_dim + d] - rows.obs[(row + lag) * rows.obs_dim + o];
+        if difference.is_finite() {
+            sum += f64::from(difference.abs());
+            n += 1;
         }
     }
     (n > 0).then(|| sum / n as f64)
@@ -177,7 +182,6 @@ fn spread(rows: &Rows<'_>, d: usize) -> f64 {
 
 #[cfg(test)]
 mod tests {
-    use super::super::rows::Episode;
     use super::*;
 
     /// Two episodes of a wave; the second observation dimension is the action `lag` steps before.

@@ -80,7 +80,8 @@ impl<'a> Rows<'a> {
         }
     }
 
-    fn episode_of(&self, row: usize) -> Option<&Episode> {
+    /// The episode that a row belongs to.
+    pub fn episode_of(&self, row: usize) -> Option<&Episode> {
         let at = self.episodes.partition_point(|episode| episode.rows.start <= row).checked_sub(1)?;
         self.episodes.get(at).filter(|episode| episode.rows.contains(&row))
     }
@@ -109,6 +110,12 @@ impl<'a> Rows<'a> {
 
     pub fn action_row(&self, row: usize) -> &[f32] {
         &self.action[row * self.action_dim..(row + 1) * self.action_dim]
+    }
+
+    /// Whether a row is the one before again, bit for bit; not to be asked of the first.
+    pub fn repeats(&self, row: usize) -> bool {
+        let same = |a: &[f32], b: &[f32]| a.iter().zip(b).all(|(x, y)| x.to_bits() == y.to_bits());
+        same(self.action_row(row), self.action_row(row - 1)) && same(self.obs_row(row), self.obs_row(row - 1))
     }
 
     /// For each episode the first one that is equal to it in every bit: itself, or an earlier one.

@@ -1,5 +1,6 @@
 use super::super::episodes::EpisodeArrays;
 use super::super::episodes::tests::sample;
+use super::super::load::tests::Builder;
 use super::super::source::{Source, Tasks};
 use super::*;
 
@@ -92,7 +93,11 @@ fn every_danger_is_seen() {
         "nan",
         &["obs 1: 2 values are NaN or infinite, first at episode 2, step 1"],
     );
-    one(&|a| a.obs.iter_mut().step_by(2).for_each(|x| *x = 7.0), "constant", &["obs 0: constant: remove it"]);
+    one(
+        &|a| a.obs.iter_mut().step_by(2).for_each(|x| *x = 7.0),
+        "constant",
+        &["obs 0: constant: the policy does not look at it"],
+    );
     one(
         &|a| a.obs.iter_mut().step_by(2).for_each(|x| *x = 1e4 + *x * 0.01),
         "precision",
@@ -460,6 +465,91 @@ fn a_command_with_another_zero_is_seen() {
     assert!(offset(-3.0)[0].contains("plus -3 everywhere"));
     assert_eq!(offset(0.0), [""; 0]);
     assert_eq!(of_kind(&inspected(swing(10, 100, 1.0), 8).warnings, "offset"), [""; 0]);
+}
+
+#[test]
+fn rows_of_very_short_episodes_are_no_offset() {
+    // At a lag of 4 one row of each of these episodes has a later one, and the three are equally far from it.
+    let mut arrays = swing(3, 5, 1.0);
+    for row in 0..15 {
+        let x = 10.0 * (row % 5) as f32;
+        arrays.obs[2 * row..2 * row + 2].fill(x);
+        arrays.action[2 * row..2 * row + 2].fill(-x);
+    }
+    assert_eq!(of_kind(&inspected(arrays, 3).warnings, "offset"), [""; 0]);
+}
+
+/// Episodes with one large step each: to a place where the action stays, or there and back.
+fn steps(episodes: usize, back: bool, obs_too: bool) -> EpisodeArrays {
+    let mut arrays = swing(20, 100, 1.0);
+    arrays.action.iter_mut().zip(&arrays.obs).for_each(|(a, o)| *a = 0.1 * o);
+    for e in 0..episodes {
+        let from = 40 + 3 * e % 20;
+        let until = if back { from + 1 } else { 100 };
+        for row in e * 100 + from..e * 100 + until {
+            arrays.action[2 * row] += 2.0;
+            if obs_too {
+                arrays.obs[2 * row] += 20.0;
+            }
+        }
+    }
+    arrays
+}
+
+#[test]
+fn a_command_that_is_switched_is_no_glitch() {
+    let said = |arrays| of_kind(&inspected(arrays, 16).warnings, "jumps").len();
+    assert_eq!(said(steps(20, false, false)), 0, "a goal is switched in every episode");
+    assert_eq!(said(steps(6, false, false)), 0, "in a third of them");
+    assert_eq!(said(steps(1, false, false)), 1, "once in all the data");
+    assert_eq!(said(steps(8, true, false)), 1, "glitches in many episodes");
+    assert_eq!(said(steps(12, false, true)), 1, "two recordings in many episodes");
+}
+
+#[test]
+fn what_stands_still_by_design_is_not_saturated() {
+    let said = |of: fn(f32) -> f32| {
+        let mut arrays = swing(20, 100, 1.0);
+        arrays.action.iter_mut().step_by(2).for_each(|x| *x = of(*x));
+        of_kind(&inspected(arrays, 16).warnings, "saturated")
+    };
+    assert!(said(|x| x.clamp(-0.7, 0.7))[0].contains("stand at the limits -0.7 and 0.7"));
+    assert!(said(|x| x.min(0.3))[0].contains("stand at the limit 0.3: "), "only the end that is stood at");
+    assert_eq!(said(|x| (3.0 * x).clamp(-1.0, 1.0)), [""; 0], "an action space's own bounds");
+    assert_eq!(said(|x| x.max(0.0)), [""; 0], "a speed that rests");
+    assert_eq!(said(|x| (0.04 + x).clamp(0.0, 0.08)), [""; 0], "a gripper");
+    assert_eq!(said(|x| 0.04 + x.clamp(-0.04, 0.03)), [""; 0], "a gripper that never closes");
+    // A robot that waits where it began.
+    let mut arrays = swing(20, 100, 1.0);
+    for row in (0..2000).filter(|row| row % 100 < 40) {
+        arrays.action[2 * row..2 * row + 2].fill(-3.0);
+        arrays.obs[2 * row..2 * row + 2].fill(-3.0);
+    }
+    assert_eq!(of_kind(&inspected(arrays, 16).warnings, "saturated"), [""; 0]);
+}
+
+#[test]
+fn digits_that_are_lost_are_the_one_caution() {
+    // Metres on a map in float64, of which the last one matters: f32 keeps steps of half a metre, so that frames repeat.
+    let said = |origin: [f64; 2]| {
+        let place = |e: usize, t: usize, d: usize| (1.3 * e as f64 + d as f64).sin() * 0.95f64.powi(t as i32);
+        let rows = || (0..20).flat_map(|e| (0..60).flat_map(move |t| [(e, t, 0), (e, t, 1)]));
+        let obs: Vec<f64> = rows().map(|(e, t, d)| origin[d] + place(e, t, d)).collect();
+        let action: Vec<f32> = rows().map(|(e, t, d)| (-1.5 * place(e, t, d)) as f32).collect();
+        let archive = Builder::new().add("obs", &[1200, 2], &obs).add("action", &[1200, 2], &action);
+        let (_folder, path) =
+            archive.add("episode_len", &[20], &[60i64; 20]).add("fps", &[], &[30.0]).close();
+        let report = inspect(&path, &DataSpec::default(), 8).unwrap();
+        (kinds(&report), texts(&report, "precision"))
+    };
+    assert_eq!(said([0.0, 0.0]).0, [""; 0]);
+    for origin in [[501_234.0, 5_412_345.0], [0.0, 5_412_345.0], [1.7e9, 0.0], [-5_412_345.0, -1e6]] {
+        let (kinds, text) = said(origin);
+        assert_eq!(kinds, ["precision"], "{origin:?}");
+        for (d, origin) in origin.iter().enumerate() {
+            assert_eq!(text.contains(&format!("obs[{d}]: f32 keeps steps of")), *origin != 0.0, "{text}");
+        }
+    }
 }
 
 /// What a detector says of data that are as they should be would be a false alarm.

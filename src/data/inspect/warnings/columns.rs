@@ -30,7 +30,7 @@ pub fn constant(array: &str, columns: &[Column]) -> Vec<String> {
         return Vec::new();
     }
     let what = match array {
-        "obs" => "constant: remove it; the policy does not look at it",
+        "obs" => "constant: the policy does not look at it",
         _ => "constant: the policy always says this value",
     };
     vec![format!("{array} {} {what}", labels(&which))]
@@ -120,23 +120,41 @@ pub fn outliers(array: &str, columns: &[Column], rows: &[f32], noise: &[ColumnFi
     worst.iter().map(line).collect()
 }
 
-/// Continuous actions that often stand at their limit.
+/// Continuous actions that often stand at their limit while the robot moves.
+///
+/// Not meant are pauses; 0, where what has no negative values rests; -1 and 1, the bounds of an action space in units of its own, where
+/// what was executed is what stands there; and grippers, which are open or closed and seldom anything between.
 pub fn saturated(rows: &Rows<'_>, columns: &[Column]) -> Vec<String> {
     let mut lines = Vec::new();
     for c in columns.iter().filter(|c| c.is_continuous() && !c.is_nearly_constant()) {
         let near = (c.range() * 1e-3) as f32;
-        let values = rows.action.iter().skip(c.index).step_by(rows.action_dim);
-        let (mut low, mut high, mut n) = (0usize, 0usize, 0usize);
-        for x in values.filter(|x| x.is_finite()) {
-            n += 1;
-            low += usize::from(*x <= c.min + near);
-            high += usize::from(*x >= c.max - near);
+        let (mut low, mut high, mut between, mut n) = (0usize, 0usize, 0usize, 0usize);
+        for episode in &rows.episodes {
+            for row in episode.rows.clone() {
+                let x = rows.action[row * rows.action_dim + c.index];
+                n += 1;
+                let (at_low, at_high) = (x <= c.min + near, x >= c.max - near);
+                between += usize::from(!(at_low || at_high));
+                let moves = || row == episode.rows.start || !rows.repeats(row);
+                low += usize::from(at_low && moves());
+                high += usize::from(at_high && moves());
+            }
         }
-        let share = (low + high) as f64 / n.max(1) as f64;
-        if share > 0.2 {
+        let share = |count: usize| count as f64 / n.max(1) as f64;
+        let bound = |x: f32, own: f32| x == 0.0 || x == own;
+        let ends = [(c.min, low, -1.0), (c.max, high, 1.0)];
+        let ends: Vec<_> =
+            ends.into_iter().filter(|(x, count, own)| !bound(*x, *own) && share(*count) > 0.02).collect();
+        let stands = share(ends.iter().map(|end| end.1).sum());
+        let two_positions = share(between) < 0.1 && low.min(high) > 0;
+        if stands > 0.2 && !two_positions {
+            let which: Vec<String> = ends.iter().map(|end| number(end.0.into())).collect();
+            let limits = if which.len() == 1 { "limit" } else { "limits" };
             lines.push(format!(
-                "action {}: {:.0} % of the steps stand at the limits {} and {}: what was commanded may have been clipped",
-                c.label(), 100.0 * share, number(c.min.into()), number(c.max.into())
+                "action {}: {:.0} % of the steps stand at the {limits} {}: what was commanded may have been clipped",
+                c.label(),
+                100.0 * stands,
+                which.join(" and ")
             ));
         }
     }

@@ -5,12 +5,8 @@ use crate::data::choice::listed;
 
 /// Frames that repeat the one before.
 pub fn frames(rows: &Rows<'_>) -> Vec<String> {
-    let same = |a: &[f32], b: &[f32]| a.iter().zip(b).all(|(x, y)| x.to_bits() == y.to_bits());
-    let repeats = |row: usize| {
-        same(rows.obs_row(row), rows.obs_row(row - 1)) && same(rows.action_row(row), rows.action_row(row - 1))
-    };
     let pairs = rows.episodes.iter().flat_map(|episode| episode.rows.start + 1..episode.rows.end);
-    let repeats: Vec<usize> = pairs.filter(|&row| repeats(row)).collect();
+    let repeats: Vec<usize> = pairs.filter(|&row| rows.repeats(row)).collect();
     let Some(&first) = repeats.first() else { return Vec::new() };
     let share = 100.0 * repeats.len() as f64 / rows.count.max(1) as f64;
     let frames = if repeats.len() == 1 { "frame repeats" } else { "frames repeat" };

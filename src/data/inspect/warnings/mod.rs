@@ -218,7 +218,10 @@ fn short(sets: &[Set<'_>], purpose: &Purpose, found: &mut Found) {
         false => format!("the {least} steps of a window"),
     };
     if count == all {
-        let text = format!("all {all} episodes are shorter than {bound}: take a shorter horizon; {each}");
+        let text = match all {
+            1 => format!("the only episode is shorter than {bound}: take a shorter horizon; {each}"),
+            _ => format!("all {all} episodes are shorter than {bound}: take a shorter horizon; {each}"),
+        };
         return found.fatal("short", vec![text]);
     }
     let is = if count == 1 { "is" } else { "are" };

@@ -20,6 +20,46 @@ fn steps<'a>(
     pairs.map(move |row| (row, (value(row) - value(row - 1)).abs())).filter(|step| step.1.is_finite())
 }
 
+/// Whether large steps of the action are how it is commanded: a goal or a speed that is switched as the task goes on. They are in
+/// many episodes; the action stays where it went, and the observation does not jump with it.
+fn switched(rows: &Rows<'_>, c: &Column, large: f64) -> bool {
+    let value = |row: usize| f64::from(rows.action[row * rows.action_dim + c.index]);
+    let (mut all, mut stays, mut episodes) = (0usize, 0usize, 0usize);
+    let mut at = Vec::new();
+    for episode in &rows.episodes {
+        let before = all;
+        for row in episode.rows.start + 1..episode.rows.end {
+            let step = value(row) - value(row - 1);
+            if step.abs() < large || step.is_nan() {
+                continue;
+            }
+            all += 1;
+            at.push(row);
+            let back = |later: usize| (value(later) - value(row - 1)).abs() < 0.5 * step.abs();
+            stays += usize::from(!(row + 1..(row + 3).min(episode.rows.end)).any(back));
+        }
+        episodes += usize::from(all > before);
+    }
+    let recurs = episodes >= 3 && 4 * episodes >= rows.episodes.len();
+    recurs && 2 * stays > all && 4 * at.iter().filter(|&&row| scene_jumps(rows, row)).count() <= all
+}
+
+/// Steps before and after one that it is compared with.
+const AROUND: usize = 10;
+
+/// Whether some observation steps much further at this row than it does around it, as it does where two recordings meet.
+fn scene_jumps(rows: &Rows<'_>, row: usize) -> bool {
+    let Some(episode) = rows.episode_of(row) else { return false };
+    let first = (episode.rows.start + 1).max(row.saturating_sub(AROUND));
+    let around = first..(row + 1 + AROUND).min(episode.rows.end);
+    (0..rows.obs_dim).any(|d| {
+        let value = |row: usize| f64::from(rows.obs[row * rows.obs_dim + d]);
+        let step = |row: usize| (value(row) - value(row - 1)).abs();
+        let usual = around.clone().filter(|&other| other != row).map(step).fold(0.0, f64::max);
+        usual > 0.0 && step(row) > 10.0 * usual
+    })
+}
+
 /// Steps of the action that are far larger than its usual ones.
 pub fn jumps(rows: &Rows<'_>, columns: &[Column]) -> Vec<String> {
     let mut found = Vec::new();
@@ -30,7 +70,8 @@ pub fn jumps(rows: &Rows<'_>, columns: &[Column]) -> Vec<String> {
         sizes.sort_unstable_by(f32::total_cmp);
         let usual = quantile(&sizes, 0.99);
         let largest = f64::from(largest);
-        if largest > 10.0 * usual && largest > 0.25 * c.range() && turn(c, &sizes).is_none() {
+        let far = largest > 10.0 * usual && largest > 0.25 * c.range();
+        if far && turn(c, &sizes).is_none() && !switched(rows, c, 0.25 * largest) {
             let text = format!(
                 "action {}: jumps by {} at {}, where 99 % of the steps are below {}: a glitch, or a cut inside an episode?",
                 c.label(),
