@@ -263,7 +263,11 @@ impl Run for Sample {
         };
         let failed = failed(&outcomes, self.batch);
         if let Some(first) = failed.first().filter(|_| failed.len() == outcomes.len()) {
-            bail!("{solver}: no chunk has a result; the first: {}", first.status);
+            let limit = match first.status {
+                RowStatus::OutOfSteps => format!(" after --max-steps {max_steps}"),
+                _ => String::new(),
+            };
+            bail!("{solver}: no chunk has a result; the first: {}{limit}", first.status);
         }
         let seconds = clock.elapsed().as_secs_f64();
         let clock = Instant::now();
@@ -334,6 +338,10 @@ impl Sample {
                     Usage(format!("{option}: {} chooses its own steps, {needed}", self.solver)).into()
                 );
             }
+        }
+        if self.max_steps.is_some() && !adaptive {
+            let needed = "needed a solver that chooses them, as dopri5:1e-4";
+            return Err(Usage(format!("--max-steps: {} has its steps, {needed}", self.solver)).into());
         }
         let mut files = Files::default().reads("POLICY", &self.policy).reads("--obs", &self.obs);
         if let Some(noise) = &self.noise {

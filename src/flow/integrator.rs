@@ -48,8 +48,10 @@ pub struct Integrator {
     lanes: Vec<Lane>,
     block: Batch,
     cpu: Option<Cpu>,
-    /// Of each row in the last run.
+    /// Of each row in the last run; those of an earlier one while `ran` is false.
     outcomes: Vec<RowOutcome>,
+    /// Whether the last run came to its end.
+    ran: bool,
     deadline: Option<Duration>,
 }
 
@@ -178,6 +180,7 @@ impl Integrator {
             block,
             cpu,
             outcomes,
+            ran: false,
             deadline: options.deadline,
         })
     }

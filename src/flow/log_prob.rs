@@ -105,7 +105,7 @@ impl LogProb {
         let augmented = Augmented { field };
         let integrator = Integrator::new(device, &augmented, layout, solver, whole, &options)?;
         let request_cols = field.request().iter().map(|r| r.1).collect();
-        let outcomes = vec![RowOutcome::default(); rows];
+        let outcomes = Vec::with_capacity(rows);
         Ok(LogProb { integrator, divergence, rows, dim, probes, request_cols, solver, outcomes })
     }
 
@@ -133,7 +133,8 @@ impl LogProb {
         Ok(found)
     }
 
-    /// What became of each row in the last run, \[rows\]; its steps are those of all its vectors.
+    /// What became of each row in the last run, \[rows\]; its steps are those of all its vectors. None if there was no run yet, or the
+    /// last one failed as a whole.
     pub fn outcomes(&self) -> &[RowOutcome] {
         &self.outcomes
     }
@@ -148,6 +149,7 @@ impl LogProb {
         x1: &[f32],
         requests: &[&[f32]],
     ) -> Result<(Vec<f64>, Vec<f32>)> {
+        self.outcomes.clear();
         let (rows, dim, probes) = (self.rows, self.dim, self.probes);
         let repeat = |data: &[f32], cols: usize| -> Vec<f32> {
             data.chunks_exact(cols.max(1))
@@ -169,8 +171,8 @@ impl LogProb {
         let slices: Vec<&[f32]> = inputs.iter().map(Vec::as_slice).collect();
         let mut end = vec![0.0; start.len()];
         self.integrator.run_each(Start::Given(&start), &slices, &mut end, None)?;
+        self.outcomes.resize(rows, RowOutcome::default());
         for (row, each) in self.outcomes.iter_mut().zip(self.integrator.outcomes().chunks(probes)) {
-            *row = RowOutcome::default();
             for probe in each {
                 row.steps += probe.steps;
                 row.rejected += probe.rejected;

@@ -143,10 +143,7 @@ impl Session {
     pub fn write_at(&mut self, id: BufferId, offset: usize, data: &[f32]) -> Result<()> {
         self.check(id, offset, data.len())?;
         match &mut self.inner {
-            Inner::Cpu(s, _) => {
-                s.write(id, offset, data);
-                Ok(())
-            }
+            Inner::Cpu(s, _) => s.write(id, offset, data),
             Inner::Gpu(s) => s.write(id, offset, data),
         }
     }

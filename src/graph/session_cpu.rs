@@ -205,16 +205,29 @@ impl CpuSession {
         Profile { clock: Clock::Host, commands: commands.collect() }
     }
 
-    pub(super) fn write(&mut self, id: BufferId, offset: usize, data: &[f32]) {
-        match &mut self.slots[id.0 as usize] {
-            Slot::Own(m) => m.get_mut().as_mut_slice()[offset..offset + data.len()].copy_from_slice(data),
-            Slot::Shared(m) => {
-                // A copy: other sessions keep what they had.
-                let mut memory = Memory { lines: m.lines.clone(), len: m.len };
-                memory.as_mut_slice()[offset..offset + data.len()].copy_from_slice(data);
-                *m = Arc::new(memory);
+    pub(super) fn write(&mut self, id: BufferId, offset: usize, data: &[f32]) -> Result<()> {
+        let at = offset..offset + data.len();
+        let shared = match &mut self.slots[id.0 as usize] {
+            Slot::Own(own) => {
+                own.get_mut().as_mut_slice()[at].copy_from_slice(data);
+                return Ok(());
             }
+            Slot::Shared(shared) => shared,
+        };
+        // Memory that no other session reads any more is written in place.
+        if let Some(memory) = Arc::get_mut(shared) {
+            memory.as_mut_slice()[at].copy_from_slice(data);
+            return Ok(());
         }
+        // The others keep what they had: new memory, with what is not written over.
+        let name = self.plan.slots[id.0 as usize].name.as_deref().unwrap_or("a plan's memory");
+        let mut memory = Memory::new(shared.len, name)?;
+        let (old, new) = (shared.as_slice(), memory.as_mut_slice());
+        new[..at.start].copy_from_slice(&old[..at.start]);
+        new[at.end..].copy_from_slice(&old[at.end..]);
+        new[at].copy_from_slice(data);
+        *shared = Arc::new(memory);
+        Ok(())
     }
 
     pub(super) fn read(&self, id: BufferId, offset: usize, out: &mut [f32]) {
@@ -226,5 +239,41 @@ impl CpuSession {
 
     pub(super) fn plan(&self) -> &Arc<Plan> {
         &self.plan
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::graph::{Program, Target};
+
+    /// Where a shared buffer's memory lies.
+    fn address(session: &CpuSession, id: BufferId) -> *const f32 {
+        match &session.slots[id.0 as usize] {
+            Slot::Shared(memory) => memory.as_slice().as_ptr(),
+            Slot::Own(_) => panic!("its own"),
+        }
+    }
+
+    #[test]
+    fn shared_memory_is_copied_only_while_others_read_it() {
+        let mut program = Program::new(Target::CPU);
+        let id = program.resident("w", 5).unwrap();
+        let mut first = CpuSession::new(Arc::new(program.finish().unwrap())).unwrap();
+        first.write(id, 0, &[1.0, 2.0, 3.0, 4.0, 5.0]).unwrap();
+        let second = first.fork(&[id]).unwrap();
+        let read = |session: &CpuSession| {
+            let mut out = [0.0; 5];
+            session.read(id, 0, &mut out);
+            out
+        };
+        assert_eq!(address(&first, id), address(&second, id));
+        first.write(id, 1, &[-2.0, -3.0]).unwrap();
+        assert_eq!(read(&first), [1.0, -2.0, -3.0, 4.0, 5.0]);
+        assert_eq!(read(&second), [1.0, 2.0, 3.0, 4.0, 5.0], "the other keeps what it had");
+        // Now nobody else reads it.
+        let before = address(&first, id);
+        first.write(id, 4, &[-5.0]).unwrap();
+        assert_eq!((address(&first, id), read(&first)), (before, [1.0, -2.0, -3.0, 4.0, -5.0]));
     }
 }

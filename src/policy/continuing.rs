@@ -87,6 +87,7 @@ impl Continuation {
         previous: Option<&Previous<'_>>,
         chunks: &mut [f32],
     ) -> Result<()> {
+        self.integrator.forget_outcomes();
         expect("observations", obs.len(), self.robots * self.spec.request())?;
         expect("chunks", chunks.len(), self.robots * self.spec.chunk())?;
         count("noise keys", noise.len(), self.robots)?;

@@ -95,8 +95,7 @@ impl Policy {
             let sampler = self.sampler(device, own.requests, own.samples, options)?;
             parts.push(Part { device: device.describe(), sampler, range });
         }
-        let outcomes = vec![RowOutcome::default(); batch.rows()];
-        Ok(Fleet { parts, batch, outcomes, sizes: [self.spec.request(), self.spec.chunk()] })
+        Ok(Fleet { parts, batch, outcomes: Vec::new(), sizes: [self.spec.request(), self.spec.chunk()] })
     }
 
     /// Chunks per second of each device on an even share of a batch.
@@ -159,7 +158,7 @@ impl Fleet {
         Ok(all_done(&self.outcomes, self.solver())?)
     }
 
-    /// What became of each chunk of the last batch, and in how many steps, [observations, samples].
+    /// What became of each chunk of the last batch, and in how many steps, as [`Sampler::outcomes`].
     pub fn outcomes(&self) -> &[RowOutcome] {
         &self.outcomes
     }
@@ -175,6 +174,7 @@ impl Fleet {
         noise: Noise<'_>,
         actions: &mut [f32],
     ) -> Result<&[RowOutcome]> {
+        self.outcomes.clear();
         let Batch { requests, samples } = self.batch;
         let [request, chunk] = self.sizes;
         expect("observations", obs.len(), requests * request)?;
@@ -190,7 +190,8 @@ impl Fleet {
             Noise::Seed { .. } => {}
         }
         let single = requests == 1;
-        std::thread::scope(|scope| {
+        self.outcomes.resize(self.batch.rows(), RowOutcome::default());
+        let result = std::thread::scope(|scope| {
             let (mut rest, mut rest_of_outcomes) = (actions, &mut self.outcomes[..]);
             let mut running = Vec::new();
             for part in &mut self.parts {
@@ -227,7 +228,11 @@ impl Fleet {
                 result = result.and(own);
             }
             result
-        })?;
+        });
+        if let Err(error) = result {
+            self.outcomes.clear();
+            return Err(error);
+        }
         Ok(&self.outcomes)
     }
 

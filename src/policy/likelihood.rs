@@ -75,7 +75,7 @@ impl Likelihood {
         Ok(values)
     }
 
-    /// What became of each chunk in the last call.
+    /// What became of each chunk in the last call; none if there was no call yet, or the last one failed as a whole.
     pub fn outcomes(&self) -> &[RowOutcome] {
         &self.outcomes
     }
@@ -85,6 +85,7 @@ impl Likelihood {
     /// # Errors
     /// Arrays of another length, values that are not finite, or a failing device.
     pub fn log_prob_each(&mut self, obs: &[f32], chunks: &[f32]) -> Result<Vec<f64>> {
+        self.outcomes.clear();
         let spec = &self.spec;
         let rows = chunks.len() / spec.chunk();
         let observations = obs.len() / spec.request();
@@ -111,7 +112,7 @@ impl Likelihood {
         };
         let piece = (LOG_PROB_ROWS / probes.max(1)).clamp(1, rows);
         let mut values = Vec::with_capacity(rows);
-        self.outcomes.clear();
+        let mut outcomes = Vec::with_capacity(rows);
         for first in (0..rows).step_by(piece) {
             let n = piece.min(rows - first);
             let mut log_prob = match self.compiled.take() {
@@ -135,9 +136,10 @@ impl Likelihood {
                 &per_row[first * spec.request()..][..n * spec.request()],
             );
             values.extend(log_prob.run_each_from(first, chunks, &[requests])?.0);
-            self.outcomes.extend_from_slice(log_prob.outcomes());
+            outcomes.extend_from_slice(log_prob.outcomes());
             self.compiled = Some((n, log_prob));
         }
+        self.outcomes = outcomes;
         if options.physical {
             let jacobian = self.space.log_jacobian();
             values.iter_mut().for_each(|v| *v += jacobian);

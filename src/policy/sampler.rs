@@ -233,11 +233,13 @@ impl Sampler {
         noise: Noise<'_>,
         actions: &mut [f32],
     ) -> Result<&[RowOutcome]> {
+        self.integrator.forget_outcomes();
         let start = self.start(noise)?;
         self.run_each(obs, start, actions, None)
     }
 
-    /// What became of each chunk of the last batch, and in how many steps, [observations, samples].
+    /// What became of each chunk of the last batch, and in how many steps, [observations, samples]; none if there was no call yet, or
+    /// the last one failed as a whole (arrays of another length, a failing device).
     pub fn outcomes(&self) -> &[RowOutcome] {
         self.integrator.outcomes()
     }
@@ -275,6 +277,7 @@ impl Sampler {
         actions: &mut [f32],
         trajectory: Option<&mut [f32]>,
     ) -> Result<()> {
+        self.integrator.forget_outcomes();
         let start = self.start(noise)?;
         self.run_from(obs, start, actions, trajectory)
     }
@@ -326,6 +329,7 @@ impl Sampler {
         actions: &mut [f32],
         trajectory: Option<&mut [f32]>,
     ) -> Result<&[RowOutcome]> {
+        self.integrator.forget_outcomes();
         expect("observations", obs.len(), self.batch.requests * self.spec.request())?;
         expect("actions", actions.len(), self.batch.rows() * self.spec.chunk())?;
         finite("observations", obs)?;

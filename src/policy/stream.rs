@@ -180,6 +180,7 @@ impl Stream {
         wanted: &[bool],
         mut emit: impl FnMut(usize, usize, &[f32]),
     ) -> Result<&[RowOutcome]> {
+        self.integrator.forget_outcomes();
         expect("robots", wanted.len(), self.robots)?;
         let (dim, columns) = (self.spec.action_dim, self.clock.first().map_or(0, Vec::len));
         if let Some(robot) = (0..self.robots).find(|r| wanted[*r] && self.emitted[*r] >= self.spec.horizon) {

@@ -184,3 +184,57 @@ fn a_time_grid_counts_its_own_steps() {
         assert_eq!((fleet.evaluations(), fleet.solver()), (sampler.evaluations(), sampler.solver()));
     }
 }
+
+/// A call that fails as a whole leaves no outcomes, neither its own nor those of the call before.
+#[test]
+fn outcomes_are_of_the_last_call() {
+    let policy = policy(&config(), 1);
+    let (chunk, device) = (policy.spec.chunk(), advect::Device::Cpu(advect::Cpu::with_threads(1).unwrap()));
+    let options = SamplerOptions { solver: Solver::euler(2), ..SamplerOptions::default() };
+    let (obs, keys, noise) = (observations(2), keys(2, 1), vec![0.5; 2 * chunk]);
+    let wrong = [Noise::Given(&noise[1..]), Noise::Given(&[]), Noise::PerObservation(&keys[1..])];
+    let mut got = vec![0.0; 2 * chunk];
+
+    let mut sampler = policy.sampler(&device, 2, 1, &options).unwrap();
+    let mut fleet = policy.fleet(&[device.clone(), device.clone()], 2, 1, None, &options).unwrap();
+    assert!(sampler.outcomes().is_empty() && fleet.outcomes().is_empty(), "there was no call yet");
+    for wrong in wrong {
+        sampler.sample(&obs, Noise::Given(&noise), &mut got).unwrap();
+        fleet.sample(&obs, Noise::Given(&noise), &mut got).unwrap();
+        assert_eq!([sampler.outcomes().len(), fleet.outcomes().len()], [2, 2]);
+        assert!(sampler.sample_each(&obs, wrong, &mut got).is_err());
+        assert!(fleet.sample_each(&obs, wrong, &mut got).is_err());
+        assert!(sampler.outcomes().is_empty() && fleet.outcomes().is_empty(), "{wrong:?}");
+    }
+    type Fault = fn(&mut [f32], &mut Vec<f32>);
+    let faults: [Fault; 2] = [|obs, _| obs[0] = f32::NAN, |_, got| got.truncate(1)];
+    for fault in faults {
+        let (mut obs, mut got) = (obs.clone(), got.clone());
+        sampler.sample(&obs, Noise::Given(&noise), &mut got).unwrap();
+        fault(&mut obs, &mut got);
+        assert!(sampler.sample(&obs, Noise::Given(&noise), &mut got).is_err());
+        assert!(sampler.outcomes().is_empty());
+    }
+    sampler.set_deadline(Some(std::time::Duration::ZERO));
+    assert!(sampler.sample(&obs, Noise::Given(&noise), &mut got).is_err());
+    assert!(sampler.outcomes().is_empty() && sampler.integrator().outcomes().is_empty());
+    // A batch in which single chunks fail has its outcomes, whether or not that is an error.
+    sampler.set_deadline(None);
+    let mut bad = noise.clone();
+    bad[chunk..].fill(3e38);
+    assert!(sampler.sample(&obs, Noise::Given(&bad), &mut got).is_err());
+    let status: Vec<RowStatus> = sampler.outcomes().iter().map(|outcome| outcome.status).collect();
+    assert_eq!(status, [RowStatus::Done, RowStatus::NonFinite]);
+
+    let log_prob = LogProbOptions {
+        solver: Solver::euler(2),
+        divergence: Divergence::Hutchinson { probes: 1, seed: 0 },
+        physical: true,
+        weights: Weights::Ema,
+    };
+    let mut likelihood = policy.likelihood(&device, &log_prob).unwrap();
+    likelihood.log_prob(&obs, &vec![0.1; 2 * chunk]).unwrap();
+    assert_eq!(likelihood.outcomes().len(), 2);
+    assert!(likelihood.log_prob(&obs, &[0.1]).is_err());
+    assert!(likelihood.outcomes().is_empty());
+}

@@ -81,8 +81,13 @@ impl Bench {
 
     /// Adds a policy and observations that can be sampled.
     pub(crate) fn with_policy(self) -> Bench {
+        self.with_policy_of("")
+    }
+
+    /// The same, with these settings besides.
+    pub(crate) fn with_policy_of(self, more: &str) -> Bench {
         let episodes = Demos::default().episodes();
-        let config: RunConfig = toml::from_str(RUN).expect("settings");
+        let config: RunConfig = toml::from_str(&format!("{RUN}{more}\n")).expect("settings");
         let device = Device::Cpu(Cpu::with_threads(1).expect("a thread"));
         let mut trainer = Trainer::new(&device, &episodes, &config).expect("a trainer");
         trainer.advance(2).expect("steps");

@@ -6,6 +6,7 @@ mod compare;
 mod demo;
 mod going_on;
 mod overwriting;
+mod sampling;
 #[cfg(unix)]
 #[path = "../common/signal.rs"]
 mod signal;

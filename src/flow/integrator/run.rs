@@ -27,12 +27,17 @@ impl Integrator {
 
     /// An error that names the first row of the last run that failed, if one did.
     pub(crate) fn all_done(&self) -> Result<()> {
-        all_done(&self.outcomes, self.solver)
+        all_done(self.outcomes(), self.solver)
     }
 
-    /// What became of each row in the last run, \[rows\].
+    /// What became of each row in the last run, \[rows\]; none if there was no run yet, or the last one failed as a whole.
     pub fn outcomes(&self) -> &[RowOutcome] {
-        &self.outcomes
+        if self.ran { &self.outcomes } else { &[] }
+    }
+
+    /// A new call begins: what became of the rows of the one before is no longer told, whatever comes of this one.
+    pub(crate) fn forget_outcomes(&mut self) {
+        self.ran = false;
     }
 
     /// As [`Integrator::run`], but a row that fails is no error: its result is NaN, and its outcome \[rows\] says why.
@@ -46,6 +51,7 @@ impl Integrator {
         out: &mut [f32],
         trajectory: Option<&mut [f32]>,
     ) -> Result<&[RowOutcome]> {
+        self.forget_outcomes();
         self.check(start, requests, out, trajectory.as_deref())?;
         self.limit(self.deadline.map(Deadline::after));
         let run = self.run_blocks(start, requests, out, trajectory);
@@ -55,6 +61,7 @@ impl Integrator {
             out.fill(f32::NAN);
             return Err(error);
         }
+        self.ran = true;
         Ok(&self.outcomes)
     }
 
