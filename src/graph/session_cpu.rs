@@ -245,7 +245,8 @@ impl CpuSession {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::graph::{Program, Target};
+    use crate::graph::Program;
+    use crate::kernel::Target;
 
     /// Where a shared buffer's memory lies.
     fn address(session: &CpuSession, id: BufferId) -> *const f32 {

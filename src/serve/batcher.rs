@@ -38,6 +38,8 @@ pub(super) struct Chunk {
 
 enum Message {
     Job(Job),
+    /// No robot comes any more: nobody waits for others from here on.
+    Hurry,
     Stop,
 }
 
@@ -123,6 +125,12 @@ impl Batcher {
         }
     }
 
+    /// Has the requests that wait for other robots answered at once.
+    pub fn hurry(&self) {
+        // An ended thread keeps nobody waiting.
+        let _ = self.jobs.send(Message::Hurry);
+    }
+
     /// Ends the thread after the requests that were handed over before.
     pub fn stop(&self) {
         // An ended thread needs no word.
@@ -206,6 +214,10 @@ impl Loop {
         loop {
             match inbox.recv() {
                 Ok(Message::Job(job)) => jobs.push(job),
+                Ok(Message::Hurry) => {
+                    self.options.wait = Duration::ZERO;
+                    continue;
+                }
                 Ok(Message::Stop) | Err(_) => return,
             }
             let stop = self.gather(inbox, &mut jobs);
@@ -222,8 +234,8 @@ impl Loop {
     }
 
     /// Adds what waits already, and what comes within the wait, unless no other robot is there to wait for.
-    fn gather(&self, inbox: &Receiver<Message>, jobs: &mut Vec<Job>) -> bool {
-        let until = Instant::now() + self.options.wait;
+    fn gather(&mut self, inbox: &Receiver<Message>, jobs: &mut Vec<Job>) -> bool {
+        let mut until = Instant::now() + self.options.wait;
         while jobs.len() < self.options.max_batch {
             let message = match inbox.try_recv() {
                 Ok(message) => message,
@@ -237,6 +249,10 @@ impl Loop {
             };
             match message {
                 Message::Job(job) => jobs.push(job),
+                Message::Hurry => {
+                    self.options.wait = Duration::ZERO;
+                    until = Instant::now();
+                }
                 Message::Stop => return true,
             }
         }

@@ -146,6 +146,7 @@ impl Server {
     fn end(&mut self) -> Result<(), ServeError> {
         // Nobody listens if the serving thread has ended already.
         let _ = self.shutdown.send(true);
+        self.shared.batcher.hurry();
         let mut result = Ok(());
         for (name, thread) in self.threads.drain(..) {
             if name == "batcher" {

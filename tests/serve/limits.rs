@@ -204,8 +204,8 @@ fn a_client_never_takes_a_late_reply_for_the_next() {
 
 #[test]
 fn shutdown_answers_and_closes() {
-    // The requests under way wait for a robot that asks nothing.
-    let server = serve(|config| config.batch_wait = Duration::from_millis(400));
+    // The request under way waits for a robot that asks nothing, far longer than the test lasts: only the shutdown ends that.
+    let server = serve(|config| config.batch_wait = Duration::from_secs(3600));
     let mut idle = websocket(server.address());
     let mut asking = connect(&server);
     let address = server.address();
@@ -216,10 +216,8 @@ fn shutdown_answers_and_closes() {
             (reply, after)
         });
         eventually("the request is under way", || server.metrics().requests() == 1);
-        let began = Instant::now();
         let closed = scope.spawn(move || idle.read());
         server.shutdown().expect("shut down");
-        assert!(began.elapsed() < Duration::from_secs(3), "{:?}", began.elapsed());
         match closed.join().expect("ended").expect("a frame") {
             Message::Close(Some(frame)) => assert_eq!(frame.code, CloseCode::Away),
             other => panic!("{other:?}"),
