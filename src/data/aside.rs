@@ -102,15 +102,24 @@ impl Aside {
         &self.path
     }
 
+    /// Has what was written on the disk, so that a full one is known before any file is replaced.
+    ///
+    /// # Errors
+    /// [`WriteError::File`] if the disk refuses.
+    pub fn settle(&mut self) -> Result<(), WriteError> {
+        let settled = self.writer.flush().and_then(|()| self.writer.get_ref().as_file().sync_all());
+        settled.map_err(|source| WriteError::File { path: self.path.clone(), source })
+    }
+
     /// Puts the file in the target's place once its bytes are on the disk.
     ///
     /// # Errors
     /// [`WriteError::File`] if flushing or renaming fails.
-    pub fn commit(self) -> Result<(), WriteError> {
+    pub fn commit(mut self) -> Result<(), WriteError> {
+        self.settle()?;
         let Self { path, writer } = self;
         let place = |path: &Path| -> io::Result<()> {
             let file = writer.into_inner().map_err(io::IntoInnerError::into_error)?;
-            file.as_file().sync_all()?;
             file.persist(path).map(drop).map_err(|error| error.error)?;
             sync_folder(&folder_of(path))
         };

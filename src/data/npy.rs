@@ -104,12 +104,21 @@ impl NpyWriter {
     ///
     /// # Errors
     /// [`WriteError`] if elements are missing or the file cannot be put in place; no partial file stays.
-    pub fn finish(self) -> Result<(), WriteError> {
+    pub fn finish(mut self) -> Result<(), WriteError> {
+        self.settle()?;
+        self.file.commit()
+    }
+
+    /// Has all elements on the disk, still beside the target: for several files of which none is to take its name before all are whole.
+    ///
+    /// # Errors
+    /// [`WriteError`] if elements are missing or the disk refuses.
+    pub fn settle(&mut self) -> Result<(), WriteError> {
         if self.written != self.needed {
             let path = self.file.path().to_path_buf();
             return Err(WriteError::Count { path, found: self.written, needed: self.needed });
         }
-        self.file.commit()
+        self.file.settle()
     }
 }
 

@@ -1,14 +1,14 @@
-//! One file is a whole policy: a safetensors file whose metadata holds the [`PolicySpec`] and a checksum of the weights, whose
+//! One file is a whole policy: a safetensors file whose metadata holds the [`PolicySpec`] and a checksum of both, whose
 //! tensors are the weights (under PyTorch's names) and their moving average (`ema.` before the name).
 
+use super::checksum::{CHECKSUM_KEY, OWN, by_name, checksum, verify};
 use super::{PolicyError, PolicySpec, Result, lerobot};
 use crate::data::budget::{MOST_FILE, read_file};
 use crate::data::{Aside, WriteError};
 use crate::nn::{ParamStore, StoreError};
 use safetensors::SafeTensors;
-use safetensors::tensor::Dtype;
 use serde_json::{Map, Value, json};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::path::Path;
 
@@ -19,9 +19,6 @@ pub const EMA_PREFIX: &str = "ema.";
 
 const FORMAT_KEY: &str = "advect.format";
 const SPEC_KEY: &str = "advect.spec";
-const CHECKSUM_KEY: &str = "advect.checksum";
-/// What every key of this program's begins with.
-const OWN: &str = "advect.";
 
 /// A policy: what it is and its weights.
 #[derive(Clone, Debug, PartialEq)]
@@ -147,10 +144,9 @@ impl Policy {
     pub(crate) fn aside(&self, path: impl AsRef<Path>) -> Result<Aside> {
         let bytes = self.to_bytes()?;
         let mut file = Aside::create(path)?;
-        match file.write_all(&bytes).and_then(|()| file.flush()) {
-            Ok(()) => Ok(file),
-            Err(source) => Err(WriteError::File { path: file.path().into(), source }.into()),
-        }
+        file.write_all(&bytes).map_err(|source| WriteError::File { path: file.path().into(), source })?;
+        file.settle()?;
+        Ok(file)
     }
 
     /// The file's bytes; the same policy gives the same bytes.
@@ -178,57 +174,14 @@ impl Policy {
     }
 }
 
-/// Parameter stores by name, each under its prefix, in the order of the names.
-fn by_name<'a>(stores: &[(&str, &'a ParamStore)]) -> BTreeMap<String, (&'a [usize], &'a [f32])> {
-    let of = |(prefix, store): &(&str, &'a ParamStore)| {
-        let (prefix, store) = (prefix.to_string(), *store);
-        store.layout.iter().map(move |info| {
-            let values = &store.values[info.offset..info.offset + info.shape.len()];
-            (format!("{prefix}{}", info.name), (info.shape.dims(), values))
-        })
-    };
-    stores.iter().flat_map(of).collect()
-}
-
-/// FNV-1a over the names and the bits of the values, a value at a time, in the order of the names: the order in the file does
-/// not matter, and every change of a single value changes it.
-fn checksum(stores: &[(&str, &ParamStore)]) -> String {
-    let mut hash = 0xcbf2_9ce4_8422_2325_u64;
-    let mut add = |word: u32| hash = (hash ^ u64::from(word)).wrapping_mul(0x0100_0000_01b3);
-    for (name, (_, values)) in by_name(stores) {
-        name.bytes().for_each(|b| add(b.into()));
-        values.iter().for_each(|v| add(v.to_bits()));
-    }
-    format!("{hash:016x}")
-}
-
-/// Compares what was loaded with the checksum of its file. A file without one was written before there was one; one that
-/// another program wrote again in half precision has other values, and says nothing of them.
-pub(crate) fn verify(
-    metadata: &HashMap<String, String>,
-    file: &SafeTensors<'_>,
-    stores: &[(&str, &ParamStore)],
-) -> std::result::Result<(), String> {
-    let Some(needed) = metadata.get(CHECKSUM_KEY) else { return Ok(()) };
-    if file.tensors().iter().any(|(_, t)| matches!(t.dtype(), Dtype::F16 | Dtype::BF16)) {
-        return Ok(());
-    }
-    let found = checksum(stores);
-    match found == *needed {
-        true => Ok(()),
-        false => Err(format!(
-            "its weights are damaged: their checksum is {found}, needed {needed} (a program that changes weights on purpose \
-             leaves out the metadata's key {CHECKSUM_KEY:?})"
-        )),
-    }
-}
-
 /// Parameter stores as one safetensors file, each under its prefix, with a checksum of all; tensors and keys of the metadata
 /// lie in the order of their names, so that the same values are the same bytes.
 pub(crate) fn serialize(stores: &[(&str, &ParamStore)], metadata: BTreeMap<&str, String>) -> Result<Vec<u8>> {
     let tensors = by_name(stores);
+    let bad = |e: serde_json::Error| PolicyError::Format { path: "policy".into(), reason: e.to_string() };
+    let sum = checksum(stores, metadata.iter().map(|(key, text)| (*key, text.as_str())));
     let mut keys: Map<String, Value> = metadata.into_iter().map(|(k, v)| (k.to_string(), v.into())).collect();
-    keys.insert(CHECKSUM_KEY.into(), checksum(stores).into());
+    keys.insert(CHECKSUM_KEY.into(), sum.into());
     let mut header = Map::from_iter([("__metadata__".to_string(), Value::Object(keys))]);
     let mut end = 0;
     for (name, (shape, values)) in &tensors {
@@ -237,7 +190,6 @@ pub(crate) fn serialize(stores: &[(&str, &ParamStore)], metadata: BTreeMap<&str,
         let tensor = json!({ "dtype": "F32", "shape": shape, "data_offsets": [start, end] });
         header.insert(name.clone(), tensor);
     }
-    let bad = |e: serde_json::Error| PolicyError::Format { path: "policy".into(), reason: e.to_string() };
     let mut text = serde_json::to_string(&header).map_err(bad)?;
     // Readers map the data, which begins at a multiple of 8.
     while !text.len().is_multiple_of(8) {

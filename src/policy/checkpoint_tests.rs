@@ -1,5 +1,7 @@
 use super::*;
+use safetensors::tensor::Dtype;
 use safetensors::tensor::TensorView;
+use std::collections::HashMap;
 
 /// A small policy: LeRobot's, from the import tests.
 fn policy() -> Policy {
@@ -65,6 +67,7 @@ fn damaged_weights_are_refused() {
     zeroed[at..at + 12].fill(0);
     let said = fault(&zeroed);
     assert!(said.contains("weights are damaged") && said.contains("advect.checksum"), "{said}");
+    assert!(said.contains("parameter \""), "{said}");
     // Another order is no damage; a file without the key was written before there was one.
     assert!(load(&again(&bytes, |_| {}, Dtype::F32, f32s)).is_ok());
     let old = |m: &mut HashMap<String, String>| assert!(m.remove(CHECKSUM_KEY).is_some());
@@ -195,4 +198,61 @@ fn every_number_of_a_stored_spec_has_its_range() {
     wrong.sort();
     wrong.dedup();
     assert!(wrong.is_empty(), "accepted: {wrong:#?}");
+}
+
+/// Flips a bit of a byte.
+fn flipped(bytes: &[u8], at: usize) -> Vec<u8> {
+    let mut bytes = bytes.to_vec();
+    bytes[at] ^= 1;
+    bytes
+}
+
+#[test]
+fn one_flipped_bit_is_noticed_in_weights_of_every_type_and_in_the_spec() {
+    use half::{bf16, f16};
+    let bytes = policy().to_bytes().unwrap();
+    let written = |dtype, number: &dyn Fn(f32) -> Vec<u8>| again(&bytes, |_| {}, dtype, number);
+    for (dtype, file) in [
+        ("f32", bytes.clone()),
+        ("f16", written(Dtype::F16, &|v| f16::from_f32(v).to_le_bytes().to_vec())),
+        ("bf16", written(Dtype::BF16, &|v| bf16::from_f32(v).to_le_bytes().to_vec())),
+    ] {
+        load(&file).unwrap();
+        let header = 8 + u64::from_le_bytes(file[..8].try_into().unwrap()) as usize;
+        for part in 1..8 {
+            // The low bits of values, which are as likely as before.
+            let at = header + (file.len() - header) / 8 * part / 4 * 4;
+            let said = fault(&flipped(&file, at));
+            assert!(said.contains("weights are damaged: parameter"), "{dtype} {at}: {said}");
+        }
+    }
+    // Digits of numbers in the spec, each of which is another number of the same kind.
+    let text = String::from_utf8_lossy(&bytes).into_owned();
+    let mut noticed = 0;
+    for key in ["history", "horizon", "offset", "scale", "seed", "steps"] {
+        let Some(at) = text.find(&format!("\\\"{key}\\\":")) else { continue };
+        let digit = at + text[at..].find(|c: char| c.is_ascii_digit()).unwrap();
+        assert!(load(&flipped(&bytes, digit)).is_err(), "{key}");
+        noticed += usize::from(fault(&flipped(&bytes, digit)).contains("metadata are damaged"));
+    }
+    assert!(noticed > 1, "{noticed}");
+}
+
+#[test]
+fn a_checksum_of_before_still_counts() {
+    let policy = policy();
+    let bytes = policy.to_bytes().unwrap();
+    let old = super::super::checksum::of_floats(&[("", &policy.weights), (EMA_PREFIX, &policy.ema)]);
+    let change = |m: &mut HashMap<String, String>| drop(m.insert(CHECKSUM_KEY.into(), old.clone()));
+    let file = again(&bytes, change, Dtype::F32, f32s);
+    assert_eq!(load(&file).unwrap(), policy);
+    let said = fault(&flipped(&file, file.len() - 4096));
+    assert!(said.contains("weights are damaged"), "{said}");
+    // It says nothing of halves.
+    let half = |v: f32| half::f16::from_f32(v).to_le_bytes().to_vec();
+    assert!(load(&again(&bytes, change, Dtype::F16, half)).is_ok());
+    for damaged in ["", "no digits", "0123456789abcdef 01", "\u{fc}"] {
+        let change = |m: &mut HashMap<String, String>| drop(m.insert(CHECKSUM_KEY.into(), damaged.into()));
+        assert!(fault(&again(&bytes, change, Dtype::F32, f32s)).contains("damaged"), "{damaged}");
+    }
 }

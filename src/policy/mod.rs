@@ -4,6 +4,7 @@
 pub mod angles;
 pub mod best_of;
 pub mod checkpoint;
+pub(crate) mod checksum;
 mod continuing;
 pub mod error;
 pub mod fleet;

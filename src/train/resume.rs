@@ -5,7 +5,7 @@ use super::{Result, RunConfig, ScheduleSpec, TrainError, Trainer, program};
 use crate::data::budget::{MOST_FILE, read_file};
 use crate::data::{Episodes, write_aside};
 use crate::nn::ParamStore;
-use crate::policy::{PolicySpec, checkpoint};
+use crate::policy::{PolicySpec, checkpoint, checksum};
 use safetensors::SafeTensors;
 use serde_json::Value;
 use std::collections::{BTreeMap, HashMap};
@@ -287,7 +287,7 @@ impl Trainer {
         load(&mut moments[1], SECOND)?;
         let [first, second] = &moments;
         let stores = [(FIRST, first), (SECOND, second), (WEIGHTS, &policy.weights), (EMA, &policy.ema)];
-        checkpoint::verify(&state.metadata, &file, &stores).map_err(bad)?;
+        checksum::verify(&state.metadata, &file, &stores).map_err(bad)?;
         self.restore(step, pending, &policy, &moments)?;
         Ok(notes)
     }

@@ -596,6 +596,21 @@ fn runs_that_cannot_be_resumed() {
     bench.train_fails(&out, 1, &["p.safetensors.train", "advect.step"]);
     rewrite(&good, &train, |_, t| t.retain(|(n, ..)| n != "second.output.bias"));
     bench.train_fails(&out, 1, &["p.safetensors.train", "second.output.bias"]);
+    // A damaged number is another one of the same kind: of the moments, of the state, of the settings.
+    rewrite(&good, &train, |_, t| {
+        let at = t.iter().position(|(n, ..)| n == "second.output.bias").expect("the tensor");
+        t[at].2[0] ^= 1;
+    });
+    bench.train_fails(&out, 1, &["p.safetensors.train", "damaged", "second.output.bias"]);
+    rewrite(&good, &train, |m, _| drop(m.insert("advect.step".into(), "3".into())));
+    bench.train_fails(&out, 1, &["p.safetensors.train", "metadata are damaged"]);
+    rewrite(&good, &train, |m, _| {
+        let config = m["advect.config"].replace("\"seed\":0", "\"seed\":1");
+        assert_ne!(config, m["advect.config"]);
+        m.insert("advect.config".into(), config);
+    });
+    let given = ["train", "--data", "demos.npz", "--device", "cpu"];
+    bench.fails(&[&given[..], &out].concat(), 1, &["p.safetensors.train", "metadata are damaged"]);
     std::fs::remove_file(&train).expect("removed");
     bench.train_fails(&out, 1, &["p.safetensors.train", "no such file"]);
     bench.train_fails(&["--resume"], 1, &["p.safetensors.train", "no such file"]);
