@@ -6,7 +6,7 @@ use super::common::{Context, Interrupt, note_line, print, print_json, progress};
 use super::errors::{Interrupted, Usage};
 use super::output::{Colour, Table, count, short};
 use advect::bench::{self, BenchError, Subject, TuneOptions, TuneResult, TuneRow, Workload};
-use advect::device::{Device, Gpu, Tuned, Tuning, cache};
+use advect::device::{Device, Gpu, cache};
 use advect::flow::Solver;
 use advect::graph::Precision;
 use advect::policy::Policy;
@@ -114,7 +114,7 @@ impl Tune {
         })?;
         something(&found)?;
         if let Some(folder) = folder {
-            report.file = Some(keep(&found.tuning, gpu, folder)?);
+            report.file = Some(found.tuning.add_to(folder, gpu.report())?);
         }
         (report.results, report.skipped) = (found.rows, found.skipped);
         Ok(())
@@ -150,18 +150,6 @@ fn something(found: &TuneResult) -> anyhow::Result<()> {
         }
         _ => Ok(()),
     }
-}
-
-/// Adds the answers to those that are kept, as far as they still hold.
-fn keep(found: &Tuning, gpu: &Gpu, folder: &Path) -> anyhow::Result<PathBuf> {
-    let mut all = match Tuning::load(folder, gpu.report()) {
-        Ok(kept) => kept.unwrap_or_default(),
-        // Opening the device has told it already.
-        Err(_) => Tuning::default(),
-    };
-    let answers = found.iter().map(|(question, tuned): (&str, &Tuned)| (question.to_owned(), tuned.clone()));
-    answers.for_each(|(question, tuned)| all.insert(question, tuned));
-    Ok(all.save(folder, gpu.report())?)
 }
 
 impl Report {

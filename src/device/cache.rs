@@ -60,14 +60,19 @@ pub(super) fn hash(bytes: &[u8]) -> u64 {
     fnv::fnv1a(fnv::FNV_START, bytes)
 }
 
+/// Makes the folder of a file if it is missing.
+pub(super) fn make(folder: &Path, path: &Path) -> Result<(), WriteError> {
+    std::fs::create_dir_all(folder).map_err(|source| WriteError::Folder {
+        path: path.to_owned(),
+        folder: folder.to_owned(),
+        source,
+    })
+}
+
 /// Writes a whole file or none, and the folder if it is missing.
 pub(super) fn write(path: &Path, parts: &[&[u8]]) -> Result<(), WriteError> {
     if let Some(folder) = path.parent() {
-        std::fs::create_dir_all(folder).map_err(|source| WriteError::Folder {
-            path: path.to_owned(),
-            folder: folder.to_owned(),
-            source,
-        })?;
+        make(folder, path)?;
     }
     write_aside(path, |file| parts.iter().try_for_each(|part| file.write_all(part)))
 }

@@ -4,10 +4,14 @@
 //! The file is JSON, for people too: it says how long the guess and the fastest took. It holds for one driver and one set of shaders.
 
 use super::{AdapterReport, cache};
-use crate::data::WriteError;
+use crate::data::{WriteError, WriteLock};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+/// How long another process may take to add its choices to a file.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// What a file begins with.
 const FORMAT: &str = "advect tuning 1";
@@ -131,6 +135,35 @@ impl Tuning {
         }
     }
 
+    /// Adds these choices to those that an adapter has, as far as they still hold; of two answers to a question the newer counts. Where.
+    ///
+    /// Only one process at a time does this: no answer of two that measure at once is lost.
+    ///
+    /// # Errors
+    /// [`WriteError`] if the folder takes no file, or another process keeps this one from its turn.
+    pub fn add_to(&self, folder: &Path, report: &AdapterReport) -> Result<PathBuf, WriteError> {
+        let path = Tuning::path(folder, report);
+        cache::make(folder, &path)?;
+        let fail = |source: std::io::Error| WriteError::File { path: path.clone(), source };
+        let begun = Instant::now();
+        let _ours = loop {
+            match WriteLock::take(&path).map_err(fail)? {
+                Some(lock) => break lock,
+                None if begun.elapsed() > PATIENCE => {
+                    return Err(fail(std::io::Error::new(
+                        std::io::ErrorKind::TimedOut,
+                        "another process has been writing it for half a minute",
+                    )));
+                }
+                None => std::thread::sleep(Duration::from_millis(5)),
+            }
+        };
+        // What is damaged or outdated counts for nothing; opening the device has said so.
+        let mut all = Tuning::load(folder, report).ok().flatten().unwrap_or_default();
+        self.choices.iter().for_each(|(question, tuned)| all.insert(question.clone(), tuned.clone()));
+        all.save(folder, report)
+    }
+
     /// Writes an adapter's choices in the place of those that it had: a whole file or none. Where.
     ///
     /// # Errors
@@ -147,5 +180,51 @@ impl Tuning {
             .map_err(|error| WriteError::File { path: path.clone(), source: error.into() })?;
         cache::write(&path, &[&text, b"\n"])?;
         Ok(path)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::device::AdapterKind;
+    use crate::device::choice::tests::fake;
+
+    fn answer(ms: f64) -> Tuned {
+        Tuned { guess: "a".into(), guess_ms: 2.0, best: "b".into(), best_ms: ms }
+    }
+
+    fn one(question: &str, ms: f64) -> Tuning {
+        let mut tuning = Tuning::default();
+        tuning.insert(question.into(), answer(ms));
+        tuning
+    }
+
+    #[test]
+    fn processes_that_tune_at_once_lose_no_answer() {
+        let folder = tempfile::tempdir().unwrap();
+        // It is made if it is missing.
+        let cache = folder.path().join("cache");
+        let report = fake(0, "GPU", AdapterKind::Discrete, "vulkan");
+        std::thread::scope(|scope| {
+            for thread in 0..4 {
+                let (cache, report) = (&cache, &report);
+                scope.spawn(move || {
+                    for n in 0..5 {
+                        one(&format!("{thread} {n}"), 1.0).add_to(cache, report).unwrap();
+                    }
+                });
+            }
+        });
+        assert_eq!(Tuning::load(&cache, &report).unwrap().unwrap().measured(), 20);
+        one("0 0", 0.5).add_to(&cache, &report).unwrap();
+        let all = Tuning::load(&cache, &report).unwrap().unwrap();
+        let newer = all.iter().find(|(question, _)| *question == "0 0").unwrap().1;
+        assert_eq!((all.measured(), newer), (20, &answer(0.5)));
+        // What is damaged counts for nothing, and nothing but the file stays.
+        std::fs::write(Tuning::path(&cache, &report), "{").unwrap();
+        let path = one("0 0", 1.0).add_to(&cache, &report).unwrap();
+        assert_eq!(Tuning::load(&cache, &report).unwrap().unwrap().measured(), 1);
+        let names: Vec<_> = cache.read_dir().unwrap().map(|entry| entry.unwrap().path()).collect();
+        assert_eq!(names, [path]);
     }
 }
