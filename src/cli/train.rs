@@ -77,7 +77,8 @@ pub struct Train {
     seed: Option<u64>,
     #[command(flatten)]
     chosen: Chosen,
-    /// Where the metrics go [default: metrics.jsonl beside the checkpoint]
+    /// Where the metrics go [default: metrics.jsonl beside the checkpoint; NAME.metrics.jsonl for a policy NAME.safetensors that is
+    /// trained into the folder of another]
     #[arg(long, value_name = "FILE")]
     metrics: Option<PathBuf>,
     /// Go on with the run that was stopped at --out; with more --steps, or more --data than it had, too
@@ -146,7 +147,7 @@ struct Summary<'a> {
 impl Run for Train {
     fn run(self, cx: &Context) -> anyhow::Result<()> {
         let mut config = self.settings()?;
-        let metrics = self.metrics.clone().unwrap_or_else(|| self.out.with_file_name("metrics.jsonl"));
+        let metrics = self.metrics.clone().unwrap_or_else(|| usual_metrics(&self.out));
         self.files(&config, &metrics).check()?;
         let of_set = |e: DataError| match self.data.as_slice() {
             [one] => in_file(one, e.into()),
@@ -408,6 +409,23 @@ impl Train {
             ),
         }
     }
+}
+
+/// Where the metrics of a policy go if nothing is said: metrics.jsonl beside it, unless that is another run's whose state lies there.
+fn usual_metrics(out: &Path) -> PathBuf {
+    let (shared, mut own) =
+        (out.with_file_name("metrics.jsonl"), out.file_stem().unwrap_or_default().to_owned());
+    own.push(".metrics.jsonl");
+    let own = out.with_file_name(own);
+    let state = resume::train_path(out);
+    let folder = out.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let others = || {
+        let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+        let states = entries.filter(|entry| Path::new(&entry.file_name()).extension() == state.extension());
+        states.into_iter().any(|entry| Some(entry.file_name().as_os_str()) != state.file_name())
+    };
+    let anew = !out.exists() && !state.exists();
+    if own.exists() || anew && shared.exists() && others() { own } else { shared }
 }
 
 /// Says what only the normalisers' fit knows: quantiles that give no scale. The rest is among the warnings.

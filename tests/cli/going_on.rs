@@ -137,6 +137,34 @@ fn a_run_goes_on_until_its_loss_is_flat() {
     assert!(said.contains("80 steps in place of 40"), "{said}");
 }
 
+/// The metrics of a policy stay its own, whatever else is trained into its folder.
+#[test]
+fn policies_of_one_folder_have_metrics_of_their_own() {
+    let bench = Bench::new();
+    let metrics = |summary: &Value| summary["metrics"].as_str().expect("a path").to_owned();
+    let steps = |name: &str| {
+        let lines = advect::train::metrics::read(&bench.path(name)).expect("metrics");
+        lines.last().expect("a line").step
+    };
+    let run = "--data demos.npz --out out/p.safetensors";
+    // As a run leaves it that was killed before its first checkpoint.
+    std::fs::write(bench.path("out/metrics.jsonl"), "").expect("written");
+    assert_eq!(metrics(&trained(&bench, run).0), "out/metrics.jsonl");
+    let second = "--data demos.npz --out out/q.safetensors --steps 6";
+    assert_eq!(metrics(&trained(&bench, second).0), "out/q.metrics.jsonl");
+    // Both go on, and begin anew, with their own; the first one's without its state, too.
+    let resumed = trained(&bench, "--data demos.npz --out out/q.safetensors --steps 9 --resume").0;
+    assert_eq!(metrics(&resumed), "out/q.metrics.jsonl");
+    assert_eq!(metrics(&trained(&bench, second).0), "out/q.metrics.jsonl");
+    assert_eq!([steps("out/metrics.jsonl"), steps("out/q.metrics.jsonl")], [4, 6]);
+    assert_eq!(metrics(&trained(&bench, &format!("{run} --steps 5 --resume")).0), "out/metrics.jsonl");
+    std::fs::remove_file(bench.path("out/p.safetensors.train")).expect("removed");
+    assert_eq!(metrics(&trained(&bench, run).0), "out/metrics.jsonl");
+    assert_eq!([steps("out/metrics.jsonl"), steps("out/q.metrics.jsonl")], [4, 6]);
+    let elsewhere = trained(&bench, "--data demos.npz --out out/r.safetensors --metrics out/mine.jsonl").0;
+    assert_eq!(metrics(&elsewhere), "out/mine.jsonl");
+}
+
 #[test]
 fn two_runs_do_not_share_a_file() {
     let bench = Bench::new();
