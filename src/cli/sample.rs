@@ -500,6 +500,7 @@ fn write_all(files: &[(&Path, Vec<usize>, &[f32])]) -> anyhow::Result<()> {
     for (path, shape, data) in files {
         let mut writer = NpyWriter::create(path, shape)?;
         writer.write(data)?;
+        writer.settle()?;
         writers.push(writer);
         if interrupt.pressed() {
             return Err(Interrupted.into());

@@ -2,7 +2,7 @@
 
 use super::Run;
 use super::common::{Context, Interrupt, note_line, number_in, print};
-use super::errors::Usage;
+use super::errors::{Interrupted, Usage};
 use super::weights::WeightsArg;
 use advect::data::budget::read_text;
 use advect::flow::Solver;
@@ -155,6 +155,11 @@ impl Run for Serve {
         };
         let solver = policy.spec.solver(self.solver)?;
         let server = Server::start(policy, &device, config)?;
+        if interrupt.pressed() {
+            // Nobody was served yet.
+            server.shutdown()?;
+            return Err(Interrupted.into());
+        }
         let (policy, url) = (self.policy.display(), server.url());
         let line = format!("serving {policy} on {url} ({solver}, batches up to {})", self.max_batch);
         // Robots are served whether or not anybody reads where.

@@ -4,6 +4,7 @@ mod bad_input;
 mod commands;
 mod compare;
 mod demo;
+mod ending;
 mod going_on;
 mod overwriting;
 mod sampling;
