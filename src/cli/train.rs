@@ -156,7 +156,8 @@ impl Run for Train {
         let sets = DataSets::open(&self.data, &config.data).map_err(of_set)?;
         let warnings = sets.warnings(&config.purpose());
         let Loaded { episodes, notes, .. } = sets.load(Some(&config.windows())).map_err(of_set)?;
-        for note in notes {
+        // What is said as a warning is said once.
+        for note in notes.into_iter().filter(|note| warnings.iter().all(|warning| warning.text != *note)) {
             note_line(&note);
         }
         for warning in screenful(&warnings, WARNINGS) {

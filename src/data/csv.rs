@@ -5,12 +5,14 @@ use std::path::Path;
 
 use super::budget::Budget;
 use super::error::DataError;
-use super::gather::{Column, Gathered};
+use super::gather::{Column, Gathered, lengths_by_ends};
 use super::source::{Kind, Skipped, Source};
 use super::spec::DataSpec;
 
 /// Columns that say which episode a row belongs to, the first that is there.
 const EPISODE: [&str; 4] = ["episode_index", "episode", "episode_id", "demo"];
+/// Columns that are set in an episode's last row, where none says which episode a row belongs to.
+const DONE: [&str; 6] = ["done", "next.done", "is_last", "terminal", "terminals", "dones"];
 /// Columns that say when a row was, in seconds.
 const TIME: [&str; 4] = ["timestamp", "time", "time_s", "t"];
 /// Observations where none are named.
@@ -54,8 +56,11 @@ pub(super) fn read(path: &Path, spec: &DataSpec) -> Result<Source, DataError> {
         column.names = Some(heads());
         if let Some(&at) = places.iter().find(|&&at| table.not_numbers[at].is_some()) {
             let (line, text) = table.not_numbers[at].clone().unwrap_or_default();
-            let reason =
-                format!("line {line}, column '{}': found '{text}', needed a number", table.heads[at]);
+            let reason = format!(
+                "line {line}, column '{}': found '{text}', needed {}",
+                table.heads[at],
+                a_number(&text)
+            );
             return Err(DataError::Malformed { path: path.into(), kind: "demonstrations", reason });
         }
         Ok(column)
@@ -70,7 +75,15 @@ pub(super) fn read(path: &Path, spec: &DataSpec) -> Result<Source, DataError> {
         |names: &[&str]| names.iter().find_map(|name| table.heads.iter().position(|head| head == name));
     let (episode, time) = (exact(&EPISODE), exact(&TIME));
     [episode, time].into_iter().flatten().for_each(|at| used[at] = true);
-    let lengths = table.episodes(path, episode)?;
+    let done = match episode {
+        None => exact(&DONE),
+        Some(_) => None,
+    };
+    used.iter_mut().enumerate().filter(|(at, _)| Some(*at) == done).for_each(|(_, used)| *used = true);
+    let lengths = match done {
+        Some(at) => lengths_by_ends(table.column(at).map(|flag| flag != 0.0 && !flag.is_nan())),
+        None => table.episodes(path, episode)?,
+    };
     let (fps, faults) = table.rate(path, time, &lengths, spec);
     let flags = |column: Column| {
         let mut rows = column.values.iter();
@@ -82,7 +95,9 @@ pub(super) fn read(path: &Path, spec: &DataSpec) -> Result<Source, DataError> {
     };
     let columns: Vec<String> = obs.iter().map(taken).collect();
     let mut notes = vec![format!("observations: {}; actions: {}", columns.join(", "), taken(&action))];
-    if episode.is_none() {
+    if let Some(at) = done {
+        notes.push(format!("episodes end where '{}' is set", table.heads[at]));
+    } else if episode.is_none() {
         notes.push(format!("no column '{}': all rows are one episode", EPISODE[0]));
     }
     let unused = (0..used.len()).filter(|&at| !used[at]);
@@ -106,6 +121,14 @@ pub(super) fn read(path: &Path, spec: &DataSpec) -> Result<Source, DataError> {
         tasks: None,
     }
     .source(spec)
+}
+
+/// What a cell should have been.
+fn a_number(text: &str) -> &'static str {
+    match text.matches(',').count() == 1 && text.replace(',', ".").parse::<f64>().is_ok() {
+        true => "a number with a decimal point, not a comma",
+        false => "a number",
+    }
 }
 
 /// A table's cells as numbers.

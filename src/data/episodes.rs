@@ -74,9 +74,6 @@ impl Episodes {
         if arrays.lengths.is_empty() {
             return Err(DataError::NoEpisodes { what: length_name.to_string() });
         }
-        if let Some(episode) = arrays.lengths.iter().position(|&length| length == 0) {
-            return Err(DataError::EmptyEpisode { array: length_name.to_string(), episode });
-        }
         count(|| format!("{action_name} rows (as many as {obs_name} has)"), action_rows, obs_rows)?;
         let total = arrays.lengths.iter().fold(0usize, |sum, &length| sum.saturating_add(length));
         count(|| format!("sum of {length_name} (the rows of {obs_name})"), total, obs_rows)?;
@@ -98,6 +95,9 @@ impl Episodes {
         if let Some(fps) = arrays.fps.filter(|fps| !(fps.is_finite() && *fps > 0.0)) {
             let needed = "a positive number of steps per second";
             return Err(DataError::Value { what: "fps".into(), found: fps.to_string(), needed });
+        }
+        if let Some(episode) = arrays.lengths.iter().position(|&length| length == 0) {
+            return Err(DataError::EmptyEpisode { array: length_name.to_string(), episode });
         }
         Ok(())
     }

@@ -139,7 +139,7 @@ pub enum DataError {
         needed: &'static str,
     },
     /// The archive lacks an array.
-    #[error("{}: no array '{array}'; present: {}", path.display(), list(present))]
+    #[error("{}: no array '{array}'; present: {}{}", path.display(), list(present), way(array, present))]
     MissingArray {
         /// The file.
         path: PathBuf,
@@ -282,6 +282,32 @@ fn within(path: &std::path::Path, source: &DataError) -> String {
 
 fn and_more(more: usize) -> String {
     if more == 0 { String::new() } else { format!("; and so are {more} other episodes") }
+}
+
+/// What to do where an array is missing, by what is there in its place.
+fn way(array: &str, present: &[String]) -> String {
+    let has = |names: &[&'static str]| names.iter().copied().find(|name| present.iter().any(|p| p == name));
+    let text = match array {
+        "obs" | "action" if !present.is_empty() => {
+            "Say which arrays are what: [data] obs = [\"a\", \"b\"], action = \"c\", episode_len = \"d\""
+                .into()
+        }
+        "episode_len" => {
+            let made = if let Some(name) = has(&["done", "dones", "terminals", "terminal", "is_last"]) {
+                format!("np.diff(np.flatnonzero({name}), prepend=-1)")
+            } else if let Some(name) = has(&["episode_index", "episode_id", "episode_ids", "episode"]) {
+                format!("np.bincount({name})")
+            } else if let Some(name) = has(&["episode_starts", "starts"]) {
+                format!("np.diff({name}, append=len(obs))")
+            } else {
+                return ". It is the number of steps of each episode: [data] episode_len names another array"
+                    .into();
+            };
+            format!("Store the steps of each episode: episode_len = {made}")
+        }
+        _ => return String::new(),
+    };
+    format!(". {text}")
 }
 
 fn list(names: &[String]) -> String {

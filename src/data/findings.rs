@@ -89,7 +89,7 @@ impl std::fmt::Display for ColumnFinding {
 }
 
 /// Largest part of the largest range of its input that noise has.
-const SMALL: f64 = 1e-5;
+pub(super) const SMALL: f64 = 1e-5;
 /// Below this correlation of one step with the next a column is noise.
 const LIKE_NOISE: f64 = 0.3;
 

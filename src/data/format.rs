@@ -134,6 +134,16 @@ const FORMATS: &[Format] = &[
         is: |p| p.zip() && (p.contains(b".zgroup") || p.contains(b"zarr.json") || p.contains(b".zarray")),
         way: Not("unpack it: unzip it into a folder of its own"),
     },
+    Format {
+        name: "an Excel workbook",
+        is: |p| p.zip() && p.contains(b"[Content_Types].xml"),
+        way: Not("save its sheet as CSV"),
+    },
+    Format {
+        name: "a zip archive without numpy arrays",
+        is: |p| p.zip() && p.head.len() > 30 && !p.contains(b".npy"),
+        way: Not("unpack it, and give what lies in it"),
+    },
     Format { name: "a numpy archive", is: |p| p.zip(), way: By(load::read) },
     Format { name: "an MCAP recording", is: |p| p.begins(b"\x89MCAP0\r\n"), way: MCAP },
     Format {
@@ -147,7 +157,7 @@ const FORMATS: &[Format] = &[
         way: Not("put obs, action and episode_len into one archive by numpy.savez"),
     },
     Format { name: "a parquet file", is: |p| p.begins(b"PAR1"), way: Not(DATA_FRAME) },
-    Format { name: "an Arrow file", is: |p| p.begins(b"ARROW1"), way: Not(DATA_FRAME) },
+    Format { name: "an Arrow file", is: |p| p.begins(b"ARROW1") || p.begins(b"FEA1"), way: Not(DATA_FRAME) },
     Format {
         name: "a recording of rerun (.rrd)",
         is: |p| p.begins(b"RRF") || p.begins(b"RRIO"),
@@ -205,6 +215,17 @@ const FORMATS: &[Format] = &[
     },
     Format { name: "a JSON file", is: |p| p.text() && (p.begins(b"{") || p.begins(b"[")), way: Not(ARRAYS) },
     Format { name: "a table of text (CSV)", is: |p| p.text() && p.table(), way: CSV },
+    Format {
+        name: "a text in UTF-16",
+        is: |p| p.begins(b"\xff\xfe") || p.begins(b"\xfe\xff"),
+        way: Not("save it as UTF-8"),
+    },
+    Format {
+        name: "a text that is no table",
+        // What is called an archive is a damaged one.
+        is: |p| p.path.extension().is_none_or(|ending| ending != "npz") && p.text() && p.sentences(),
+        way: Not("a CSV has the columns' names in its first line, with commas, semicolons or tabs between"),
+    },
 ];
 
 /// Reads whatever it is.
@@ -264,6 +285,17 @@ impl<'a> Probe<'a> {
 
     fn text(&self) -> bool {
         !self.head.is_empty() && !self.head.contains(&0)
+    }
+
+    /// Characters of text and nothing else, as far as it was looked at.
+    fn sentences(&self) -> bool {
+        let known = match std::str::from_utf8(&self.head) {
+            Ok(text) => text,
+            Err(error) if error.error_len().is_some() => return false,
+            // The last character was cut.
+            Err(error) => std::str::from_utf8(&self.head[..error.valid_up_to()]).unwrap_or_default(),
+        };
+        !known.chars().any(|c| c.is_control() && !c.is_whitespace())
     }
 
     /// Names with a mark between them in the first line, and as many marks in the second.
@@ -347,6 +379,14 @@ mod tests {
             (b"PK\x03\x04......archive/data.pkl", "found a torch checkpoint"),
             (b"version https://git-lfs.github.com/spec/v1\n", "found a Git LFS pointer"),
             (b"<!DOCTYPE html>", "found a web page"),
+            (b"PK\x03\x04..................................[Content_Types].xml", "found an Excel workbook"),
+            (
+                b"PK\x03\x04..................................set/meta/info.json",
+                "found a zip archive without numpy",
+            ),
+            (b"FEA1\0\0\0\0", "found an Arrow file"),
+            (b"\xff\xfeo\0b\0s\0", "found a text in UTF-16: save it as UTF-8"),
+            (b"obs_0 obs_1 action\n1 2 3\n", "found a text that is no table: a CSV has"),
             (b"", "the file is empty"),
             (b"\x00\x01\x02\x03", "it does not begin as a zip archive does"),
         ] {

@@ -39,6 +39,20 @@ impl Column {
     }
 }
 
+/// Rows of each episode, of flags that are set in an episode's last row. Rows after the last flag are an episode that was cut.
+pub(super) fn lengths_by_ends(flags: impl Iterator<Item = bool>) -> Vec<usize> {
+    let mut lengths = Vec::new();
+    let mut open = 0;
+    for flag in flags {
+        open += 1;
+        if flag {
+            lengths.push(std::mem::take(&mut open));
+        }
+    }
+    lengths.extend((open > 0).then_some(open));
+    lengths
+}
+
 /// What a reader has found.
 #[derive(Debug)]
 pub(super) struct Gathered {

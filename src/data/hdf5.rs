@@ -3,7 +3,7 @@
 //! ```text
 //! data/demo_0/{actions, obs/...}            robomimic: an episode a group; control_freq in data's attribute env_args
 //! episode_0/{actions, observations...}      Minari: one observation more than actions, the one after the last
-//! {action, observations/...}                a file an episode, as ALOHA records
+//! {action, observations/...}                a file an episode, as ALOHA records; several, where D4RL's `terminals` and `timeouts` say so
 //! ```
 //!
 //! Observations are all numeric data sets [T, D] below `obs` or `observations`, in the order of their names, unless `[data] obs`
@@ -17,7 +17,7 @@ use hdf5_reader::{Dataset, Datatype, Hdf5File, OpenOptions};
 
 use super::budget::Budget;
 use super::error::DataError;
-use super::gather::{Column, Gathered};
+use super::gather::{Column, Gathered, lengths_by_ends};
 use super::number::Number;
 use super::source::{Kind, Skipped, Source};
 use super::spec::DataSpec;
@@ -26,6 +26,8 @@ use super::spec::DataSpec;
 const ACTIONS: [&str; 2] = ["actions", "action"];
 /// Where observations lie.
 const OBS: [&str; 2] = ["obs", "observations"];
+/// Flags of an episode's last row, where a file holds episodes end to end: where one ended by itself, and where its time was over.
+const ENDS: [&str; 4] = ["terminals", "timeouts", "dones", "done"];
 /// Groups within groups that are followed.
 const DEEPEST: usize = 8;
 /// Most episodes of a file.
@@ -171,7 +173,13 @@ impl<'a> File<'a> {
             if let Some(wanted) = &spec.episode_success {
                 success.push(self.succeeded(group, wanted, &place("/"))?);
             }
-            lengths.push(rows);
+            match self.ends(group, rows)? {
+                Some((flags, by)) if groups.len() == 1 => {
+                    notes.push(format!("episodes end where {by} is set"));
+                    lengths.extend(flags);
+                }
+                _ => lengths.push(rows),
+            }
         }
         let Some(action) = action else {
             let reason = "found no episodes: neither data/demo_0 (robomimic) nor episode_0 (Minari) nor an action at the root";
@@ -397,6 +405,25 @@ impl<'a> File<'a> {
         number.each(raw, big, |value| column.push(value));
         self.budget.give(bytes);
         Ok(())
+    }
+
+    /// Rows of each episode, where flags beside the actions say that there are several, as in D4RL's files; and the flags' names.
+    fn ends(&mut self, group: &Group, rows: usize) -> Result<Option<(Vec<usize>, String)>, DataError> {
+        let mut set = vec![false; rows];
+        let mut names = Vec::new();
+        for name in ENDS {
+            let Some(found) = self.array(group, name)? else { continue };
+            if found.numbers().is_none() || found.shape != [rows] && found.shape != [rows, 1] {
+                continue;
+            }
+            let mut flags = Column::new(name, 1);
+            self.append(&found, rows, &mut flags, "/")?;
+            set.iter_mut().zip(&flags.values).for_each(|(set, flag)| *set |= *flag != 0.0);
+            names.push(format!("'{name}'"));
+        }
+        // A flag at the very end, or none, is one episode.
+        let inside = set.iter().rev().skip(1).any(|flag| *flag);
+        Ok(inside.then(|| (lengths_by_ends(set.into_iter()), names.join(" or "))))
     }
 
     fn succeeded(&mut self, group: &Group, wanted: &str, place: &str) -> Result<bool, DataError> {

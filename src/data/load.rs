@@ -379,6 +379,16 @@ impl<'a> Archive<'a> {
             );
             return Ok((lengths, Some(note)));
         }
+        // The last rows themselves, which is one less.
+        let other = found.iter().try_fold(0usize, |sum, n| sum.checked_add(*n)) != Some(rows);
+        if found.len() > 1 && rising && other && rows > 0 && found.last() == Some(&(rows - 1)) {
+            let starts = std::iter::once(0).chain(found.iter().map(|last| last + 1));
+            let lengths = found.iter().zip(starts).map(|(last, start)| last + 1 - start).collect();
+            let note = format!(
+                "'{array}' holds each episode's last row, not how many it has: lengths are the differences"
+            );
+            return Ok((lengths, Some(note)));
+        }
         Ok((found, None))
     }
 
@@ -556,7 +566,7 @@ pub(super) mod tests {
     #[test]
     fn arrays_that_do_not_serve_are_named() {
         let text = minimal().fault();
-        assert!(text.ends_with("a.npz: no array 'episode_len'; present: action, obs"), "{text}");
+        assert!(text.contains("a.npz: no array 'episode_len'; present: action, obs. It is"), "{text}");
         let text = Builder::new().fault();
         assert!(text.ends_with("no array 'obs'; present: none"), "{text}");
         let text = Builder::new().add("obs", &[3], &[1.0f32; 3]).fault();
@@ -601,6 +611,22 @@ pub(super) mod tests {
                 source.notes
             );
         }
+        // The last rows of all episodes, but not lengths that look like them.
+        let (_folder, path) = minimal().add("episode_ends", &[2], &[1i64, 2]).close();
+        assert_eq!(read(&path, &DataSpec::default()).unwrap().arrays.lengths, [1, 2]);
+        let (_folder, path) = minimal().add("episode_ends", &[2], &[0i64, 2]).close();
+        assert_eq!(read(&path, &DataSpec::default()).unwrap().arrays.lengths, [1, 2]);
+        for (name, words) in [
+            ("done", "episode_len = np.diff(np.flatnonzero(done), prepend=-1)"),
+            ("episode_index", "episode_len = np.bincount(episode_index)"),
+            ("episode_starts", "episode_len = np.diff(episode_starts, append=len(obs))"),
+            ("other", "the number of steps of each episode"),
+        ] {
+            let text = minimal().add(name, &[3], &[0i64, 0, 1]).fault();
+            assert!(text.contains("no array 'episode_len'") && text.contains(words), "{text}");
+        }
+        let text = Builder::new().add("observations", &[3, 2], &[1.0f32; 6]).fault();
+        assert!(text.contains("no array 'obs'; present: observations. Say which arrays are what"), "{text}");
         // One end is one length.
         assert_eq!(minimal().add("episode_ends", &[1], &[3i64]).load(&spec).unwrap().lengths(), [3]);
         let text = Builder::new().add("obs", &[2, 3, 2], &[0.5f32; 12]).fault();

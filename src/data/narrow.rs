@@ -33,7 +33,8 @@ impl std::fmt::Display for Narrowed {
         let (spread, middle) = (digits(high - low), (low + high) / 2.0);
         // A round number within the range, so that what is left is small and exact.
         let unit = 10f64.powf((high - low).log10().floor());
-        let offset = (middle / unit).round() * unit;
+        let decimals = (-unit.log10()).clamp(0.0, 18.0) as usize;
+        let offset = format!("{:.decimals$}", (middle / unit).round() * unit);
         write!(
             f,
             "{}[{}]: f32 keeps steps of {} of this column, and its values spread over {spread} (from {low} to {high}): what is \

@@ -169,7 +169,12 @@ pub(super) fn decode<T: Element>(
     let wrong_dtype = || DataError::Dtype {
         what: what.to_string(),
         found: header.descr.chars().take(80).collect(),
-        needed: "f2, f4, f8, bool or an integer type",
+        needed: match header.descr.contains('O') {
+            true => {
+                "f2, f4, f8, bool or an integer type (of Python objects: np.concatenate the episodes, and store their lengths)"
+            }
+            false => "f2, f4, f8, bool or an integer type",
+        },
     };
     let (kind, width, big) = header.element().ok_or_else(wrong_dtype)?;
     if !matches!((kind, width), ('f', 2 | 4 | 8) | ('i' | 'u', 1 | 2 | 4 | 8) | ('b', 1)) {

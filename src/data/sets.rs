@@ -150,6 +150,8 @@ impl DataSets {
             let (least, before) = (windows.least_steps(), self.notes.len());
             self.leave_short(least, &format!("shorter than the {least} steps of a window"))?;
             short = self.notes.drain(before..).next();
+        } else {
+            self.leave_short(1, "without a step")?;
         }
         let several = self.parts.len() > 1;
         let (mut notes, mut loaded) = (Vec::new(), Vec::new());

@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use super::episodes::{EpisodeArrays, Episodes};
 use super::error::DataError;
+use super::findings::SMALL;
 use super::format;
 use super::narrow::{Narrowed, digits};
 use super::sets::DataSets;
@@ -164,6 +165,7 @@ impl Source {
             }
         }
         let mut source = format::read(path, spec)?;
+        source.pass_over_rest();
         for (what, names) in
             [("obs_names", &source.arrays.obs_names), ("action_names", &source.arrays.action_names)]
         {
@@ -177,6 +179,30 @@ impl Source {
             }
         }
         Ok(source)
+    }
+
+    /// Drops what was said of columns that f32 cannot show to move, and that hardly move beside the others of their array: a locked
+    /// joint's noise, of which there is nothing to keep.
+    fn pass_over_rest(&mut self) {
+        let arrays = &self.arrays;
+        let spread = |data: &[f32], dim: usize| {
+            (0..dim)
+                .map(|column| {
+                    let values = || data.iter().skip(column).step_by(dim).copied().filter(|x| x.is_finite());
+                    f64::from(values().fold(f32::MIN, f32::max))
+                        - f64::from(values().fold(f32::MAX, f32::min))
+                })
+                .fold(0.0, f64::max)
+        };
+        let rests = |caution: &Caution| matches!(caution, Caution::Narrowed(n) if !n.fatal);
+        if !self.cautions.iter().any(rests) {
+            return;
+        }
+        let most = spread(&arrays.obs, arrays.obs_dim).max(spread(&arrays.action, arrays.action_dim));
+        self.cautions.retain(|caution| match caution {
+            Caution::Narrowed(n) if !n.fatal => n.range[1] - n.range[0] > SMALL * most,
+            _ => true,
+        });
     }
 
     /// The demonstrations, once they are known to serve.

@@ -55,4 +55,9 @@ fn tables_that_do_not_serve_are_named() {
     let loaded = read("obs.x,obs.y,action,on\n1,2,3,true\n4,5,6,false\n").expect("sound");
     assert_eq!((loaded.episodes.obs(), loaded.episodes.fps()), (&[1.0, 2.0, 4.0, 5.0][..], None));
     assert!(loaded.notes[1].contains("all rows are one episode"), "{:?}", loaded.notes);
+    let loaded = read("obs,action,done\n1,2,0\n1,2,1\n1,2,0\n1,2,0\n").expect("sound");
+    assert_eq!(loaded.episodes.lengths(), [2, 2], "the last was cut");
+    assert!(loaded.notes[1].contains("episodes end where 'done' is set"), "{:?}", loaded.notes);
+    let text = read("obs;action\n1,5;2\n").expect_err("a comma").to_string();
+    assert!(text.contains("found '1,5', needed a number with a decimal point, not a comma"), "{text}");
 }

@@ -50,6 +50,15 @@ fn a_file_that_is_one_episode_is_read() {
 }
 
 #[test]
+fn a_file_of_episodes_end_to_end_is_cut_where_it_says_that_they_end() {
+    let loaded = load("d4rl.hdf5", "");
+    assert_eq!(loaded.episodes.lengths(), super::LENGTHS);
+    assert_eq!((loaded.episodes.obs(), loaded.episodes.action()), (&all(3, 1.0)[..], &all(2, -1.0)[..]));
+    let said = |note: &String| note.contains("episodes end where 'terminals' or 'timeouts' is set");
+    assert!(loaded.notes.iter().any(said), "{:?}", loaded.notes);
+}
+
+#[test]
 fn what_is_not_there_is_named() {
     for (toml, words) in [
         ("action = 'a'", "not readable as HDF5: /data/demo_0: no 'a'; present: "),

@@ -193,6 +193,28 @@ fn columns_are_checked() {
 }
 
 #[test]
+fn times_that_cannot_show_a_gap_are_said() {
+    // Seconds since 1970: float32 keeps steps of 128 s, so that a minute's pause looks like none.
+    for (start, said) in [(1.7e9, true), (1e6, true), (1e4, false), (0.0, false)] {
+        let times: Vec<f32> = (0..4).map(|t| (start + 0.1 * f64::from(t)) as f32).collect();
+        let (_folder, path) = small(|columns| {
+            replace(columns, "timestamp", Arc::new(Float32Array::from(times)));
+        });
+        let report = inspect(&path, &DataSpec::default(), 2).expect("readable");
+        let found =
+            report.warnings.iter().find(|w| w.kind == "times" && w.text.contains("cannot be checked"));
+        assert_eq!(found.is_some(), said, "{start}: {:?}", report.warnings);
+        assert!(Episodes::load(&path, &DataSpec::default()).is_ok(), "{start}");
+    }
+    // The same in float64 shows every gap.
+    let (_folder, path) = small(|columns| {
+        let times = vec![1.7e9, 1.7e9 + 0.1, 1.7e9 + 60.2, 1.7e9 + 60.3];
+        replace(columns, "timestamp", Arc::new(arrow_array::Float64Array::from(times)));
+    });
+    assert!(fault(&path).1.contains("'timestamp', episode 0, frame 2: found 60.1 s"), "{}", fault(&path).1);
+}
+
+#[test]
 fn lists_of_episodes_are_checked() {
     let (_folder, path) = small(|_| ());
     for (lines, words) in [

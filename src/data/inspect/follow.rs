@@ -72,16 +72,20 @@ pub struct Offset {
 pub fn offsets(rows: &Rows<'_>, names: [Option<&[String]>; 2]) -> Vec<Offset> {
     let stds: Vec<f64> = (0..rows.action_dim).map(|d| spread(rows, d)).collect();
     let by_name = named(names);
+    let column = |o: usize| spread_of(&rows.obs, rows.obs_dim, o, rows.count);
+    let states: Vec<f64> = (0..rows.obs_dim).map(column).collect();
     let mut found = Vec::new();
     if by_name.is_none() && rows.action_dim * rows.obs_dim > PAIRS {
         return found;
     }
     for (d, &std) in stds.iter().enumerate().filter(|(_, std)| **std > 0.0) {
-        let states: Vec<usize> = match &by_name {
+        let candidates: Vec<usize> = match &by_name {
             Some(pairs) => pairs.iter().filter(|pair| pair[0] == d).map(|pair| pair[1]).collect(),
             None => (0..rows.obs_dim).collect(),
         };
-        let each = states.into_iter().flat_map(|o| LAGS.map(|lag| (o, lag)));
+        // A number apart, they move as far; what hardly moves beside its own size is no state of this action.
+        let moves = |o: &usize| (0.5 * std..2.0 * std).contains(&states[*o]);
+        let each = candidates.into_iter().filter(moves).flat_map(|o| LAGS.map(|lag| (o, lag)));
         let between = |(o, lag)| difference(rows, [d, o], lag).map(|(mean, spread)| (o, mean, spread));
         let all: Vec<(usize, f64, f64)> = each.filter_map(between).collect();
         // A state that is the action itself some steps later has no offset, whatever a motion at one speed looks like.
@@ -170,9 +174,15 @@ fn apart(rows: &Rows<'_>, [d, o]: [usize; 2], lag: usize) -> Option<f64> {
     (n > 0).then(|| sum / n as f64)
 }
 
+/// Standard deviation of an action dimension.
 fn spread(rows: &Rows<'_>, d: usize) -> f64 {
+    spread_of(&rows.action, rows.action_dim, d, rows.count)
+}
+
+/// Standard deviation of a column of rows [T, dim].
+fn spread_of(data: &[f32], dim: usize, column: usize, count: usize) -> f64 {
     let values = || {
-        let all = rows.action.iter().skip(d).step_by(rows.action_dim).take(rows.count);
+        let all = data.iter().skip(column).step_by(dim).take(count);
         all.filter(|x| x.is_finite()).map(|&x| f64::from(x))
     };
     let n = values().count().max(1) as f64;

@@ -30,7 +30,7 @@ pub fn constant(array: &str, columns: &[Column]) -> Vec<String> {
         return Vec::new();
     }
     let what = match array {
-        "obs" => "constant: the policy does not look at it",
+        "obs" => "constant: remove it; the policy does not look at it",
         _ => "constant: the policy always says this value",
     };
     vec![format!("{array} {} {what}", labels(&which))]

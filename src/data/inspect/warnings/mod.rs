@@ -16,6 +16,7 @@ use super::rows::{Rows, Set};
 use super::{Purpose, columns as measure};
 use crate::data::choice::listed;
 use crate::data::episodes::Episodes;
+use crate::data::error::DataError;
 use crate::data::findings::number;
 use crate::data::join::agree;
 use crate::data::narrow::Narrowed;
@@ -74,8 +75,10 @@ pub fn all(sets: &[Set<'_>], purpose: &Purpose) -> Vec<Warning> {
     let mut found = Found(Vec::new());
     for set in sets {
         let of_set = |text: String| if set.name.is_empty() { text } else { format!("{}: {text}", set.name) };
-        if let Err(error) = Episodes::structure(&set.source.arrays, set.source.names()) {
-            found.fatal("structure", vec![of_set(error.to_string())]);
+        match Episodes::structure(&set.source.arrays, set.source.names()) {
+            // Left out, as all that are too short.
+            Ok(()) | Err(DataError::EmptyEpisode { .. }) => {}
+            Err(error) => found.fatal("structure", vec![of_set(error.to_string())]),
         }
         let faults = set.source.faults.iter().map(|fault| of_set(fault.to_string())).collect();
         found.limited("times", true, faults, set.source.fault_count);
@@ -137,7 +140,8 @@ fn together(sets: &[Set<'_>], purpose: &Purpose, found: &mut Found) {
         let lost = |c: &Column| {
             let within =
                 |n: &&Narrowed| (n.range[0] - n.step..=n.range[1] + n.step).contains(&f64::from(c.min));
-            narrowed.iter().any(|n| n.column == c.index && within(n))
+            // By value: what is far from 0 and hardly moves is met once.
+            narrowed.iter().any(within)
         };
         let still: Vec<Column> = columns.iter().filter(|c| !lost(c)).cloned().collect();
         found.add("constant", columns::constant(array, &still));
