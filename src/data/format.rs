@@ -8,7 +8,7 @@ use std::path::Path;
 use super::error::DataError;
 use super::source::Source;
 use super::spec::DataSpec;
-use super::{lerobot, load};
+use super::{lerobot, npz};
 
 /// How much of a file is looked at.
 const HEAD: usize = 4096;
@@ -144,7 +144,7 @@ const FORMATS: &[Format] = &[
         is: |p| p.zip() && p.head.len() > 30 && !p.contains(b".npy"),
         way: Not("unpack it, and give what lies in it"),
     },
-    Format { name: "a numpy archive", is: |p| p.zip(), way: By(load::read) },
+    Format { name: "a numpy archive", is: |p| p.zip(), way: By(npz::read) },
     Format { name: "an MCAP recording", is: |p| p.begins(b"\x89MCAP0\r\n"), way: MCAP },
     Format {
         name: "an HDF5 file",
@@ -238,7 +238,7 @@ pub(super) fn read(path: &Path, spec: &DataSpec) -> Result<Source, DataError> {
         }
         None if probe.folder => Err(DataError::NotDataSet { path: path.into() }),
         // Says what is wrong with it.
-        None => load::read(path, spec),
+        None => npz::read(path, spec),
     }
 }
 

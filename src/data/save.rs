@@ -9,7 +9,7 @@ use npyz::{AutoSerialize, DType, WriterBuilder};
 use super::aside::{Aside, WriteError, write_aside};
 use super::episodes::Episodes;
 use super::inputs::ObsInput;
-use super::load::{INPUT_DIMS, INPUT_NAMES};
+use super::npz::{INPUT_DIMS, INPUT_NAMES};
 
 /// Writes what [`Episodes::load_npz`] reads, whole or not at all: obs [T, O], action [T, A] (f4), episode_len `[E]` (i8), and
 /// where known episode_success `[E]` (bool), fps (f8), obs_names `[O]`, action_names `[A]` (texts). Observations of several

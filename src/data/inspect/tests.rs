@@ -1,6 +1,6 @@
 use super::super::episodes::EpisodeArrays;
 use super::super::episodes::tests::sample;
-use super::super::load::tests::Builder;
+use super::super::npz::tests::Builder;
 use super::super::source::{Source, Tasks};
 use super::*;
 

@@ -24,7 +24,7 @@ use std::path::Path;
 
 use super::episodes::{EpisodeArrays, Episodes};
 use super::error::DataError;
-use super::load::beside;
+use super::gather::beside;
 use super::source::{Caution, Kind, Skipped, Source, Tasks};
 use super::spec::DataSpec;
 pub use error::LeRobotError;
