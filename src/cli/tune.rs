@@ -6,11 +6,11 @@ use super::common::{Context, Interrupt, note_line, print, print_json, progress};
 use super::errors::{Interrupted, Usage};
 use super::output::{Colour, Table, count, short};
 use advect::bench::{self, BenchError, Subject, TuneOptions, TuneResult, TuneRow, Workload};
-use advect::device::{Device, Gpu, cache};
+use advect::device::{Device, Gpu, Tuning, cache};
 use advect::flow::Solver;
 use advect::graph::Precision;
 use advect::policy::Policy;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// Measure which kernels and schedules are fastest on this GPU, and keep the answers for every later run
 ///
@@ -81,20 +81,28 @@ impl Run for Tune {
         let device = cx.open_for(self.precision)?;
         let mut report =
             Report { device: device.describe(), results: Vec::new(), skipped: Vec::new(), file: None };
+        let mut kept = Ok(());
         match &device {
             Device::Cpu(_) => note_line("nothing to tune: the CPU executor has one twin for each kernel"),
-            Device::Gpu(gpu) => self.measure(gpu, folder.as_deref(), &mut report)?,
+            Device::Gpu(gpu) => {
+                let tuning = self.measure(gpu, &mut report)?;
+                if let Some(folder) = folder {
+                    kept = tuning.add_to(&folder, gpu.report()).map(|path| report.file = Some(path));
+                }
+            }
         }
         match (self.json, device.gpu()) {
-            (true, _) => print_json(&report),
-            (false, Some(_)) => print(&report.render(Colour::stdout())),
-            (false, None) => Ok(()),
+            (true, _) => print_json(&report)?,
+            (false, Some(_)) => print(&report.render(Colour::stdout()))?,
+            (false, None) => {}
         }
+        // Minutes of measurements are shown also where the disk does not take them.
+        Ok(kept?)
     }
 }
 
 impl Tune {
-    fn measure(&self, gpu: &Gpu, folder: Option<&Path>, report: &mut Report) -> anyhow::Result<()> {
+    fn measure(&self, gpu: &Gpu, report: &mut Report) -> anyhow::Result<Tuning> {
         let software = gpu.report().is_software();
         let (subjects, batches) = (self.subjects(software)?, self.batches(software));
         let (solver, precision) = (self.solver, self.precision);
@@ -113,11 +121,8 @@ impl Tune {
             other => other.into(),
         })?;
         something(&found)?;
-        if let Some(folder) = folder {
-            report.file = Some(found.tuning.add_to(folder, gpu.report())?);
-        }
         (report.results, report.skipped) = (found.rows, found.skipped);
-        Ok(())
+        Ok(found.tuning)
     }
 
     fn subjects(&self, software: bool) -> anyhow::Result<Vec<Subject>> {

@@ -53,7 +53,27 @@ pub enum WriteError {
 #[derive(Debug)]
 pub struct Aside {
     path: PathBuf,
-    writer: BufWriter<NamedTempFile>,
+    writer: BufWriter<Temporary>,
+}
+
+/// The temporary file. Its errors are the system's own: tempfile would add the temporary name, which is gone when they are read.
+#[derive(Debug)]
+struct Temporary(NamedTempFile);
+
+impl Write for Temporary {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.as_file_mut().write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.as_file_mut().flush()
+    }
+}
+
+impl io::Seek for Temporary {
+    fn seek(&mut self, to: io::SeekFrom) -> io::Result<u64> {
+        self.0.as_file_mut().seek(to)
+    }
 }
 
 impl Aside {
@@ -90,7 +110,7 @@ impl Aside {
             match builder.tempfile_in(&folder) {
                 // Else another process took it for an abandoned one before it was locked.
                 Ok(file) if !lock::hold(file.as_file(), file.path()) => {}
-                Ok(file) => return Ok(Self { path, writer: BufWriter::new(file) }),
+                Ok(file) => return Ok(Self { path, writer: BufWriter::new(Temporary(file)) }),
                 // The system's error without the temporary name that tempfile adds: the folder is what matters.
                 Err(error) => return Err(WriteError::Folder { path, folder, source: error.kind().into() }),
             }
@@ -107,7 +127,7 @@ impl Aside {
     /// # Errors
     /// [`WriteError::File`] if the disk refuses.
     pub fn settle(&mut self) -> Result<(), WriteError> {
-        let settled = self.writer.flush().and_then(|()| self.writer.get_ref().as_file().sync_all());
+        let settled = self.writer.flush().and_then(|()| self.writer.get_ref().0.as_file().sync_all());
         settled.map_err(|source| WriteError::File { path: self.path.clone(), source })
     }
 
@@ -119,7 +139,7 @@ impl Aside {
         self.settle()?;
         let Self { path, writer } = self;
         let place = |path: &Path| -> io::Result<()> {
-            let file = writer.into_inner().map_err(io::IntoInnerError::into_error)?;
+            let Temporary(file) = writer.into_inner().map_err(io::IntoInnerError::into_error)?;
             file.persist(path).map(drop).map_err(|error| error.error)?;
             sync_folder(&folder_of(path))
         };
@@ -196,7 +216,9 @@ pub(super) fn folder_aside(
     // A temporary folder is private; one made inside has the usual mode, and is what is renamed.
     let inner = aside.path().join("set");
     std::fs::create_dir(&inner).map_err(fail)?;
-    fill(&inner).map_err(|reason| fail(io::Error::other(reason)))?;
+    // By the names that the files would have had: the temporary ones are gone when they are read.
+    let lasting = |reason: String| reason.replace(&*inner.display().to_string(), &path.display().to_string());
+    fill(&inner).map_err(|reason| fail(io::Error::other(lasting(reason))))?;
     sync_all(&inner).map_err(fail)?;
     std::fs::rename(&inner, path).map_err(fail)?;
     sync_folder(&folder).map_err(fail)?;

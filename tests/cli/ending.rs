@@ -147,6 +147,7 @@ fn a_file_that_may_not_grow_is_an_error_and_no_half_file() {
         for words in [file, "File too large"] {
             assert!(errors[0].contains(words), "{line}: no {words:?} in {}", errors[0]);
         }
+        assert!(!errors[0].contains(".tmp/") && !errors[0].contains(".tmp\""), "a name that is gone: {}", errors[0]);
         assert_eq!(names(&bench, "out"), left, "{line}");
         assert_eq!(std::fs::read(bench.path("out/a.npy")).expect("a file"), b"as it was", "{line}");
         if left.contains(&"metrics.jsonl") {

@@ -6,7 +6,7 @@ use crate::cli::errors::Usage;
 use crate::cli::files::Files;
 use crate::cli::output::count;
 use crate::cli::train::in_file;
-use advect::data::{DataSpec, Kind, convert};
+use advect::data::{DataError, DataSpec, Kind, convert};
 use advect::train::RunConfig;
 use serde_json::json;
 use std::path::{Path, PathBuf};
@@ -82,8 +82,10 @@ impl Run for Convert {
             files = files.reads("--config", config);
         }
         files.check()?;
-        let done = convert(&self.from, &self.to, kind, &spec, &self.task)
-            .map_err(|e| in_file(&self.from, e.into()))?;
+        let done = convert(&self.from, &self.to, kind, &spec, &self.task).map_err(|e| match e {
+            DataError::Write(_) => e.into(),
+            _ => in_file(&self.from, e.into()),
+        })?;
         for note in &done.notes {
             note_line(note);
         }

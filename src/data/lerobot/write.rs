@@ -13,6 +13,7 @@ use arrow_array::{
 use arrow_schema::{DataType, Field, Schema};
 use parquet::arrow::ArrowWriter;
 use parquet::basic::Compression;
+use parquet::errors::ParquetError;
 use parquet::file::metadata::KeyValue;
 use parquet::file::properties::WriterProperties;
 use serde_json::{Map, Value, json};
@@ -331,8 +332,16 @@ fn table(
         .build();
     let file = File::create(path).map_err(|e| text(&e))?;
     let mut writer = ArrowWriter::try_new(file, batch.schema(), Some(properties)).map_err(|e| text(&e))?;
-    writer.write(&batch).map_err(|e| text(&e))?;
-    writer.into_inner().map_err(|e| text(&e))?.sync_all().map_err(|e| text(&e))
+    writer.write(&batch).map_err(|e| text(&cause(&e)))?;
+    writer.into_inner().map_err(|e| text(&cause(&e)))?.sync_all().map_err(|e| text(&e))
+}
+
+/// What the system said, where parquet only passes that on.
+fn cause(error: &ParquetError) -> String {
+    match error {
+        ParquetError::External(cause) => cause.to_string(),
+        other => other.to_string(),
+    }
 }
 
 fn create(folder: &Path) -> Result<(), String> {
