@@ -3,7 +3,7 @@
 use super::Run;
 use super::common::{Context, print};
 use super::files::{Files, ending_in};
-use advect::policy::{Objective, Policy, find_checkpoint};
+use advect::policy::{Imported, Objective, find_checkpoint};
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
@@ -41,17 +41,11 @@ impl Import {
     }
 }
 
-/// How many actions of a chunk LeRobot executes before it asks anew, where the checkpoint says.
-fn executed(dir: &Path) -> Option<u64> {
-    let text = std::fs::read_to_string(dir.join("config.json")).ok()?;
-    serde_json::from_str::<serde_json::Value>(&text).ok()?.get("n_action_steps")?.as_u64()
-}
-
 impl Run for Import {
     fn run(self, _: &Context) -> anyhow::Result<()> {
         let dir = find_checkpoint(&self.dir)?;
         self.files(&dir).check()?;
-        let policy = Policy::import_lerobot(&dir)?;
+        let Imported { policy, execute } = Imported::lerobot(&dir)?;
         policy.save(&self.out)?;
         let spec = &policy.spec;
         let mut text = format!("{}: {} parameters\n", self.out.display(), policy.weights.layout.count());
@@ -74,7 +68,7 @@ impl Run for Import {
                 spec.action_offset
             )?;
         }
-        if let Some(steps) = executed(&dir) {
+        if let Some(steps) = execute {
             writeln!(
                 text,
                 "  made to execute {steps} actions of each chunk (n_action_steps): execute = {steps}"

@@ -60,14 +60,34 @@ impl Import<'_> {
     }
 }
 
+/// A policy of another program, and what its checkpoint says of how it is used.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Imported {
+    /// The policy.
+    pub policy: Policy,
+    /// Actions of a chunk that are executed before the next is asked for, from the one for the newest observation on (LeRobot's
+    /// `n_action_steps`); `execute` of a controller. None where the checkpoint does not say.
+    pub execute: Option<usize>,
+}
+
 impl Policy {
+    /// As [`Imported::lerobot`], the policy alone.
+    ///
+    /// # Errors
+    /// As [`Imported::lerobot`].
+    pub fn import_lerobot(dir: impl AsRef<Path>) -> Result<Policy> {
+        Imported::lerobot(dir).map(|imported| imported.policy)
+    }
+}
+
+impl Imported {
     /// Imports a LeRobot diffusion checkpoint directory, or the newest one of a run's folder above it. Inputs are the state
     /// and, if there is one, the environment state; LeRobot keeps no moving average of its own, so both sets of weights are the
     /// same. Weights and statistics in f16 and bf16 are widened exactly, doubles rounded.
     ///
     /// # Errors
     /// [`PolicyError::Import`] or [`PolicyError::Tensor`], naming what is missing, unknown, or of another shape.
-    pub fn import_lerobot(dir: impl AsRef<Path>) -> Result<Policy> {
+    pub fn lerobot(dir: impl AsRef<Path>) -> Result<Imported> {
         let dir = find_checkpoint(dir.as_ref())?;
         let at = Import { dir: &dir };
         let config = Config::read(&at)?;
@@ -127,6 +147,7 @@ impl Policy {
                 return Err(tensor(StoreError::Unexpected { name: name.to_string() }));
             }
         }
-        Ok(Policy { spec, ema: weights.clone(), weights })
+        let policy = Policy { spec, ema: weights.clone(), weights };
+        Ok(Imported { policy, execute: config.n_action_steps })
     }
 }

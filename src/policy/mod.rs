@@ -27,7 +27,7 @@ pub use checkpoint::{Policy, Weights};
 pub use error::{PolicyError, Result};
 pub use fleet::{Fleet, Share};
 pub use guided::{GuidedOptions, GuidedSampler};
-pub use lerobot::find_checkpoint;
+pub use lerobot::{Imported, find_checkpoint};
 pub use likelihood::{Likelihood, LogProbOptions};
 pub use normalizer::{NormError, NormKind, Normalizer, Scope};
 pub use prefix::{PrefixSampler, PrefixSpec};

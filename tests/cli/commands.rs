@@ -67,6 +67,18 @@ fn keys(value: &Value) -> Vec<&str> {
 }
 
 #[test]
+fn an_import_tells_how_many_actions_are_executed() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let checkpoint =
+        std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/lerobot/checkpoints/diffusion");
+    let out = folder.path().join("p.safetensors");
+    let ran = advect(&["import", &checkpoint.to_string_lossy(), "--out", &out.to_string_lossy()]);
+    assert_eq!(ran.code, 0, "{}", ran.err);
+    let words = "made to execute 4 actions of each chunk (n_action_steps): execute = 4";
+    assert!(ran.out.contains(words) && out.is_file(), "{}", ran.out);
+}
+
+#[test]
 fn help_has_examples() {
     for args in [
         &["--help"][..],

@@ -8,7 +8,7 @@ use advect::kernel::{Target, View};
 use advect::nn::Builder;
 use advect::objective::Query;
 use advect::objective::denoising::{BetaSchedule, DenoisingSampler, Prediction};
-use advect::policy::{Noise, NoiseLaw, Objective, Policy, SamplerOptions, TimeConvention};
+use advect::policy::{Imported, Noise, NoiseLaw, Objective, Policy, SamplerOptions, TimeConvention};
 use half::{bf16, f16};
 use safetensors::SafeTensors;
 use safetensors::tensor::{Dtype, TensorView, serialize};
@@ -574,6 +574,29 @@ fn weights_and_statistics_in_other_types_are_read() {
         all.iter_mut().for_each(|t| t.0 = t.0.replace("diffusion.unet.", "diffusion.unet._orig_mod."));
     });
     assert_eq!(compiled.load(), plain);
+}
+
+#[test]
+fn how_many_actions_are_executed_is_told() {
+    let executed = |change: fn(&mut Value)| {
+        let copy = Copy::of("diffusion");
+        copy.json("config.json", change);
+        Imported::lerobot(copy.0.path()).map(|imported| imported.execute).map_err(|e| e.to_string())
+    };
+    assert_eq!(executed(|_| ()), Ok(Some(4)));
+    assert_eq!(executed(|j| j["n_action_steps"] = json!(7)), Ok(Some(7)));
+    assert_eq!(executed(|j| drop(j.as_object_mut().unwrap().remove("n_action_steps"))), Ok(None));
+    // A chunk of 8 begins at the older of two observations: 7 of its actions are for now and later.
+    for (steps, words) in [
+        (json!(0), "n_action_steps: found 0, needed 1 to 7"),
+        (json!(8), "n_action_steps: found 8, needed 1 to 7"),
+        (json!("4"), "n_action_steps"),
+    ] {
+        let copy = Copy::of("diffusion");
+        copy.json("config.json", |j| j["n_action_steps"] = steps.clone());
+        let said = copy.error();
+        assert!(said.contains("config.json") && said.contains(words), "{said}");
+    }
 }
 
 #[test]

@@ -34,9 +34,9 @@ const USED: [&str; 19] = [
     "num_inference_steps",
 ];
 
-/// Keys that change nothing of what a trained policy of states computes: where it runs, how it was trained, how many actions
-/// of a chunk are executed, the encoder of images that it does not have.
-const WITHOUT_EFFECT: [&str; 31] = [
+/// Keys that change nothing of what a trained policy of states computes: where it runs, how it was trained, the encoder of
+/// images that it does not have.
+const WITHOUT_EFFECT: [&str; 30] = [
     "type",
     "device",
     "use_amp",
@@ -47,7 +47,6 @@ const WITHOUT_EFFECT: [&str; 31] = [
     "license",
     "pretrained_path",
     "pretrained_revision",
-    "n_action_steps",
     "drop_n_last_frames",
     "do_mask_loss_for_padding",
     "vision_backbone",
@@ -92,6 +91,8 @@ pub(super) struct Config {
     clip_sample: bool,
     clip_sample_range: f64,
     num_inference_steps: Option<usize>,
+    /// How many actions of a chunk LeRobot executes before it asks anew; some files do not say.
+    pub(super) n_action_steps: Option<usize>,
 }
 
 /// A feature: its key, what type LeRobot gives it, how many values it has.
@@ -102,6 +103,8 @@ pub(super) struct Feature {
     pub(super) dim: usize,
 }
 
+/// The key of how many actions of a chunk are executed.
+const EXECUTED: &str = "n_action_steps";
 /// The key of the actions.
 pub(super) const ACTION: &str = "action";
 pub(super) const STATE: &str = "observation.state";
@@ -151,9 +154,19 @@ impl Config {
             clip_sample: get.value("clip_sample")?,
             clip_sample_range: get.value("clip_sample_range")?,
             num_inference_steps: get.value("num_inference_steps")?,
+            n_action_steps: match all.contains_key(EXECUTED) {
+                true => get.value(EXECUTED)?,
+                false => None,
+            },
         };
-        let known: Vec<&str> = USED.into_iter().chain(WITHOUT_EFFECT).chain(["use_peft"]).collect();
+        let known: Vec<&str> = USED.into_iter().chain(WITHOUT_EFFECT).chain(["use_peft", EXECUTED]).collect();
         keys_of(&all, &known).map_err(bad)?;
+        // A chunk begins at the oldest observation, and is executed from the newest one on.
+        let most = (config.horizon + 1).saturating_sub(config.n_obs_steps);
+        if let Some(steps) = config.n_action_steps.filter(|steps| !(1..=most).contains(steps)) {
+            let what = format!("{EXECUTED}: found {steps}, needed 1 to {most} (horizon - n_obs_steps + 1)");
+            return Err(bad(what));
+        }
         Ok(config)
     }
 
