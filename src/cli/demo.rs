@@ -14,7 +14,7 @@ use super::common::{Context, Interrupt, alone, note_line, print};
 use super::errors::Interrupted;
 use super::files::Files;
 use super::output::{Colour, bytes, count, grouped, short};
-use advect::data::{Array, Aside, Episodes, read_npz_f32, write_aside, write_npy_f32};
+use advect::data::{Array, Aside, DataError, DataSets, Episodes, read_npz_f32, write_aside, write_npy_f32};
 use advect::policy::SamplerOptions;
 use advect::train::{RunConfig, Trainer};
 use anyhow::Context as _;
@@ -57,6 +57,15 @@ pub struct Demo {
     seed: u64,
 }
 
+/// What the policy learns from.
+struct Demonstrations {
+    episodes: Episodes,
+    /// The scene's state at each row, where the file has it.
+    states: Option<Array>,
+    /// What in them may ruin the policy, as `advect train` says it.
+    warnings: Vec<String>,
+}
+
 /// Wall times of the demo's parts.
 struct Parts {
     list: Vec<(&'static str, Duration)>,
@@ -80,7 +89,7 @@ impl Run for Demo {
         let outputs = [POLICY, ACTIONS, METRICS, REPORT].map(|name| self.out.join(name));
         let files = self.data.iter().fold(Files::default(), |files, path| files.reads("--data", path));
         outputs.iter().fold(files, |files, path| files.writes("--out", path)).check()?;
-        let (episodes, states) = self.load(&config)?;
+        let Demonstrations { episodes, states, warnings } = self.load(&config)?;
         // Before a folder is made: a device that does not exist leaves none behind.
         let device = cx.open()?;
         self.prepare()?;
@@ -161,6 +170,7 @@ impl Run for Demo {
             command: self.command(cx, steps),
             parameters,
             observations: shown.windows.len(),
+            warnings: warnings.iter().chain(&record.warnings).cloned().collect(),
             record: &record,
             chunks: &chunks,
             latency: &latency,
@@ -251,10 +261,18 @@ impl Run for Demo {
 }
 
 impl Demo {
-    /// The demonstrations, and the scene's state at each row where they have it.
-    fn load(&self, config: &RunConfig) -> anyhow::Result<(Episodes, Option<Array>)> {
+    /// Reads and judges the demonstrations.
+    fn load(&self, config: &RunConfig) -> anyhow::Result<Demonstrations> {
         let read = |path: &Path| -> anyhow::Result<_> {
-            Ok((Episodes::load_npz(path, &config.data)?, read_npz_f32(path, "state")?))
+            let of_file = |error| match error {
+                DataError::In { source, .. } => *source,
+                error => error,
+            };
+            let states = read_npz_f32(path, "state")?;
+            let sets = DataSets::open(&[path], &config.data).map_err(of_file)?;
+            let warnings = sets.warnings(&config.purpose()).into_iter().map(|warning| warning.text);
+            let warnings = warnings.collect();
+            Ok(Demonstrations { episodes: sets.load(None).map_err(of_file)?.episodes, states, warnings })
         };
         let Some(path) = &self.data else {
             // Gone as soon as it is read.

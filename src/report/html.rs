@@ -40,6 +40,7 @@ enum Block {
     Code(String),
     Tiles(Vec<Tile>),
     Pairs(Vec<(String, String)>),
+    List(Vec<String>),
     Table(Table),
     Wide(Figure, String),
     Grid(Vec<(Figure, String)>),
@@ -92,6 +93,12 @@ impl Section {
         pairs: impl IntoIterator<Item = (K, V)>,
     ) -> Self {
         self.blocks.push(Block::Pairs(pairs.into_iter().map(|(k, v)| (k.into(), v.into())).collect()));
+        self
+    }
+
+    /// Adds a list of sentences, a mark before each.
+    pub fn list<T: Into<String>>(mut self, items: impl IntoIterator<Item = T>) -> Self {
+        self.blocks.push(Block::List(items.into_iter().map(Into::into).collect()));
         self
     }
 
@@ -153,6 +160,11 @@ impl Block {
                     out.push_str(&format!("<div><dt>{}</dt><dd>{}</dd></div>", escape(key), escape(value)));
                 }
                 out.push_str("</dl>");
+            }
+            Block::List(items) => {
+                out.push_str("<ul>");
+                items.iter().for_each(|item| out.push_str(&format!("<li>{}</li>", escape(item))));
+                out.push_str("</ul>");
             }
             Block::Wide(figure, caption) => {
                 let [least, most] = [0.6, 2.0].map(|part| significant(part * figure.size()[0], 6));
@@ -263,14 +275,14 @@ mod tests {
     fn every_text_is_escaped() {
         let evil = "<script>alert(\"&'\")</script>";
         let section = Section::new(evil).text(evil).code(evil).tile(Tile::new(evil, evil).note(evil));
-        let section = section.pairs([(evil, evil)]).table(Table::new([evil]).row([evil]));
+        let section = section.pairs([(evil, evil)]).list([evil]).table(Table::new([evil]).row([evil]));
         let section = section.figure(super::super::LossCurve::new(&[]).title(evil).render(), evil);
         let page = Page::new(evil).subtitle(evil).footer(evil);
         let page = (0..4).fold(page, |page, _| page.section(section.clone()));
         let html = page.to_html();
         well_formed(&html);
         assert_eq!(html, page.to_html());
-        assert!(html.contains("<nav") && html.matches("&lt;script&gt;").count() > 40);
+        assert!(html.contains("<nav") && html.matches("&lt;script&gt;").count() > 44);
     }
 
     #[test]

@@ -51,6 +51,11 @@ fn check(device: &str, steps: u64) -> Vec<usize> {
         assert!(!html.contains(outside), "the report must stand alone: found {outside}");
     }
     assert!(html.matches("<svg").count() > 8, "a curve, six scenes and two pictures of the flow");
+    let warned = "17 of 480 episodes did not succeed";
+    assert!(
+        html.contains("Warnings</h2>") && html.contains(warned),
+        "what is said of the data stands in the report"
+    );
     assert!(html.len() < 3_000_000, "{} bytes", html.len());
 
     let metrics = std::fs::read_to_string(out.join("metrics.jsonl")).expect("the metrics");

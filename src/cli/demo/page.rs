@@ -23,6 +23,8 @@ pub struct Story<'a> {
     pub parameters: usize,
     pub observations: usize,
     pub record: &'a Record,
+    /// What was said of the data and of the run, a line each.
+    pub warnings: Vec<String>,
     pub chunks: &'a Chunks,
     pub latency: &'a Latency,
     pub quality: &'a Quality,
@@ -62,7 +64,11 @@ impl Story<'_> {
             self.device.describe()
         );
         let mut page = Page::new("Push-T: what the policy learned").subtitle(what);
-        page = page.section(self.glance()).section(self.training());
+        page = page.section(self.glance());
+        if let Some(section) = warned(&self.warnings) {
+            page = page.section(section);
+        }
+        page = page.section(self.training());
         let horizon = match spec.rate_hz {
             Some(hz) => format!("{} positions to steer to, {:.1} s", spec.horizon, spec.horizon as f64 / hz),
             None => format!("{} positions to steer to", spec.horizon),
@@ -137,6 +143,13 @@ impl Story<'_> {
              average of the weights, which trails behind at first.",
         )
     }
+}
+
+/// What was warned of; no section where nothing was.
+fn warned(warnings: &[String]) -> Option<Section> {
+    let text = "What the data and the run say about themselves, as advect train and advect data inspect print it. Look at these \
+                before the numbers below.";
+    (!warnings.is_empty()).then(|| Section::new("Warnings").text(text).list(warnings))
 }
 
 fn quality(q: &Quality, chunks: &Chunks, shown: usize) -> Section {

@@ -63,16 +63,7 @@ pub fn measure(
     let newest = newest(spec, &picked)?;
     normalise(spec, &picked, &mut sampled, DRAWS)?;
     let demonstrated = demonstrated(spec, &picked)?;
-    let mut still: Vec<f32> = picked.chunks.clone();
-    for (chunk, obs) in still.chunks_exact_mut(dim).zip(picked.obs.chunks_exact(spec.request())) {
-        chunk.fill(0.0);
-        match &spec.relative_to {
-            Some(relative) => relative.add(chunk, &obs[spec.request() - obs_dim..])?,
-            None => chunk.copy_from_slice(
-                &spec.action_normalizer.offset.repeat(dim / spec.action_normalizer.offset.len()),
-            ),
-        }
-    }
+    let mut still = still(spec, &picked)?;
     normalise(spec, &picked, &mut still, 1)?;
 
     // Two disjoint sets, dealt anew for each draw from windows that are twice as many.
@@ -99,7 +90,7 @@ pub fn measure(
         rows.flat_map(|(r, c)| c.iter().chain(&newest[r / each * obs_dim..][..obs_dim]).copied()).collect()
     };
     let pairs = with_obs(&demonstrated, 1);
-    let (nearest, average) = apart(spec, shown, chunks);
+    let (nearest, average) = apart(spec, shown, chunks)?;
     Ok(Quality {
         chunks: Distances {
             sampled: energy_over_draws(&demonstrated, &sampled, DRAWS, dim)?,
@@ -115,6 +106,20 @@ pub fn measure(
         nearest,
         average,
     })
+}
+
+/// Chunks of a policy that stays where it is, in physical units as a policy gives them: angles within their turn.
+fn still(spec: &PolicySpec, picked: &Picked) -> anyhow::Result<Vec<f32>> {
+    let dim = spec.chunk();
+    let mut still = vec![0.0; picked.chunks.len()];
+    for (chunk, obs) in still.chunks_exact_mut(dim).zip(picked.obs.chunks_exact(spec.request())) {
+        if spec.relative_to.is_none() {
+            let offset = &spec.action_normalizer.offset;
+            chunk.copy_from_slice(&offset.repeat(dim / offset.len()));
+        }
+        spec.absolute(chunk, obs)?;
+    }
+    Ok(still)
 }
 
 fn demonstrated(spec: &PolicySpec, picked: &Picked) -> anyhow::Result<Vec<f32>> {
@@ -134,21 +139,28 @@ fn newest(spec: &PolicySpec, picked: &Picked) -> anyhow::Result<Vec<f32>> {
 
 /// From physical to normalised units, `each` chunks per observation.
 fn normalise(spec: &PolicySpec, picked: &Picked, chunks: &mut [f32], each: usize) -> anyhow::Result<()> {
+    relative(spec, picked, chunks, each)?;
+    Ok(spec.action_normalizer.normalize(chunks)?)
+}
+
+/// From physical units to what lies between actions and states, by the shorter way where they are angles.
+fn relative(spec: &PolicySpec, picked: &Picked, chunks: &mut [f32], each: usize) -> anyhow::Result<()> {
     for (row, chunk) in chunks.chunks_exact_mut(spec.chunk()).enumerate() {
         let request = &picked.obs[row / each * spec.request()..][..spec.request()];
         spec.relative(chunk, request)?;
     }
-    Ok(spec.action_normalizer.normalize(chunks)?)
+    Ok(())
 }
 
 /// Mean distance over a chunk's steps: of the nearest sample, and of an average one.
-fn apart(spec: &PolicySpec, shown: &Picked, chunks: &Chunks) -> (f64, f64) {
+fn apart(spec: &PolicySpec, shown: &Picked, chunks: &Chunks) -> anyhow::Result<(f64, f64)> {
     let (dim, actions) = (spec.chunk(), spec.action_dim);
+    let (mut truths, mut sampled) = (shown.chunks.clone(), chunks.actions.clone());
+    relative(spec, shown, &mut truths, 1)?;
+    relative(spec, shown, &mut sampled, chunks.samples)?;
     let (mut nearest, mut average) = (0.0, 0.0);
     let count = shown.windows.len() as f64;
-    for (truth, samples) in
-        shown.chunks.chunks_exact(dim).zip(chunks.actions.chunks_exact(dim * chunks.samples))
-    {
+    for (truth, samples) in truths.chunks_exact(dim).zip(sampled.chunks_exact(dim * chunks.samples)) {
         let off = |sample: &[f32]| {
             let steps = sample.chunks_exact(actions).zip(truth.chunks_exact(actions));
             let step = |(a, b): (&[f32], &[f32])| {
@@ -160,5 +172,40 @@ fn apart(spec: &PolicySpec, shown: &Picked, chunks: &Chunks) -> (f64, f64) {
         nearest += all.iter().copied().fold(f64::INFINITY, f64::min) / count;
         average += all.iter().sum::<f64>() / all.len() as f64 / count;
     }
-    (nearest, average)
+    Ok((nearest, average))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use advect::policy::{ActionAngle, AngleUnit, Angles, RelativeTo};
+    use std::f32::consts::PI;
+    use std::path::Path;
+
+    /// Two actions relative to two angles of the state, of which the first is known to be an angle.
+    fn spec() -> PolicySpec {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/lerobot/checkpoints/diffusion");
+        let spec = Policy::import_lerobot(root).unwrap().spec;
+        let of_action = ActionAngle { dim: 0, centre: Some(0.0) };
+        let angles = Angles { unit: AngleUnit::Radians, obs: vec![0], action: vec![of_action] };
+        PolicySpec { relative_to: Some(RelativeTo(vec![Some(0), Some(1)])), angles: Some(angles), ..spec }
+    }
+
+    #[test]
+    fn standing_still_is_an_angle_within_its_turn() {
+        let spec = spec();
+        let mut obs = vec![0.0; spec.request()];
+        let newest = spec.request() - spec.obs_dim;
+        (obs[newest], obs[newest + 1]) = (PI + 0.5, PI + 0.5);
+        let picked = Picked { windows: vec![0], obs, chunks: vec![0.0; spec.chunk()] };
+        let still = still(&spec, &picked).unwrap();
+        let near = |a: f32, b: f32| (a - b).abs() < 1e-5;
+        assert!(
+            still.chunks_exact(2).all(|row| near(row[0], 0.5 - PI) && near(row[1], PI + 0.5)),
+            "{still:?}"
+        );
+        let mut moved = still.clone();
+        relative(&spec, &picked, &mut moved, 1).unwrap();
+        assert!(moved.iter().all(|x| near(*x, 0.0)), "{moved:?}");
+    }
 }

@@ -16,6 +16,8 @@ const VALIDATIONS: u64 = 20;
 pub struct Record {
     /// A line each few steps.
     pub lines: Vec<MetricsLine>,
+    /// What was said of the run while it went on.
+    pub warnings: Vec<String>,
     /// Wall time of the steps and the validations.
     pub elapsed: Duration,
 }
@@ -54,6 +56,7 @@ pub fn train(trainer: &mut Trainer, interrupt: Interrupt) -> anyhow::Result<Reco
     let bar = progress(steps);
     let quiet = !std::io::stderr().is_terminal();
     let (mut lines, mut held_out, mut told) = (Vec::new(), String::new(), 0);
+    let mut warnings = Vec::new();
     let options = RunOptions { stop: &|| interrupt.pressed(), ..RunOptions::default() };
     let start = Instant::now();
     let outcome = run(trainer, options, &mut |event| match event {
@@ -77,11 +80,19 @@ pub fn train(trainer: &mut Trainer, interrupt: Interrupt) -> anyhow::Result<Reco
             }
             lines.push(line);
         }
-        Event::PolicySaved(_) | Event::Saved(_) | Event::HighLoss { .. } => {}
+        Event::HighLoss { step, loss } => {
+            let (step, loss) = (grouped(step as i64), short(loss));
+            let text = format!(
+                "the loss is {loss} at step {step}, in normalised units: a policy that learns comes to about 1 or less"
+            );
+            bar.suspend(|| note_line(&format!("warning: {text}")));
+            warnings.push(text);
+        }
+        Event::PolicySaved(_) | Event::Saved(_) => {}
     });
     bar.finish_and_clear();
     if outcome?.stopped {
         return Err(Interrupted.into());
     }
-    Ok(Record { lines, elapsed: start.elapsed() })
+    Ok(Record { lines, warnings, elapsed: start.elapsed() })
 }
