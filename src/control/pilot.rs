@@ -7,7 +7,7 @@ use super::error::expect;
 use super::history::History;
 use super::job::Job;
 use super::robot::{Newest, Robot, Rows, robot_seed};
-use super::safety::{Gate, Verdict};
+use super::safety::{Gate, SafetySpec, Verdict};
 use super::spec::{ControlSpec, Hold, Mode, offset, reach};
 use super::{ControlError, Result};
 use crate::policy::{NoiseKey, PolicySpec};
@@ -32,6 +32,14 @@ pub(super) struct Pilot {
     pub(super) counts: Counts,
     /// What went wrong last.
     pub(super) fault: Option<ControlError>,
+}
+
+fn gate(spec: &SafetySpec, policy: &PolicySpec, robots: usize) -> Result<Gate> {
+    let gate = Gate::new(spec, policy.action_dim, robots)?;
+    match &policy.angles {
+        Some(angles) => gate.with_angles(angles),
+        None => Ok(gate),
+    }
 }
 
 impl Pilot {
@@ -68,7 +76,7 @@ impl Pilot {
             robots: (0..robots).map(|number| Robot::new(robot_seed(spec.seed, number), most)).collect(),
             history: History::new(robots, policy.history, policy.obs_dim),
             delays: Delays::new(spec.delay, spec.delays),
-            gate: spec.safety.as_ref().map(|s| Gate::new(s, policy.action_dim, robots)).transpose()?,
+            gate: spec.safety.as_ref().map(|s| gate(s, policy, robots)).transpose()?,
             tick: 0,
             now: Duration::ZERO,
             values: vec![0.0; robots * policy.action_dim],

@@ -9,18 +9,24 @@
 //! The guarantee: every action is finite and within the bounds, exactly; velocity, acceleration and jerk of the sent actions
 //! are within their limits up to the rounding of actions to f32. It begins at the start position (see [`Gate::start`]),
 //! which is moved into the bounds if it lies outside, at rest.
+//!
+//! Angles ([`Gate::with_angles`]) move by the shorter way round: what is limited is how far the joint turns, not how far the
+//! number jumps where it is cut (`turning.rs`).
 
 mod axis;
 mod fit;
 #[cfg(test)]
 mod tests;
+mod turning;
 
 pub use fit::FitOptions;
 
 use super::error::expect;
 use super::{ControlError, Result};
+use crate::policy::Angles;
 use axis::{Axis, Motion, Track};
 use serde::{Deserialize, Serialize};
+use turning::Turning;
 
 /// What the gate does about an action beyond a limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -38,7 +44,8 @@ pub enum Reaction {
 pub struct SafetySpec {
     /// Control steps per second.
     pub rate_hz: f64,
-    /// Least values.
+    /// Least values. Of an angle, `low` and `high` are both ends of the arc that is allowed, the way from `low` up to `high`; a turn or
+    /// more: all of it.
     #[serde(default)]
     pub low: Vec<f32>,
     /// Greatest values.
@@ -169,6 +176,8 @@ pub struct GateCounts {
 #[derive(Clone, Debug)]
 pub struct Gate {
     axes: Vec<Axis>,
+    /// Of each dimension, what makes it an angle that is cut.
+    turning: Vec<Option<Turning>>,
     low: Vec<f32>,
     high: Vec<f32>,
     outside: Reaction,
@@ -193,6 +202,7 @@ impl Gate {
         };
         Ok(Gate {
             axes: (0..action_dim).map(|d| spec.axis(d)).collect(),
+            turning: vec![None; action_dim],
             // f32::MAX rather than infinity: what leaves is finite even where there are no bounds.
             low: or(&spec.low, f32::MIN),
             high: or(&spec.high, f32::MAX),
@@ -203,6 +213,32 @@ impl Gate {
             started: vec![false; robots],
             counts: GateCounts::default(),
         })
+    }
+
+    /// The same gate, with what a policy says of its actions' angles. Angles that count turns have no cut, and are numbers like others.
+    ///
+    /// # Errors
+    /// [`ControlError::Setting`] for bounds of an angle that are a turn or more apart, of which one lies within the turn of its numbers.
+    pub fn with_angles(mut self, angles: &Angles) -> Result<Gate> {
+        let turn = angles.unit.turn();
+        for angle in &angles.action {
+            let (Some(centre), Some(axis)) = (angle.centre, self.axes.get_mut(angle.dim)) else { continue };
+            let turning = Turning::new(turn, centre.into(), [axis.low, axis.high]).ok_or_else(|| {
+                let (what, dim) = ("safety.low and high", angle.dim);
+                let found =
+                    format!("{} and {} of action {dim}, an angle about {centre}", axis.low, axis.high);
+                let needed = format!(
+                    "an arc of less than a turn ({turn:.7}), or both bounds at the turn's ends or beyond"
+                );
+                ControlError::Setting { what, found, needed }
+            })?;
+            if turning.is_free() {
+                (axis.low, axis.high) = (f64::NEG_INFINITY, f64::INFINITY);
+                (self.low[angle.dim], self.high[angle.dim]) = (f32::MIN, f32::MAX);
+            }
+            self.turning[angle.dim] = Some(turning);
+        }
+        Ok(self)
     }
 
     /// What happened so far.
@@ -220,6 +256,7 @@ impl Gate {
         let n = self.axes.len();
         for (d, (track, at)) in self.tracks[robot * n..][..n].iter_mut().zip(at).enumerate() {
             let at = if at.is_finite() { *at } else { 0.0 };
+            let at = self.turning[d].as_ref().map_or(at, |turning| turning.enter(at));
             let x = f64::from(at.clamp(self.low[d], self.high[d]));
             *track = Track { motion: Motion { x, ..Motion::default() }, request: None, on_track: true };
         }
@@ -243,6 +280,11 @@ impl Gate {
             return Ok(Verdict::Held);
         }
         let n = self.axes.len();
+        for (d, value) in action.iter_mut().enumerate() {
+            if let Some(turning) = &self.turning[d] {
+                *value = turning.enter(*value);
+            }
+        }
         let outside = (0..n).any(|d| !(self.low[d]..=self.high[d]).contains(&action[d]));
         self.counts.outside += u64::from(outside);
         if outside && self.outside == Reaction::Hold {
@@ -251,6 +293,12 @@ impl Gate {
         }
         let tracks = &mut self.tracks[robot * n..][..n];
         let mut broken = axis::Broken::default();
+        for (d, track) in tracks.iter_mut().enumerate() {
+            let request = f64::from(action[d].clamp(self.low[d], self.high[d]));
+            if let Some(turning) = &self.turning[d] {
+                turning.beside(track, request);
+            }
+        }
         for d in 0..n {
             let request = f64::from(action[d].clamp(self.low[d], self.high[d]));
             broken = broken.or(self.axes[d].broken(&tracks[d], request));
@@ -269,6 +317,9 @@ impl Gate {
             self.axes[d].follow(&mut tracks[d], f64::from(request));
             action[d] = (tracks[d].motion.x as f32).clamp(self.low[d], self.high[d]);
             changed |= action[d] != request;
+            if let Some(turning) = &self.turning[d] {
+                action[d] = turning.leave(action[d]);
+            }
         }
         match changed {
             true => self.counts.clamped += 1,
@@ -297,6 +348,9 @@ impl Gate {
         for (d, track) in self.tracks[robot * n..][..n].iter_mut().enumerate() {
             self.axes[d].brake(track);
             action[d] = (track.motion.x as f32).clamp(self.low[d], self.high[d]);
+            if let Some(turning) = &self.turning[d] {
+                action[d] = turning.leave(action[d]);
+            }
         }
     }
 

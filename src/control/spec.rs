@@ -168,26 +168,17 @@ impl ControlSpec {
         }
     }
 
-    /// Angles that jump by a turn where they are cut are no quantities that can be averaged, or whose speed can be limited.
+    /// Angles that jump by a turn where they are cut are no quantities that can be averaged.
     fn check_angles(&self, policy: &PolicySpec) -> Result<()> {
-        let setting = |what, found, needed| Err(ControlError::Setting { what, found, needed });
-        let angles = policy.angles.iter().flat_map(|a| &a.action).filter(|a| a.centre.is_some());
-        for angle in angles {
-            if let Mode::Ensemble { .. } = self.mode {
+        let cut = policy.angles.iter().flat_map(|a| &a.action).find(|a| a.centre.is_some());
+        match (self.mode, cut) {
+            (Mode::Ensemble { .. }, Some(angle)) => {
                 let found = format!("ensemble, and action {} an angle", angle.dim);
                 let needed = "receding or real_time: the mean of both ends of a turn is the opposite angle";
-                return setting("mode", found, needed.into());
+                Err(ControlError::Setting { what: "mode", found, needed: needed.into() })
             }
-            let limit = |limits: &[f32]| limits.get(angle.dim).is_some_and(|limit| limit.is_finite());
-            if self.safety.as_ref().is_some_and(|s| {
-                [&s.velocity, &s.acceleration, &s.jerk].iter().any(|limits| limit(limits.as_slice()))
-            }) {
-                let found =
-                    format!("limits of the motion of action {}, an angle that is cut at its ends", angle.dim);
-                return setting("safety", found, "bounds alone, or actions recorded without the cut".into());
-            }
+            _ => Ok(()),
         }
-        Ok(())
     }
 
     /// How long an act may wait.

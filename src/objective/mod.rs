@@ -106,11 +106,6 @@ pub trait Method {
         false
     }
 
-    /// Whether single actions of a chunk can be left out of its loss.
-    fn masks(&self) -> bool {
-        true
-    }
-
     /// Columns of an action that the network sees as they are: they are neither normalised nor relative.
     ///
     /// # Errors

@@ -159,11 +159,17 @@ impl VqBet {
     }
 }
 
-/// mean |a - b|, [1, 1].
-fn absolute(g: &mut Graph, a: Value, b: Value) -> Result<Value> {
+/// mean |a - b|, [1, 1], over the actions that count.
+fn absolute(g: &mut Graph, [a, b]: [Value; 2], counts: Option<Value>, task: &Task) -> Result<Value> {
     let error = g.sub(a, b)?;
     let error = g.map(Activation::Abs, error)?;
-    ops::mean(g, error)
+    let error = ops::counted(g, error, counts)?;
+    let mean = ops::mean(g, error)?;
+    // A value counts by the root of its weight, which is right for squares; here it is to count by the weight itself.
+    match task.masked {
+        Some(root) => g.affine(mean, root, 0.0),
+        None => Ok(mean),
+    }
 }
 
 impl Method for VqBet {
@@ -180,18 +186,22 @@ impl Method for VqBet {
         positive("objective.vq_bet.temperature", self.temperature.into())
     }
 
-    /// A code stands for a whole chunk.
-    fn masks(&self) -> bool {
-        false
-    }
-
     fn prepare(&self, _: &mut Preparation<'_>) -> Result<()> {
         Ok(())
     }
 
     fn loss(&self, b: &mut Builder<'_>, _: &dyn Net, task: &Task) -> Result<Loss> {
         let (x1, obs, chunk) = (task.x1(b.graph)?, task.obs(b.graph)?, task.chunk());
-        let e = self.encode(b, x1)?;
+        // A code says nothing of actions past an episode's end: the encoder sees the normaliser's middle in their place.
+        let counts = task.counts(b.graph)?;
+        let seen = match (counts, task.masked) {
+            (Some(counts), Some(root)) => {
+                let ones = b.graph.affine(counts, 1.0 / root, 0.0)?;
+                b.graph.mul(x1, ones)?
+            }
+            _ => x1,
+        };
+        let e = self.encode(b, seen)?;
         let quantised = self.quantise(b, e)?;
         // Straight through: the decoder's gradient reaches the encoder as if q were e.
         let g = &mut *b.graph;
@@ -199,7 +209,7 @@ impl Method for VqBet {
         let gap = g.stop_gradient(gap)?;
         let latent = g.add(e, gap)?;
         let decoded = self.decode(b, latent, chunk)?;
-        let reconstruction = absolute(b.graph, decoded, x1)?;
+        let reconstruction = absolute(b.graph, [decoded, x1], counts, task)?;
         let (logits, offsets) = self.heads(b, obs, chunk)?;
         let g = &mut *b.graph;
         let mut total = g.add(reconstruction, quantised.loss)?;
@@ -210,7 +220,7 @@ impl Method for VqBet {
         let still = g.stop_gradient(decoded)?;
         let offset = self.offset(g, &offsets, &quantised.chosen, chunk)?;
         let predicted = g.add(still, offset)?;
-        let error = absolute(g, predicted, x1)?;
+        let error = absolute(g, [predicted, x1], counts, task)?;
         let value = g.axpby(1.0, total, self.offset_weight, error)?;
         Ok(Loss { value, parts: vec![("reconstruction", reconstruction), ("offset", error)] })
     }

@@ -57,7 +57,7 @@ pub struct Angles {
 }
 
 /// An angle less whole turns, in (centre - turn / 2, centre + turn / 2].
-fn wrapped(x: f64, centre: f64, turn: f64) -> f64 {
+pub(crate) fn wrapped(x: f64, centre: f64, turn: f64) -> f64 {
     x - turn * ((x - centre) / turn - 0.5).ceil()
 }
 
@@ -156,7 +156,8 @@ impl Angles {
     /// is nearest to its observation's: their differences have no jump.
     ///
     /// # Errors
-    /// As [`Episodes::from_arrays`].
+    /// As [`Episodes::from_arrays`]; [`PolicyError::Shape`] for actions that count turns, relative to observations that do not: what is sent
+    /// would follow the observation's number, whole turns away.
     pub fn unwrapped(&self, episodes: &Episodes, relative: Option<&RelativeTo>) -> Result<Episodes> {
         let (turn, dim, actions) = (self.unit.turn(), episodes.obs_dim(), episodes.action_dim());
         let (mut obs, mut action) = (episodes.obs().to_vec(), episodes.action().to_vec());
@@ -173,6 +174,17 @@ impl Angles {
                 let Some(to) = relative.and_then(|r| r.0.get(a.dim).copied().flatten()) else { continue };
                 for row in start..start + length {
                     let x = &mut action[row * actions + a.dim];
+                    let away = f64::from(*x) - f64::from(episodes.obs()[row * dim + to]);
+                    if a.centre.is_none() && away.abs() > 0.75 * turn {
+                        return Err(PolicyError::Shape {
+                            what: "angles",
+                            found: format!(
+                                "action {} counts turns ({x} at row {row}), observation {to} does not",
+                                a.dim
+                            ),
+                            needed: format!("both within one turn of {turn}, or both to count turns"),
+                        });
+                    }
                     *x = wrapped((*x).into(), obs[row * dim + to].into(), turn) as f32;
                 }
             }

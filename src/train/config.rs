@@ -295,15 +295,6 @@ impl RunConfig {
                 needed: "min_max, whose actions lie within the clip, or a clip of null",
             });
         }
-        if self.padding == Padding::Mask && !(method.masks() && self.reflow.is_none()) {
-            let of = if self.reflow.is_some() { "reflow" } else { self.objective.name() };
-            return Err(TrainError::Setting {
-                what: "padding",
-                found: format!("\"mask\" with {of}"),
-                needed: "\"repeat\", or pad_after = 0, which leaves out windows that reach past an end: a code of vq_bet and a pair of reflow \
-                         stand for a whole chunk, and would say nothing of actions that do not count",
-            });
-        }
         if i32::try_from(self.action_offset).is_err() {
             let found = self.action_offset.to_string();
             return Err(TrainError::Setting {

@@ -31,8 +31,9 @@ pub struct DataSize {
 }
 
 impl DataSize {
-    /// Of windows, under a policy that learns prefixes of decided actions up to `max_delay` or not at all.
-    pub fn of(windows: &Windows<'_>, max_delay: Option<usize>) -> DataSize {
+    /// Of a run's windows.
+    pub fn of(windows: &Windows<'_>, config: &RunConfig) -> DataSize {
+        let max_delay = config.prefix.map(|p| p.max_delay);
         let (count, horizon) = (windows.count(), windows.spec().horizon);
         // The expected number of actions that count over that of all: a delay leaves action h free with this probability.
         let free = |h: usize| max_delay.map_or(1.0, |d| (h.min(d) + 1) as f64 / (d + 1) as f64);
@@ -43,7 +44,9 @@ impl DataSize {
         }
         let factor = if counted > 0.0 { all / counted } else { 1.0 };
         debug_assert_eq!(windows.within().len(), horizon);
-        let masked = (windows.padding() == Padding::Mask).then(|| factor.sqrt() as f32);
+        // The chunks of reflow's pairs are whole: the teacher's flow made all of their actions.
+        let masks = windows.padding() == Padding::Mask && config.reflow.is_none();
+        let masked = masks.then(|| factor.sqrt() as f32);
         DataSize { rows: windows.episodes().steps(), windows: count, masked }
     }
 }

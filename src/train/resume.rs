@@ -5,7 +5,7 @@ use super::{Result, RunConfig, ScheduleSpec, TrainError, Trainer, program};
 use crate::data::budget::{MOST_FILE, read_file};
 use crate::data::{Episodes, write_aside};
 use crate::nn::ParamStore;
-use crate::policy::{PolicySpec, checkpoint, checksum};
+use crate::policy::{Policy, PolicySpec, checkpoint, checksum};
 use safetensors::SafeTensors;
 use serde_json::Value;
 use std::collections::{BTreeMap, HashMap};
@@ -124,6 +124,8 @@ impl Stopped {
         let step = file.key(STEP)?.parse().map_err(|_| bad(format!("{STEP} is not a number")))?;
         let spec = match file.metadata.get(SPEC) {
             Some(text) => Some(serde_json::from_str(text).map_err(|e| bad(format!("{SPEC}: {e}")))?),
+            // A state of an earlier version, whose statistics were others: they are those of the policy beside it.
+            None if checkpoint.exists() => Some(Policy::load(checkpoint)?.spec),
             None => None,
         };
         Ok(Stopped { file, config, spec, step })

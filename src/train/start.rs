@@ -19,6 +19,8 @@ pub struct Start {
     pub(super) policy: Option<Policy>,
     /// Normalisers of observations and actions that are kept; none: fitted to the demonstrations.
     pub(super) normalizers: Option<(Normalizer, Normalizer)>,
+    /// Angles of the run that it goes on from.
+    pub(super) angles: Option<Angles>,
     /// Episodes that are held out; none: chosen by the configuration's fraction and seed.
     pub(super) held_out: Option<Vec<usize>>,
 }
@@ -77,6 +79,7 @@ impl Start {
         };
         Ok(Start {
             normalizers: Some((spec.obs_normalizer.clone(), spec.action_normalizer.clone())),
+            angles: spec.angles.clone(),
             held_out: Some(held_out),
             ..Start::default()
         })
@@ -93,9 +96,10 @@ impl Start {
         }
     }
 
-    /// Which turn the values of angles are of, as in the policy that it starts from.
-    pub(super) fn angles(&self, found: Option<Angles>) -> Option<Angles> {
-        let before = self.policy.as_ref().and_then(|policy| policy.spec.angles.as_ref());
+    /// Which turn the values of angles are of, as in the run or the policy that it goes on from, or in the teacher of its pairs.
+    pub(super) fn angles(&self, found: Option<Angles>, teacher: Option<&Policy>) -> Option<Angles> {
+        let policy = self.policy.as_ref().or(teacher);
+        let before = self.angles.as_ref().or(policy.and_then(|policy| policy.spec.angles.as_ref()));
         let (Some(mut angles), Some(before)) = (found.clone(), before) else { return found };
         for angle in &mut angles.action {
             if let Some(same) = before.action.iter().find(|a| a.dim == angle.dim) {

@@ -99,11 +99,13 @@ impl Trainer {
         config.check()?;
         let split = start.split(episodes, config)?;
         let relative = config.relative(episodes)?;
-        let angles = start.angles(config.angles(episodes)?);
+        // A run from a teacher's pairs means by its numbers what the teacher does.
+        let teacher = config.reflow.as_ref().map(|reflow| reflow.load()).transpose()?;
+        let angles = start.angles(config.angles(episodes)?, teacher.as_ref());
+        let raw = config.raw_columns(episodes)?;
         let unwrapped = angles.as_ref().map(|a| a.unwrapped(episodes, relative.as_ref())).transpose()?;
         let episodes = unwrapped.as_ref().unwrap_or(episodes);
         let windows = Windows::new(episodes, &split.train, &config.windows())?.with_padding(config.padding);
-        let raw = config.raw_columns(episodes)?;
         let obs = Normalizer::fit_obs(config.obs_normalizer, episodes, &split.train)?;
         let obs = obs.without(angles.as_ref().map_or(&[], |a| &a.obs)).clipped(config.obs_clip);
         let action = Normalizer::fit_actions(
@@ -152,6 +154,12 @@ impl Trainer {
             },
         };
         start.fits(&spec)?;
+        if let (Some(reflow), Some(teacher)) = (&config.reflow, &teacher) {
+            reflow.fits(teacher, &spec)?;
+            let of = &teacher.spec;
+            (spec.obs_normalizer, spec.action_normalizer) =
+                (of.obs_normalizer.clone(), of.action_normalizer.clone());
+        }
         if let Some((obs, action)) = &start.normalizers {
             (spec.obs_normalizer, spec.action_normalizer) = (obs.clone(), action.clone());
         }
@@ -159,15 +167,10 @@ impl Trainer {
         spec.solver(crate::flow::Solver::euler(1))?;
         let mut layout = ParamStore::init(&spec.params()?, config.seed);
         start.weights(&mut layout);
-        let teacher = match &config.reflow {
-            Some(reflow) => {
-                let teacher = reflow.teacher(&spec)?;
-                layout.values.copy_from_slice(&teacher.ema.values);
-                Some(teacher)
-            }
-            None => None,
-        };
-        let size = DataSize::of(&windows, config.prefix.map(|p| p.max_delay));
+        if let Some(teacher) = &teacher {
+            layout.values.copy_from_slice(&teacher.ema.values);
+        }
+        let size = DataSize::of(&windows, config);
         let target = Target::of(device);
         let plan = Arc::new(program::training(&spec, config, &layout.layout, size, target, start.fusion)?);
         let mut session = Session::new(device, plan.clone())?;
@@ -427,7 +430,7 @@ impl Validation {
         // Where there are few windows, some come twice: batches are whole multiples of what the objective divides them by.
         let batch = windows.count().min(VALIDATION_WINDOWS);
         let batch = batch.next_multiple_of(spec.objective.method().batch_multiple());
-        let size = DataSize::of(&windows, config.prefix.map(|p| p.max_delay));
+        let size = DataSize::of(&windows, config);
         let plan =
             Arc::new(program::validation(spec, config, &layout.layout, batch, size, Target::of(device))?);
         let mut session = Session::new(device, plan.clone())?;

@@ -13,15 +13,15 @@ use advect::objective::Objective;
 use advect::policy::{AngleUnit, Noise, NormKind, Policy, PolicySpec, SamplerOptions, Scope};
 use advect::train::{AnglesSpec, DimRef, RunConfig, Trainer};
 
-const HORIZON: usize = 4;
-const STEP: f32 = 0.3;
+pub const HORIZON: usize = 4;
+pub const STEP: f32 = 0.3;
 
-fn wrap(x: f32) -> f32 {
+pub fn wrap(x: f32) -> f32 {
     x - TAU * (x / TAU - 0.5).ceil()
 }
 
 /// A joint and which way it turns; the action is where it will be next.
-fn turning() -> Episodes {
+pub fn turning() -> Episodes {
     let mut arrays = EpisodeArrays {
         obs_dim: 2,
         action_dim: 1,
@@ -40,7 +40,7 @@ fn turning() -> Episodes {
     Episodes::from_arrays(arrays).unwrap()
 }
 
-fn config(relative: bool, angles: bool, steps: u64) -> RunConfig {
+pub fn config(relative: bool, angles: bool, steps: u64) -> RunConfig {
     let names = |name: &str| vec![DimRef::Name(name.into())];
     RunConfig {
         objective: Objective::behaviour_cloning(),
@@ -67,7 +67,7 @@ fn config(relative: bool, angles: bool, steps: u64) -> RunConfig {
     .in_steps(steps)
 }
 
-fn trained(device: &Device, config: &RunConfig) -> Policy {
+pub fn trained(device: &Device, config: &RunConfig) -> Policy {
     let mut trainer = Trainer::new(device, &turning(), config).unwrap();
     while trainer.step() < config.steps {
         trainer.advance((config.steps - trainer.step()).min(64)).unwrap();
@@ -84,7 +84,7 @@ fn chunks(device: &Device, policy: &Policy, obs: &[f32]) -> Vec<f32> {
 }
 
 /// Where the joint may be asked for: next to the cut, on both sides, both ways.
-fn places() -> Vec<f32> {
+pub fn places() -> Vec<f32> {
     (0..24).flat_map(|i| [wrap(PI - 0.6 + 0.05 * i as f32), if i % 2 == 0 { 1.0 } else { -1.0 }]).collect()
 }
 

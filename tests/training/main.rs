@@ -16,6 +16,7 @@ mod poses;
 mod runs;
 mod threads;
 mod torch;
+mod turns;
 mod windows;
 #[allow(dead_code)]
 #[path = "../../examples/closed_loop/world.rs"]

@@ -3,6 +3,8 @@
 use super::SafetySpec;
 use crate::control::{ControlError, Result};
 use crate::data::Episodes;
+use crate::policy::Angles;
+use crate::policy::angles::wrapped;
 
 /// How limits are read off demonstrations.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -24,9 +26,25 @@ impl SafetySpec {
     /// Limits that the demonstrated actions keep, but for outliers, with a margin. Rates are differences of successive
     /// actions within an episode. A dimension that never moves gets limits near the smallest that f32 can show.
     ///
+    /// Where actions are angles, [`SafetySpec::fit_angles`] is needed: here a number that jumps where it is cut counts as speed.
+    ///
     /// # Errors
     /// [`ControlError::Setting`] for options out of range, or where no episode is long enough (4 steps) to show a jerk.
     pub fn fit(episodes: &Episodes, rate_hz: f64, options: &FitOptions) -> Result<SafetySpec> {
+        SafetySpec::fit_angles(episodes, None, rate_hz, options)
+    }
+
+    /// As [`SafetySpec::fit`], with a policy's angles: they turn by the shorter way round from one action to the next, and their bounds are
+    /// the arc that was demonstrated, which may lie over the cut; a turn or more where that is all of it.
+    ///
+    /// # Errors
+    /// As [`SafetySpec::fit`].
+    pub fn fit_angles(
+        episodes: &Episodes,
+        angles: Option<&Angles>,
+        rate_hz: f64,
+        options: &FitOptions,
+    ) -> Result<SafetySpec> {
         let setting = |what, found: String, needed: &str| {
             Err(ControlError::Setting { what, found, needed: needed.into() })
         };
@@ -43,8 +61,15 @@ impl SafetySpec {
         let dim = episodes.action_dim();
         let mut spec = SafetySpec::new(rate_hz);
         for d in 0..dim {
-            let values = |order: usize| differences(episodes, d, order);
+            // Angles that count turns have no cut.
+            let cut =
+                angles.and_then(|a| a.action.iter().find(|angle| angle.dim == d && angle.centre.is_some()));
+            let turn = cut.and(angles).map(|a| a.unit.turn());
+            let values = |order: usize| differences(episodes, d, order, turn);
             let mut range = values(0);
+            if let (Some(turn), Some(centre)) = (turn, cut.and_then(|angle| angle.centre)) {
+                around_the_gap(&mut range, turn, centre.into());
+            }
             let (low, high) =
                 (quantile(&mut range, 1.0 - options.quantile), quantile(&mut range, options.quantile));
             let rounding = f64::from(f32::EPSILON) * 64.0 * low.abs().max(high.abs());
@@ -66,15 +91,37 @@ impl SafetySpec {
     }
 }
 
-/// Differences of the given order of one dimension, within episodes.
-fn differences(episodes: &Episodes, d: usize, order: usize) -> Vec<f64> {
+/// Puts angles into the turn that begins and ends in the middle of the widest arc without any, of which the values lie as near to
+/// `centre` as they can.
+fn around_the_gap(values: &mut [f64], turn: f64, centre: f64) {
+    values.iter_mut().for_each(|x| *x = wrapped(*x, centre, turn));
+    let mut sorted = values.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    let (Some(first), Some(last)) = (sorted.first(), sorted.last()) else { return };
+    // The gap over the cut, and those between neighbours.
+    let mut widest = (first + turn - last, 0.5 * (first + turn + last));
+    for pair in sorted.windows(2) {
+        if pair[1] - pair[0] > widest.0 {
+            widest = (pair[1] - pair[0], 0.5 * (pair[0] + pair[1]));
+        }
+    }
+    // All of the turn was demonstrated: no arc is forbidden.
+    let middle = if widest.0 < 0.02 * turn { centre } else { wrapped(widest.1 + 0.5 * turn, centre, turn) };
+    values.iter_mut().for_each(|x| *x = wrapped(*x, middle, turn));
+}
+
+/// Differences of the given order of one dimension, within episodes; of an angle, by the shorter way round.
+fn differences(episodes: &Episodes, d: usize, order: usize, turn: Option<f64>) -> Vec<f64> {
     let dim = episodes.action_dim();
     let mut all = Vec::new();
     for (&start, &length) in episodes.starts().iter().zip(episodes.lengths()) {
         let rows = episodes.action()[start * dim..][..length * dim].chunks_exact(dim);
         let mut values: Vec<f64> = rows.map(|row| f64::from(row[d])).collect();
-        for _ in 0..order {
+        for o in 0..order {
             values = values.windows(2).map(|w| w[1] - w[0]).collect();
+            if let (Some(turn), 0) = (turn, o) {
+                values.iter_mut().for_each(|by| *by = wrapped(*by, 0.0, turn));
+            }
         }
         all.extend(values);
     }

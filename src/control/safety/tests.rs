@@ -1,5 +1,6 @@
 use super::*;
 use crate::data::{EpisodeArrays, Episodes};
+use crate::policy::angles::wrapped;
 use proptest::prelude::*;
 
 fn limits(outside: Reaction, too_fast: Reaction) -> SafetySpec {
@@ -225,4 +226,113 @@ fn limits_are_fitted_with_a_margin() {
     }
     assert_eq!((gate.counts().held, gate.counts().outside), (0, 0));
     assert!(SafetySpec::fit(&episodes, 50.0, &FitOptions { quantile: 0.4, margin: 0.0 }).is_err());
+}
+
+fn angle(centre: f32, unit: crate::policy::AngleUnit) -> Angles {
+    Angles { unit, obs: vec![0], action: vec![crate::policy::ActionAngle { dim: 0, centre: Some(centre) }] }
+}
+
+/// A joint that turns on over its cut at 0.05 rad a step, and one number that jumps by more than pi for real.
+#[test]
+fn a_wrap_is_no_speed() {
+    use std::f32::consts::{PI, TAU};
+    let wrap = |x: f32| wrapped(x.into(), 0.0, f64::from(TAU)) as f32;
+    let radians = angle(0.0, crate::policy::AngleUnit::Radians);
+    let action: Vec<f32> = (0..400).map(|k| wrap(0.05 * k as f32)).collect();
+    let arrays = EpisodeArrays {
+        obs: vec![0.0; 400],
+        action,
+        obs_dim: 1,
+        action_dim: 1,
+        lengths: vec![200, 200],
+        ..EpisodeArrays::default()
+    };
+    let episodes = Episodes::from_arrays(arrays).unwrap();
+    let options = FitOptions { quantile: 1.0, margin: 0.2 };
+    let plain = SafetySpec::fit(&episodes, 50.0, &options).unwrap();
+    assert!(plain.velocity[0] > 100.0, "{plain:?}");
+    let spec = SafetySpec::fit_angles(&episodes, Some(&radians), 50.0, &options).unwrap();
+    assert!((spec.velocity[0] / 3.0 - 1.0).abs() < 1e-3, "{spec:?}");
+    assert!(spec.acceleration[0] < 0.1 && spec.low[0] <= -PI && spec.high[0] >= PI, "{spec:?}");
+
+    // The gate lets the turning pass, over the cut and for many turns.
+    let spec = SafetySpec { acceleration: vec![200.0], jerk: vec![20_000.0], ..spec };
+    let mut gate = Gate::new(&spec, 1, 1).unwrap().with_angles(&radians).unwrap();
+    gate.start(0, &[7.0 * TAU - 0.05]).unwrap();
+    for k in 0..1000 {
+        let want = wrap(0.05 * k as f32);
+        let mut sent = [want];
+        let verdict = gate.apply(0, &mut sent).unwrap();
+        assert!(k < 2 || verdict == Verdict::Passed, "{k}: {want} {sent:?}");
+        assert!(sent[0].abs() <= PI && wrap(sent[0] - want).abs() < 0.01, "{k}: {want} {sent:?}");
+    }
+    // A jump is followed by the shorter way, over the cut: from -3.0 to 3.0.
+    gate.start(0, &[-3.0]).unwrap();
+    let (mut before, mut way) = (-3.0f32, 0.0f32);
+    for _ in 0..40 {
+        let mut sent = [3.0];
+        gate.apply(0, &mut sent).unwrap();
+        let by = wrap(sent[0] - before);
+        assert!(by.abs() <= 0.0601, "{by}");
+        (before, way) = (sent[0], way + by);
+    }
+    assert!((way + TAU - 6.0).abs() < 1e-4 && (before - 3.0).abs() < 1e-4, "{way} {before}");
+    // A hold stops it within the limits, over the cut too.
+    gate.start(0, &[PI - 0.06]).unwrap();
+    for step in [0.01, 0.04, 0.1] {
+        gate.apply(0, &mut [wrap(PI - 0.06 + step)]).unwrap();
+    }
+    let mut sent = [f32::NAN];
+    for _ in 0..20 {
+        assert_eq!(gate.apply(0, &mut sent).unwrap(), Verdict::Held);
+        assert!(sent[0].abs() <= PI && wrap(sent[0] - PI).abs() < 0.2, "{sent:?}");
+        sent = [f32::NAN];
+    }
+}
+
+/// Bounds of an angle are an arc, which may lie over the cut; the way through what is forbidden is no short cut.
+#[test]
+fn bounds_of_an_angle_are_an_arc() {
+    let degrees = angle(0.0, crate::policy::AngleUnit::Degrees);
+    let wrap = |x: f32| wrapped(x.into(), 0.0, 360.0) as f32;
+    // Demonstrated: 150 to 210 degrees, which is 150 to 180 and -180 to -150.
+    let action: Vec<f32> = (0..400).map(|k| wrap(180.0 + 30.0 * (k as f32 * 0.05).sin())).collect();
+    let arrays = EpisodeArrays {
+        obs: vec![0.0; 400],
+        action,
+        obs_dim: 1,
+        action_dim: 1,
+        lengths: vec![400],
+        ..EpisodeArrays::default()
+    };
+    let episodes = Episodes::from_arrays(arrays).unwrap();
+    let options = FitOptions { quantile: 1.0, margin: 0.1 };
+    let spec = SafetySpec::fit_angles(&episodes, Some(&degrees), 10.0, &options).unwrap();
+    let (low, high) = (spec.low[0], spec.high[0]);
+    assert!((high - low - 72.0).abs() < 0.2, "{spec:?}");
+    assert!((wrap(low) - 144.0).abs() < 0.2 && (wrap(high) + 144.0).abs() < 0.2, "{spec:?}");
+    let spec = SafetySpec { outside: Reaction::Clamp, ..spec };
+    let mut gate = Gate::new(&spec, 1, 1).unwrap().with_angles(&degrees).unwrap();
+    gate.start(0, &[-150.0]).unwrap();
+    // 100 lies outside, nearest to the arc's end at 144.
+    let mut sent = [0.0f32];
+    for _ in 0..400 {
+        sent = [100.0];
+        gate.apply(0, &mut sent).unwrap();
+        assert!(!(-143.9..=143.9).contains(&sent[0]), "{sent:?}");
+    }
+    assert!((sent[0] - 144.0).abs() < 0.2, "{sent:?}");
+    // A joint that must not pass its cut goes the long way.
+    let limits =
+        SafetySpec { low: vec![-175.0], high: vec![175.0], velocity: vec![100.0], ..SafetySpec::new(10.0) };
+    let mut gate = Gate::new(&limits, 1, 1).unwrap().with_angles(&degrees).unwrap();
+    gate.start(0, &[170.0]).unwrap();
+    let mut sent = [-170.0];
+    gate.apply(0, &mut sent).unwrap();
+    assert_eq!(sent, [160.0]);
+    // One bound alone says nothing of a direction; one that lies beyond the turn forbids nothing.
+    let one = |low: f32| SafetySpec { low: vec![low], ..SafetySpec::new(10.0) };
+    let said = Gate::new(&one(-90.0), 1, 1).unwrap().with_angles(&degrees).unwrap_err().to_string();
+    assert!(said.contains("safety.low and high: found -90 and inf of action 0, an angle about 0"), "{said}");
+    assert!(Gate::new(&one(-180.0), 1, 1).unwrap().with_angles(&degrees).is_ok());
 }
