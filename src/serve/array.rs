@@ -114,7 +114,7 @@ fn numpy(entries: &[(ValueRef<'_>, ValueRef<'_>)]) -> Result<Array, WireError> {
             None => Err(WireError::Type { found: kind(data), needed: "a scalar's data as a number" }),
         }
     } else {
-        Err(WireError::Type { found: "a map".into(), needed })
+        Err(absent("either"))
     }
 }
 
@@ -194,7 +194,7 @@ fn dense(dtype: &str, shape: Vec<usize>, bytes: &[u8]) -> Result<Array, WireErro
     let parsed = Dtype::parse(dtype)?;
     let needed = shape.iter().try_fold(parsed.size, |n, extent| n.checked_mul(*extent));
     if needed != Some(bytes.len()) {
-        return Err(WireError::Size { shape, dtype: dtype.into(), found: bytes.len() });
+        return Err(WireError::Size { shape, dtype: dtype.into(), found: bytes.len(), needed });
     }
     let data = bytes.chunks_exact(parsed.size).map(|element| parsed.read(element)).collect();
     Ok(Array { shape, data })
@@ -328,7 +328,7 @@ mod tests {
         fails(&Value::Nil, "found nil, needed an array of numbers");
         fails(&"text".into(), "found a string");
         fails(&Value::Map(vec![]), "__ndarray__");
-        fails(&raw("<f4", &[2], &[0; 4]), "shape [2] and dtype <f4 has 4 bytes");
+        fails(&raw("<f4", &[2], &[0; 4]), "found 4 bytes in an array of shape [2] and dtype <f4, needed 8");
         fails(&raw("<f4", &[-1], &[0; 4]), "found -1, needed a shape");
         let Value::Map(mut twice) = raw("<f4", &[1], &[0; 4]) else { panic!("no map") };
         twice.push(("data".into(), Value::Binary(vec![0; 4])));
@@ -339,7 +339,7 @@ mod tests {
         }
         fails(&scalar("<f4", "x".into()), "found a string, needed a scalar's data");
         fails(&scalar("<U1", "x".into()), "is not taken");
-        fails(&Value::Array(vec![1.into(), Value::Array(vec![2.into()])]), "ragged");
+        fails(&Value::Array(vec![1.into(), Value::Array(vec![2.into()])]), "needed parts of one shape");
     }
 
     proptest! {

@@ -317,7 +317,7 @@ impl Loop {
             }
             Err(_) => {
                 tracing::error!("a pass ended by a panic");
-                Err(RequestError::Inference("an internal error".into()))
+                Err(RequestError::Inference("an internal error, which the server's log names".into()))
             }
         }
     }

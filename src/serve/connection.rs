@@ -23,7 +23,10 @@ struct Ending {
 }
 
 /// A message that does not come to its end.
-const STUCK: Ending = Ending { code: close_code::POLICY, reason: "a message was not finished in time" };
+const STUCK: Ending = Ending {
+    code: close_code::POLICY,
+    reason: "found a message that was not finished in time, needed its end",
+};
 
 /// The client is gone, or does not take what it is sent.
 struct Gone;
@@ -99,7 +102,7 @@ impl Connection<'_> {
                 received = self.socket.recv() => received,
                 _ = ping.tick() => {
                     if heard.elapsed() >= idle {
-                        let reason = "no frame for too long";
+                        let reason = "found no frame for too long, needed requests or answers to pings";
                         return Ok(Some(Ending { code: close_code::POLICY, reason }));
                     }
                     if self.stuck(idle) {
@@ -129,7 +132,10 @@ impl Connection<'_> {
                 Some(Err(error)) if oversize(&error) => {
                     shared.metrics.request();
                     self.refuse(&RequestError::Oversize { limit: shared.config.limits.message }).await?;
-                    return Ok(Some(Ending { code: close_code::SIZE, reason: "the message is too long" }));
+                    return Ok(Some(Ending {
+                        code: close_code::SIZE,
+                        reason: "found a message that is too long, needed a shorter one",
+                    }));
                 }
                 Some(Err(error)) => {
                     tracing::debug!("robot {robot}: {error}");
@@ -186,7 +192,7 @@ impl Connection<'_> {
             tracing::warn!(
                 "{}: found keys that the policy has no use for ({}): they are passed over, here and from now on (--strict refuses them)",
                 self.peer.address,
-                request.ignored.join(", ")
+                request.told()
             );
         }
         let noise = NoiseKey {

@@ -61,35 +61,39 @@ pub enum RequestError {
     #[error("found a text frame, needed a binary frame with a msgpack map of observations")]
     Text,
     /// A frame longer than the server takes.
-    #[error("the message is longer than {limit} bytes; the connection is closed")]
+    #[error("found a message longer than {limit} bytes, needed at most so many; the connection is closed")]
     Oversize {
         /// The limit.
         limit: usize,
     },
     /// An observation that the policy needs is not in the map.
-    #[error("the observation {name:?} is missing; needed: {needed}")]
+    #[error("the observation {name:?} is missing, found {found}; needed: {needed}")]
     Missing {
         /// Its key.
         name: String,
+        /// The keys that are there, the first few, escaped.
+        found: String,
         /// All keys that are needed.
         needed: String,
     },
     /// A key that the policy does not know, where the server is strict.
-    #[error("the key \"{name}\" is unknown; needed: {needed}, and optionally seed and request")]
+    #[error("the key \"{name}\" is unknown{}; needed: {needed}, and optionally seed and request", and_more(*more))]
     Unknown {
-        /// The key's first characters, escaped.
+        /// The first such key's first characters, escaped.
         name: String,
+        /// Other keys that the policy does not know.
+        more: usize,
         /// All keys that are needed.
         needed: String,
     },
     /// A key is in the map twice (by its two names, perhaps).
-    #[error("the key \"{name}\" is there twice")]
+    #[error("the key \"{name}\" is there twice, needed once")]
     Twice {
         /// The key.
         name: String,
     },
     /// An array of the wrong shape.
-    #[error("{name:?} has the shape {}; needed [{history}, {dim}] or [{dim}]", extents(found))]
+    #[error("{name:?} has the shape {}; needed [{history}, {dim}] or [{dim}]{}", extents(found), number(*dim))]
     Shape {
         /// Its key.
         name: String,
@@ -133,8 +137,17 @@ pub enum RequestError {
     #[error("the policy gave no actions: the device is late with an earlier pass; ask again")]
     Late,
     /// The server is stopping, or its device is lost.
-    #[error("the server has stopped sampling")]
+    #[error("the policy gave no actions: the server has stopped sampling; connect again later")]
     Stopped,
+}
+
+fn and_more(more: usize) -> String {
+    if more == 0 { String::new() } else { format!(", and {more} more") }
+}
+
+/// What an input of one value may be, too.
+fn number(dim: usize) -> &'static str {
+    if dim == 1 { ", or a number" } else { "" }
 }
 
 /// The kinds of errors that are counted apart.

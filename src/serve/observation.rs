@@ -32,6 +32,23 @@ pub struct Request {
     pub request: Option<u64>,
     /// Keys that the policy has no use for, which were passed over: the first few, shortened.
     pub ignored: Vec<String>,
+    /// How many of them there are.
+    pub ignored_count: usize,
+}
+
+impl Request {
+    /// The keys that were passed over, for the log: up to three and how many more.
+    pub(super) fn told(&self) -> String {
+        list(&self.ignored, self.ignored_count)
+    }
+}
+
+/// Names, and how many more there are.
+fn list(names: &[String], count: usize) -> String {
+    match count - names.len() {
+        0 => names.join(", "),
+        more => format!("{} and {more} more", names.join(", ")),
+    }
 }
 
 impl ObservationReader {
@@ -112,23 +129,23 @@ impl ObservationReader {
                     once(request.is_some(), name)?;
                     request = Some(whole("request", value)?);
                 }
-                None if self.strict => {
-                    return Err(RequestError::Unknown { name: brief(name), needed: self.needed() });
-                }
                 None => others.push(name),
             }
         }
-        let ignored = others.iter().take(TOLD).map(|name| brief(name)).collect();
+        if let (true, Some(first)) = (self.strict, others.first()) {
+            let (name, more) = (brief(first), others.len() - 1);
+            return Err(RequestError::Unknown { name, more, needed: self.needed() });
+        }
+        let (ignored, count) = (others.iter().take(TOLD).map(|name| brief(name)).collect(), others.len());
+        if let Some(at) = seen.iter().position(|seen| !seen) {
+            let name = self.inputs[at].name.clone();
+            return Err(RequestError::Missing { name, found: found(entries), needed: self.needed() });
+        }
         others.sort_unstable();
         if let Some(pair) = others.windows(2).find(|pair| pair[0] == pair[1]) {
             once(true, pair[0])?;
         }
-        match seen.iter().position(|seen| !seen) {
-            Some(at) => {
-                Err(RequestError::Missing { name: self.inputs[at].name.clone(), needed: self.needed() })
-            }
-            None => Ok(Request { obs, seed, request, ignored }),
-        }
+        Ok(Request { obs, seed, request, ignored, ignored_count: count })
     }
 
     /// The input of a key. A lone input goes by [`STATE`] too.
@@ -180,7 +197,10 @@ fn whole(name: &'static str, value: &ValueRef<'_>) -> Result<u64, RequestError> 
     }
     value.as_u64().ok_or_else(|| {
         let found = match value {
-            ValueRef::Integer(_) | ValueRef::F32(_) | ValueRef::F64(_) => value.to_string(),
+            // As numbers are written in programs: 1e300, and no 300 digits.
+            ValueRef::F32(v) => format!("{v:?}"),
+            ValueRef::F64(v) => format!("{v:?}"),
+            ValueRef::Integer(v) => v.to_string(),
             other => kind(other),
         };
         RequestError::Noise { name, found }
@@ -188,7 +208,25 @@ fn whole(name: &'static str, value: &ValueRef<'_>) -> Result<u64, RequestError> 
 }
 
 /// Keys that were passed over of which a request's reader tells.
-const TOLD: usize = 4;
+const TOLD: usize = 3;
+
+/// The keys of a request, for an error: the first ones, a few dozen bytes of them all together.
+fn found(entries: &[(ValueRef<'_>, ValueRef<'_>)]) -> String {
+    let text = |key: &ValueRef<'_>| match key {
+        ValueRef::String(text) => text.as_str().map(str::to_owned),
+        ValueRef::Binary(bytes) => std::str::from_utf8(bytes).ok().map(str::to_owned),
+        _ => None,
+    };
+    let keys: Vec<String> = entries.iter().filter_map(|(key, _)| text(key)).collect();
+    match keys.len() {
+        0 => "no keys".into(),
+        1 => format!("the key \"{}\"", brief(&keys[0])),
+        n => format!(
+            "{n} keys (\"{}\")",
+            brief(&keys.iter().take(8).cloned().collect::<Vec<_>>().join("\", \""))
+        ),
+    }
+}
 
 #[cfg(test)]
 mod tests {
@@ -223,7 +261,13 @@ mod tests {
         let read = two().read(&message).unwrap();
         assert_eq!(
             read,
-            Request { obs: vec![1.0, 2.0, 5.0, 3.0, 4.0, 6.0], seed: None, request: None, ignored: vec![] }
+            Request {
+                obs: vec![1.0, 2.0, 5.0, 3.0, 4.0, 6.0],
+                seed: None,
+                request: None,
+                ignored: vec![],
+                ignored_count: 0
+            }
         );
         // One step stands for every step of the history, a number for an input of one value.
         let message = map(&[
@@ -257,7 +301,16 @@ mod tests {
             }
         };
         let good = || ndarray(&[3], &[1.0, 2.0, 3.0]);
-        fails(&map(&[]), &["\"observation/arm\" is missing"]);
+        fails(&map(&[]), &["\"observation/arm\" is missing, found no keys; needed: observation/arm"]);
+        fails(&map(&[("seed", 1.into())]), &["is missing, found the key \"seed\"; needed"]);
+        fails(&map(&[("seed", 1.into()), ("request", 1.into())]), &["found 2 keys (\"seed"]);
+        let three = [(STATE, good()), ("prompt", "go".into()), ("a", 1.into()), ("b", 2.into())];
+        fails(&map(&three), &["the key \"prompt\" is unknown, and 2 more; needed: observation/arm"]);
+        fails(
+            &map(&[(STATE, good()), ("seed", 1e300.into())]),
+            &["\"seed\" is 1e300; needed a whole number"],
+        );
+        fails(&map(&[(STATE, Value::Map(vec![]))]), &["found a map without either, needed a numpy array"]);
         fails(
             &map(&[(STATE, good()), ("prompt", "go".into())]),
             &["\"prompt\" is unknown", "observation/arm"],
@@ -297,6 +350,9 @@ mod tests {
             many.iter().map(|(k, v)| (k.as_str(), v.clone())).chain([state.clone()]).collect();
         let ignored = one().read(&map(&many)).unwrap().ignored;
         assert!(ignored.len() == TOLD && ignored.iter().all(|name| name.len() < 50), "{ignored:?}");
+        let told = one().read(&map(&many)).unwrap().told();
+        assert!(told.starts_with("0kkk") && told.ends_with(" and 97 more") && told.len() < 150, "{told}");
+        assert_eq!(one().read(&message).unwrap().told(), "prompt, observation/image");
         let twice = map(&[("prompt", "go".into()), state, ("prompt", "stop".into())]);
         assert!(matches!(one().read(&twice), Err(RequestError::Twice { name }) if name == "prompt"));
     }
@@ -322,9 +378,16 @@ mod tests {
             (STATE, array("<f4", shape(20))),
             ("seed", long.as_str().into()),
             ("request", zeros),
+            ("seed", 1e300.into()),
+            ("seed", (-1e-300).into()),
+            (STATE, array("<f4", Value::Array(vec![u64::MAX.into(); 4]))),
         ] {
-            let error = one().strict(true).read(&map(&[(name, value)])).unwrap_err().to_string();
-            assert!(error.len() < 200, "{} bytes: {error}", error.len());
+            for strict in [true, false] {
+                let error =
+                    one().strict(strict).read(&map(&[(name, value.clone())])).unwrap_err().to_string();
+                assert!(error.len() < 200, "{} bytes: {error}", error.len());
+                assert!(error.contains("needed"), "{error}");
+            }
         }
     }
 

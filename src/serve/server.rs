@@ -323,7 +323,7 @@ fn admitted(shared: &Shared, headers: &HeaderMap) -> bool {
 
 fn unauthorised() -> Response {
     let challenge = [(header::WWW_AUTHENTICATE, "Bearer")];
-    (StatusCode::UNAUTHORIZED, challenge, "needed: Authorization: Api-Key KEY, or Bearer KEY\n")
+    (StatusCode::UNAUTHORIZED, challenge, "found no valid key, needed the header \"Authorization: Api-Key KEY\" or \"Authorization: Bearer KEY\"\n")
         .into_response()
 }
 
@@ -343,7 +343,8 @@ async fn websocket(
         return refuse(Refusal::Key, unauthorised());
     }
     if shared.config.key.is_none() && headers.contains_key(header::ORIGIN) {
-        let text = "browser pages may connect only to a server with a key\n";
+        let text =
+            "found a browser's page, needed a program: pages may connect only to a server with a key\n";
         return refuse(Refusal::Origin, (StatusCode::FORBIDDEN, text).into_response());
     }
     let upgrade = match upgrade {
@@ -351,7 +352,7 @@ async fn websocket(
         Err(rejection) => return rejection.into_response(),
     };
     let Ok(slot) = shared.slots.clone().try_acquire_owned() else {
-        let text = "as many robots are connected as are allowed\n";
+        let text = "found no free place, needed one: as many robots are connected as are allowed; connect again later\n";
         return refuse(Refusal::Full, (StatusCode::SERVICE_UNAVAILABLE, text).into_response());
     };
     peer.admit();

@@ -10,16 +10,16 @@ use rmpv::{Value, ValueRef};
 #[non_exhaustive]
 pub enum WireError {
     /// The bytes end inside a value.
-    #[error("the message ends inside a value, after {0} bytes")]
+    #[error("found {0} bytes that end inside a value, needed one whole msgpack value")]
     Short(usize),
     /// Bytes follow the value.
-    #[error("{0} bytes follow the message's end")]
+    #[error("found {0} bytes after the message's end, needed one msgpack value alone")]
     Trailing(usize),
     /// A byte that starts no msgpack value.
-    #[error("not msgpack: byte {0}")]
+    #[error("found what is not msgpack at byte {0}, needed one msgpack value")]
     Malformed(usize),
     /// More of something than is taken.
-    #[error("{what}: more than {most}")]
+    #[error("found more than {most} {what}, needed at most so many")]
     Limit {
         /// Of what.
         what: &'static str,
@@ -38,10 +38,10 @@ pub enum WireError {
     #[error("the dtype \"{0}\" is not taken; needed bool, integers of 1 to 8 bytes, or f2, f4, f8")]
     Dtype(String),
     /// A key of an array that is there twice.
-    #[error("an array's key {0:?} is there twice")]
+    #[error("an array's key {0:?} is there twice, needed once")]
     Twice(&'static str),
     /// An array whose bytes do not fill its shape.
-    #[error("an array of shape {} and dtype {dtype} has {found} bytes", extents(shape))]
+    #[error("found {found} bytes in an array of shape {} and dtype {dtype}, needed {}", extents(shape), filled(*needed))]
     Size {
         /// Its shape.
         shape: Vec<usize>,
@@ -49,9 +49,15 @@ pub enum WireError {
         dtype: String,
         /// Bytes of its data.
         found: usize,
+        /// Bytes that fill the shape; none: more than there can be.
+        needed: Option<usize>,
     },
     /// Lists whose parts differ in shape.
-    #[error("a ragged list: found a part of shape {} after one of shape {}", extents(found), extents(first))]
+    #[error(
+        "found a list with a part of shape {} after one of shape {}, needed parts of one shape",
+        extents(found),
+        extents(first)
+    )]
     Ragged {
         /// Shape of the first part.
         first: Vec<usize>,
@@ -188,12 +194,25 @@ pub(super) fn brief(text: &str) -> String {
     out
 }
 
+fn filled(bytes: Option<usize>) -> String {
+    bytes.map_or("more than there can be".into(), |n| n.to_string())
+}
+
 /// A shape for an error: of a client's list of extents the first few.
 pub(super) fn extents(shape: &[usize]) -> String {
-    match shape.len() {
-        0..=4 => format!("{shape:?}"),
-        n => format!("[{}, {}, {}, ... {n} extents]", shape[0], shape[1], shape[2]),
+    let whole = format!("{shape:?}");
+    if shape.len() <= 4 && whole.len() <= ECHO {
+        return whole;
     }
+    // As many extents as there is room for; a client may claim any.
+    let mut out = String::from("[");
+    for extent in shape.iter().take(3).map(|n| format!("{n}, ")) {
+        if out.len() + extent.len() > ECHO {
+            break;
+        }
+        out += &extent;
+    }
+    format!("{out}... {} extents]", shape.len())
 }
 
 /// What a value is, for people.
@@ -241,7 +260,9 @@ mod tests {
             assert!(brief.len() <= ECHO + 3 && brief.ends_with("..."), "{brief}");
         }
         assert_eq!(extents(&[1, 2, 3, 4]), "[1, 2, 3, 4]");
-        assert_eq!(extents(&vec![usize::MAX; 1 << 16]).len(), 85);
+        let claimed = extents(&vec![usize::MAX; 1 << 16]);
+        assert_eq!(claimed, "[18446744073709551615, ... 65536 extents]");
+        assert_eq!(extents(&[usize::MAX; 4]), "[18446744073709551615, ... 4 extents]");
     }
 
     #[test]
