@@ -63,7 +63,7 @@ fn the_tasks_of_the_comparison_raise_no_alarm() {
             continue;
         }
         let task = Task::open(task, &TaskOptions { data }).unwrap();
-        assert_eq!(of_episodes(&task.train, 400, task.windows.clone()), known, "{}", task.name);
+        assert_eq!(of_episodes(&task.train, 400, task.windows), known, "{}", task.name);
     }
 }
 
