@@ -284,6 +284,19 @@ fn and_more(more: usize) -> String {
     if more == 0 { String::new() } else { format!("; and so are {more} other episodes") }
 }
 
+/// Reads by a library that promises errors for damaged files: a panic inside it all the same (of sums that are checked in a debug
+/// build, say) becomes an error too.
+#[cfg(any(feature = "hdf5", feature = "mcap"))]
+pub(super) fn guarded<T>(
+    path: &std::path::Path,
+    kind: &'static str,
+    read: impl FnOnce() -> Result<T, DataError>,
+) -> Result<T, DataError> {
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+    let damaged = |_| DataError::Malformed { path: path.into(), kind, reason: "the file is damaged".into() };
+    catch_unwind(AssertUnwindSafe(read)).unwrap_or_else(|panic| Err(damaged(panic)))
+}
+
 /// What to do where an array is missing, by what is there in its place.
 fn way(array: &str, present: &[String]) -> String {
     let has = |names: &[&'static str]| names.iter().copied().find(|name| present.iter().any(|p| p == name));
@@ -312,4 +325,16 @@ fn way(array: &str, present: &[String]) -> String {
 
 fn list(names: &[String]) -> String {
     if names.is_empty() { "none".into() } else { names.join(", ") }
+}
+
+#[cfg(all(test, any(feature = "hdf5", feature = "mcap")))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_librarys_panic_is_an_error() {
+        let read = |length: usize| guarded("a.h5".as_ref(), "HDF5", || Ok([7][length]));
+        assert_eq!(read(0).unwrap(), 7);
+        assert_eq!(read(1).unwrap_err().to_string(), "a.h5: not readable as HDF5: the file is damaged");
+    }
 }

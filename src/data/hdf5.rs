@@ -9,14 +9,13 @@
 //! Observations are all numeric data sets [T, D] below `obs` or `observations`, in the order of their names, unless `[data] obs`
 //! names some; pictures are named and skipped.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
 use hdf5_reader::group::Group;
 use hdf5_reader::{Dataset, Datatype, Hdf5File, OpenOptions};
 
 use super::budget::Budget;
-use super::error::DataError;
+use super::error::{DataError, guarded};
 use super::gather::{Column, Gathered, lengths_by_ends};
 use super::number::Number;
 use super::source::{Kind, Skipped, Source};
@@ -35,9 +34,7 @@ const MOST: usize = 1 << 20;
 
 /// Reads a file, whichever of the layouts it has.
 pub(super) fn read(path: &Path, spec: &DataSpec) -> Result<Source, DataError> {
-    // The library promises errors for damaged files, yet a panic inside must not become one of ours.
-    catch_unwind(AssertUnwindSafe(|| File::open(path)?.read(spec)))
-        .unwrap_or_else(|_| Err(malformed(path, "the file is damaged".into())))
+    guarded(path, "HDF5", || File::open(path)?.read(spec))
 }
 
 /// Minari keeps its file below `data`.

@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use super::budget::Budget;
-use super::error::DataError;
+use super::error::{DataError, guarded};
 use super::gather::{Column, Gathered};
 use super::source::{Kind, Source};
 use super::spec::DataSpec;
@@ -48,6 +48,10 @@ pub(super) fn files(folder: &Path) -> Vec<PathBuf> {
 
 /// Reads a recording: one file, or a bag's files, as one episode.
 pub(super) fn read(path: &Path, spec: &DataSpec) -> Result<Source, DataError> {
+    guarded(path, "MCAP", || recorded(path, spec))
+}
+
+fn recorded(path: &Path, spec: &DataSpec) -> Result<Source, DataError> {
     let files = if path.is_dir() { files(path) } else { vec![path.into()] };
     let mut tracks: Vec<Track> = Vec::new();
     let obs = spec.obs.as_ref().map(|columns| columns.names().to_vec()).unwrap_or_default();
