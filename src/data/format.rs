@@ -129,11 +129,7 @@ const FORMATS: &[Format] = &[
         is: |p| p.zip() && p.contains(b"/data.pkl"),
         way: Not("torch.load it and save its arrays by numpy.savez"),
     },
-    Format {
-        name: "a zarr store in a zip archive",
-        is: |p| p.zip() && (p.contains(b".zgroup") || p.contains(b"zarr.json") || p.contains(b".zarray")),
-        way: Not("unpack it: unzip it into a folder of its own"),
-    },
+    Format { name: "a zarr store in a zip archive", is: |p| p.zarr_zip(), way: ZARR },
     Format {
         name: "an Excel workbook",
         is: |p| p.zip() && p.contains(b"[Content_Types].xml"),
@@ -281,6 +277,17 @@ impl<'a> Probe<'a> {
 
     fn zip(&self) -> bool {
         self.begins(b"PK\x03\x04") || self.begins(b"PK\x05\x06")
+    }
+
+    /// Its names may lie anywhere in a large archive; one of numpy arrays is not searched.
+    fn zarr_zip(&self) -> bool {
+        let at_the_ends =
+            || [&b".zgroup"[..], b"zarr.json", b".zarray"].iter().any(|name| self.contains(name));
+        #[cfg(feature = "zarr")]
+        let inside = || super::zarr::is_zip(self.path);
+        #[cfg(not(feature = "zarr"))]
+        let inside = || false;
+        self.zip() && !self.contains(b".npy") && (at_the_ends() || inside())
     }
 
     fn text(&self) -> bool {

@@ -1,10 +1,12 @@
 //! Zarr stores as diffusion policy's replay buffers are: `data/<array>` of all steps end to end, `meta/episode_ends` the row after
-//! each episode's last. Formats 2 and 3; a chunk that is absent is all fill value.
+//! each episode's last. Formats 2 and 3, in a folder or in a zip archive; a chunk that is absent is all fill value.
 //!
 //! Observations are `data/state` or `data/obs`, else all numeric arrays [T, D], unless `[data] obs` names some.
 
 mod array;
 mod blosc;
+mod shards;
+mod store;
 
 use std::path::{Component, Path};
 
@@ -13,7 +15,9 @@ use super::error::DataError;
 use super::gather::{Column, Gathered};
 use super::source::{Kind, Skipped, Source};
 use super::spec::DataSpec;
-use array::Array;
+use array::{Array, is_array};
+use store::Store;
+pub(super) use store::is_zip;
 
 /// Arrays that are observations where none are named, the first that is there.
 const OBS: [&str; 2] = ["state", "obs"];
@@ -26,13 +30,15 @@ fn malformed(path: &Path, reason: String) -> DataError {
 
 /// Reads a store.
 pub(super) fn read(folder: &Path, spec: &DataSpec) -> Result<Source, DataError> {
-    let data = folder.join("data");
-    let present = names(&data);
-    let array = |name: &str| -> Result<Array, DataError> {
+    let store = Store::open(folder)?;
+    let mut present = store.folders("data");
+    present.retain(|name| is_array(&store, &format!("data/{name}")));
+    let array = |name: &str| -> Result<Array<'_>, DataError> {
         let short = name.strip_prefix("data/").unwrap_or(name);
         let inside = Path::new(short).components().all(|part| matches!(part, Component::Normal(_)));
-        match inside && !short.is_empty() && array::is_array(&data.join(short)) {
-            true => Array::open(&data.join(short), short),
+        let place = format!("data/{short}");
+        match inside && !short.is_empty() && is_array(&store, &place) {
+            true => Array::open(&store, &place, short),
             false => {
                 Err(malformed(folder, format!("no array 'data/{short}'; present: {}", present.join(", "))))
             }
@@ -40,7 +46,7 @@ pub(super) fn read(folder: &Path, spec: &DataSpec) -> Result<Source, DataError> 
     };
     let action = array(&spec.action)?;
     let mut notes = Vec::new();
-    let chosen: Vec<Array> = match &spec.obs {
+    let chosen: Vec<Array<'_>> = match &spec.obs {
         Some(columns) => columns.names().iter().map(|name| array(name)).collect::<Result<_, _>>()?,
         None => {
             let usual = OBS.iter().find(|name| present.iter().any(|other| other == *name));
@@ -63,14 +69,14 @@ pub(super) fn read(folder: &Path, spec: &DataSpec) -> Result<Source, DataError> 
             format!("no numeric array [T, D] below data; present: {}", present.join(", ")),
         ));
     }
-    let ends_at = folder.join(ENDS);
-    if !array::is_array(&ends_at) {
+    if !is_array(&store, ENDS) {
         return Err(malformed(folder, format!("no array '{ENDS}', which says where episodes end")));
     }
-    let ends = Array::open(&ends_at, "episode_ends")?;
-    let stored = chosen.iter().chain([&action, &ends]).map(Array::stored_bytes).sum();
+    let ends = Array::open(&store, ENDS, "episode_ends")?;
+    let used: Vec<&str> = chosen.iter().chain([&action, &ends]).map(Array::folder).collect();
+    let stored = store.stored_bytes(&used);
     let mut budget = Budget::of_size(stored);
-    let mut column = |array: &Array| -> Result<Column, DataError> {
+    let mut column = |array: &Array<'_>| -> Result<Column, DataError> {
         let dim = super::budget::product(array.shape.get(1..).unwrap_or_default()).unwrap_or(0);
         if array.number.is_none() || array.shape.is_empty() || dim == 0 {
             let reason = format!(
@@ -133,15 +139,4 @@ pub(super) fn read(folder: &Path, spec: &DataSpec) -> Result<Source, DataError> 
         tasks: None,
     }
     .source(spec)
-}
-
-/// The arrays of a folder.
-fn names(folder: &Path) -> Vec<String> {
-    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
-    let mut names: Vec<String> = entries
-        .filter(|entry| array::is_array(&entry.path()))
-        .map(|entry| entry.file_name().to_string_lossy().into_owned())
-        .collect();
-    names.sort();
-    names
 }

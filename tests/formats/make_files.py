@@ -66,6 +66,14 @@ with h5py.File(out / "aloha.hdf5", "w") as f:
     f.create_dataset("observations/qpos", data=values(0, 4, 2, 1, ">f8"))
     f.create_dataset("observations/images/top", data=np.zeros((4, 2, 2, 3), np.uint8))
 
+# D4RL keeps its episodes end to end, and says where they end: by themselves or because their time was over.
+with h5py.File(out / "d4rl.hdf5", "w") as f:
+    ends = np.cumsum(LENGTHS) - 1
+    f.create_dataset("actions", data=np.concatenate([values(e, n, 2, -1, np.float32) for e, n in enumerate(LENGTHS)]))
+    f.create_dataset("observations", data=np.concatenate([values(e, n, 3, 1, np.float32) for e, n in enumerate(LENGTHS)]))
+    f.create_dataset("terminals", data=np.isin(np.arange(sum(LENGTHS)), ends[1:]))
+    f.create_dataset("timeouts", data=np.isin(np.arange(sum(LENGTHS)), ends[:1]))
+
 lines = ["# a logger's remark", "t;episode;q_0;q_1;command;note"]
 for episode, n in enumerate(LENGTHS):
     q, a = values(episode, n, 2), values(episode, n, 1, -1)
@@ -107,8 +115,12 @@ def everything(dims, sign=1, dtype=np.float32):
     return np.concatenate([values(e, n, dims, sign, dtype) for e, n in enumerate(LENGTHS)])
 
 
-def store(name, zarr_format, state, keypoint, action, chunks):
-    z = zarr.open_group(out / name, mode="w", zarr_format=zarr_format)
+def store(name, zarr_format, state, keypoint, action, chunks, compression=None):
+    at = out / name
+    if compression is not None:
+        at.unlink(missing_ok=True)
+        at = zarr.storage.ZipStore(at, mode="w", compression=compression)
+    z = zarr.open_group(at, mode="w", zarr_format=zarr_format)
     z.create_array("data/state", shape=(12, 2), dtype="f4", **state)[:] = everything(2)
     # Large enough that blosc splits it into streams.
     z.create_array("data/keypoint", shape=(12, 8, 2), dtype="f8", **keypoint)[:] = everything(16, 1, "f8").reshape(12, 8, 2)
@@ -118,12 +130,21 @@ def store(name, zarr_format, state, keypoint, action, chunks):
     # Only fill value: no chunk is written.
     z.create_array("data/n_contacts", shape=(12, 1), dtype="i4", fill_value=3)
     z.create_array("meta/episode_ends", shape=(3,), dtype="i8", compressors=None)[:] = np.cumsum(LENGTHS)
+    if compression is not None:
+        at.close()
 
 
 store("zarr2", 2, {}, {"compressors": numcodecs.Blosc("lz4", 5, 1)}, {"compressors": numcodecs.Zlib()}, (5, 2))
 store("zarr2_others", 2, {"compressors": numcodecs.LZ4(), "order": "F"}, {"compressors": numcodecs.Blosc("zstd", 5, 1)},
       {"compressors": numcodecs.Blosc("zlib", 5, 0)}, (14, 3))
 store("zarr3", 3, {}, {"compressors": BloscCodec(cname="lz4", shuffle="shuffle")}, {"compressors": GzipCodec()}, (4, 3))
+
+# The same in one zip archive, stored and packed; and in shards: an index of the chunks at the end (as it is by default) or the start.
+store("zarr2.zarr.zip", 2, {}, {"compressors": numcodecs.Blosc("lz4", 5, 1)}, {"compressors": numcodecs.Zlib()}, (5, 2), 0)
+store("zarr3.zarr.zip", 3, {}, {"compressors": BloscCodec(cname="lz4", shuffle="shuffle")}, {"compressors": GzipCodec()}, (4, 3), 8)
+first = zarr.codecs.ShardingCodec(chunk_shape=(2, 2), codecs=[zarr.codecs.BytesCodec(), GzipCodec()], index_location="start")
+store("zarr3_shards", 3, {"chunks": (2, 1), "shards": (8, 2)}, {"chunks": (3, 8, 1), "shards": (12, 8, 2)},
+      {"shards": (8, 4), "compressors": GzipCodec()}, (2, 2))
 
 # A ROS 2 recording: joint states at 100 Hz from 10.00 s, commands at 50 Hz from 10.03 s, a gripper that speaks once.
 from mcap.writer import CompressionType

@@ -1,29 +1,32 @@
 //! One array of a zarr store: what its metadata says, and its chunks.
 
 use std::io::Read;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use serde_json::Value;
 
 use super::malformed;
-use crate::data::budget::{Budget, product, read_file};
+use super::shards::Shards;
+use super::store::Store;
+use crate::data::budget::{Budget, product};
 use crate::data::error::DataError;
 use crate::data::number::Number;
 
 /// Most bytes of an array's metadata.
 const MOST_METADATA: u64 = 1 << 20;
 /// Most chunks of an array.
-const MOST_CHUNKS: usize = 1 << 22;
+pub(super) const MOST_CHUNKS: usize = 1 << 22;
 
-/// Whether a folder is an array.
-pub fn is_array(folder: &Path) -> bool {
-    folder.join(".zarray").is_file()
-        || metadata(&folder.join("zarr.json")).is_ok_and(|value| value["node_type"] == "array")
+/// Whether a folder of a store is an array.
+pub fn is_array(store: &Store, folder: &str) -> bool {
+    store.has(&format!("{folder}/.zarray"))
+        || metadata(store, &format!("{folder}/zarr.json"))
+            .is_ok_and(|value| value.is_some_and(|value| value["node_type"] == "array"))
 }
 
 /// What is done to a chunk's bytes when it is written, undone from the last to the first.
 #[derive(Clone, Copy, Debug, PartialEq)]
-enum Codec {
+pub(super) enum Codec {
     Blosc,
     Zstd,
     Zlib,
@@ -35,9 +38,10 @@ enum Codec {
 }
 
 /// An array of a store.
-#[derive(Debug)]
-pub struct Array {
-    folder: PathBuf,
+pub struct Array<'s> {
+    store: &'s Store,
+    /// Where it lies in the store.
+    folder: String,
     /// Its name.
     pub name: String,
     /// Its shape.
@@ -50,98 +54,110 @@ pub struct Array {
     fill: f64,
     fortran: bool,
     codecs: Vec<Codec>,
+    /// The chunks within a chunk's file, where there are several.
+    shards: Option<Shards>,
     /// What stands before a chunk's numbers, and between them.
     key: (&'static str, String),
 }
 
-fn metadata(path: &Path) -> Result<Value, DataError> {
-    let bytes = read_file(path, "metadata of a zarr array", MOST_METADATA)
-        .map_err(|e| malformed(path, e.to_string()))?;
-    serde_json::from_slice(&bytes).map_err(|e| malformed(path, e.to_string()))
+fn metadata(store: &Store, name: &str) -> Result<Option<Value>, DataError> {
+    let Some(bytes) = store.read(name, "metadata of a zarr array", MOST_METADATA)? else { return Ok(None) };
+    serde_json::from_slice(&bytes).map(Some).map_err(|e| malformed(&store.place(name), e.to_string()))
 }
 
-impl Array {
-    /// Reads the metadata.
-    pub fn open(folder: &Path, name: &str) -> Result<Array, DataError> {
-        match folder.join(".zarray") {
-            path if path.is_file() => Self::v2(folder, name, &metadata(&path)?),
-            _ => Self::v3(folder, name, &metadata(&folder.join("zarr.json"))?),
+/// What the metadata say of how an array is stored.
+struct Stored<'m> {
+    dtype: String,
+    number: Option<(Number, bool)>,
+    chunks: &'m Value,
+    fortran: bool,
+    codecs: Vec<Codec>,
+    shards: Option<Shards>,
+    key: (&'static str, String),
+}
+
+impl<'s> Array<'s> {
+    /// Reads the metadata of an array that [`is_array`].
+    pub fn open(store: &'s Store, folder: &str, name: &str) -> Result<Array<'s>, DataError> {
+        let bad = |reason: String| malformed(&store.place(folder), reason);
+        if let Some(meta) = metadata(store, &format!("{folder}/.zarray"))? {
+            let stored = Self::v2(&meta).map_err(bad)?;
+            return Self::checked(store, folder, name, &meta, stored);
         }
+        let meta =
+            metadata(store, &format!("{folder}/zarr.json"))?.ok_or_else(|| bad("no metadata".into()))?;
+        let stored = Self::v3(&meta).map_err(bad)?;
+        Self::checked(store, folder, name, &meta, stored)
     }
 
-    fn v2(folder: &Path, name: &str, meta: &Value) -> Result<Array, DataError> {
+    fn v2(meta: &Value) -> Result<Stored<'_>, String> {
         let dtype = meta["dtype"].as_str().unwrap_or("a structure").to_owned();
         let mut codecs = Vec::new();
         if !meta["compressor"].is_null() {
             let id = meta["compressor"]["id"].as_str().unwrap_or_default();
-            codecs.push(
-                codec(id).ok_or_else(|| malformed(folder, format!("compressed with '{id}', {NEEDED}")))?,
-            );
+            codecs.push(codec(id).ok_or_else(|| format!("compressed with '{id}', {NEEDED}"))?);
         }
         if meta["filters"].as_array().is_some_and(|filters| !filters.is_empty()) {
-            return Err(malformed(folder, "found filters, needed none".into()));
+            return Err("found filters, needed none".into());
         }
-        let fortran = meta["order"] == "F";
         let separator = meta["dimension_separator"].as_str().unwrap_or(".").to_owned();
-        let number = by_descr(&dtype);
-        let parts = (dtype, number, &meta["chunks"], &meta["fill_value"]);
-        Self::checked(folder, name, meta, parts, fortran, codecs, ("", separator))
+        Ok(Stored {
+            number: by_descr(&dtype),
+            dtype,
+            chunks: &meta["chunks"],
+            fortran: meta["order"] == "F",
+            codecs,
+            shards: None,
+            key: ("", separator),
+        })
     }
 
-    fn v3(folder: &Path, name: &str, meta: &Value) -> Result<Array, DataError> {
+    fn v3(meta: &Value) -> Result<Stored<'_>, String> {
         let dtype = meta["data_type"].as_str().unwrap_or("a structure").to_owned();
-        let (mut codecs, mut big) = (Vec::new(), false);
-        for step in meta["codecs"].as_array().into_iter().flatten() {
-            match step["name"].as_str().unwrap_or_default() {
-                "bytes" => big = step["configuration"]["endian"] == "big",
-                other => codecs.push(
-                    codec(other)
-                        .ok_or_else(|| malformed(folder, format!("stored with '{other}', {NEEDED}")))?,
-                ),
-            }
-        }
         if meta["chunk_grid"]["name"] != "regular" {
-            return Err(malformed(folder, "found chunks of several sizes, needed a regular grid".into()));
+            return Err("found chunks of several sizes, needed a regular grid".into());
         }
+        let chunks = &meta["chunk_grid"]["configuration"]["chunk_shape"];
+        let (codecs, big, shards) = match meta["codecs"].as_array().map(Vec::as_slice) {
+            Some([only]) if only["name"] == "sharding_indexed" => {
+                let (shards, big) = Shards::of(&only["configuration"], chunks)?;
+                (Vec::new(), big, Some(shards))
+            }
+            steps => {
+                let (codecs, big) = codecs(steps.unwrap_or_default())?;
+                (codecs, big, None)
+            }
+        };
         let encoding = &meta["chunk_key_encoding"];
         let plain = encoding["name"] == "v2";
         let separator =
             encoding["configuration"]["separator"].as_str().unwrap_or(if plain { "." } else { "/" });
         let key = (if plain { "" } else { "c" }, separator.to_owned());
         let number = by_name(&dtype).map(|number| (number, big));
-        let chunks = &meta["chunk_grid"]["configuration"]["chunk_shape"];
-        Self::checked(folder, name, meta, (dtype, number, chunks, &meta["fill_value"]), false, codecs, key)
+        Ok(Stored { dtype, number, chunks, fortran: false, codecs, shards, key })
     }
 
     fn checked(
-        folder: &Path,
+        store: &'s Store,
+        folder: &str,
         name: &str,
         meta: &Value,
-        (dtype, number, chunks, fill): (String, Option<(Number, bool)>, &Value, &Value),
-        fortran: bool,
-        codecs: Vec<Codec>,
-        key: (&'static str, String),
-    ) -> Result<Array, DataError> {
-        let extents = |value: &Value| -> Option<Vec<usize>> {
-            value.as_array()?.iter().map(|extent| usize::try_from(extent.as_u64()?).ok()).collect()
-        };
+        stored: Stored<'_>,
+    ) -> Result<Array<'s>, DataError> {
+        let bad = |reason: String| malformed(&store.place(folder), reason);
+        let Stored { dtype, number, chunks, fortran, codecs, shards, key } = stored;
         let (shape, chunks) = match (extents(&meta["shape"]), extents(chunks)) {
             (Some(shape), Some(chunks))
                 if shape.len() == chunks.len() && shape.len() <= 8 && !chunks.contains(&0) =>
             {
                 (shape, chunks)
             }
-            _ => {
-                return Err(malformed(
-                    folder,
-                    format!("found the shape {} in chunks of {chunks}", meta["shape"]),
-                ));
-            }
+            _ => return Err(bad(format!("found the shape {} in chunks of {chunks}", meta["shape"]))),
         };
         if product(&shape).is_none() || !matches!(key.1.as_str(), "." | "/") {
-            return Err(malformed(folder, format!("found the shape {shape:?}, chunks named by '{}'", key.1)));
+            return Err(bad(format!("found the shape {shape:?}, chunks named by '{}'", key.1)));
         }
-        let fill = match fill {
+        let fill = match &meta["fill_value"] {
             Value::Number(number) => number.as_f64().unwrap_or(0.0),
             Value::Bool(flag) => (*flag).into(),
             Value::String(text) if text.contains("NaN") => f64::NAN,
@@ -151,6 +167,7 @@ impl Array {
         };
         let number = number.filter(|(number, _)| number.is_known());
         Ok(Array {
+            store,
             folder: folder.into(),
             name: name.into(),
             shape,
@@ -160,32 +177,28 @@ impl Array {
             fill,
             fortran,
             codecs,
+            shards,
             key,
         })
     }
 
-    /// Bytes of all its files.
-    pub fn stored_bytes(&self) -> u64 {
-        fn below(folder: &Path, depth: usize) -> u64 {
-            let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
-            entries
-                .map(|entry| match entry.metadata() {
-                    Ok(meta) if meta.is_file() => meta.len(),
-                    Ok(meta) if meta.is_dir() && depth < 10 => below(&entry.path(), depth + 1),
-                    _ => 0,
-                })
-                .sum()
-        }
-        below(&self.folder, 0)
+    /// Where it lies in its store.
+    pub fn folder(&self) -> &str {
+        &self.folder
+    }
+
+    /// Where it lies, for people.
+    fn place_of(&self) -> PathBuf {
+        self.store.place(&self.folder)
     }
 
     /// All values, row-major.
     pub fn read(&self, budget: &mut Budget, mut take: impl FnMut(f64)) -> Result<(), DataError> {
         let Some((number, big)) = self.number else {
-            return Err(malformed(&self.folder, format!("found {}, needed numbers", self.dtype)));
+            return Err(malformed(&self.place_of(), format!("found {}, needed numbers", self.dtype)));
         };
-        let over = |source| DataError::Budget { path: self.folder.clone(), source };
-        let bad = |reason: String| malformed(&self.folder, reason);
+        let over = |source| DataError::Budget { path: self.place_of(), source };
+        let bad = |reason: String| malformed(&self.place_of(), reason);
         let elements = product(&self.shape).unwrap_or(usize::MAX);
         let per_chunk = product(&self.chunks).unwrap_or(usize::MAX);
         let chunk_bytes = per_chunk.saturating_mul(number.size());
@@ -211,20 +224,32 @@ impl Array {
             } else if name.is_empty() {
                 name = "0".into();
             }
-            let path = self.folder.join(&name);
-            if !path.is_file() {
-                continue;
-            }
+            let name = format!("{}/{name}", self.folder);
+            let index = self.shards.as_ref().map_or(0, Shards::index_bytes);
             // What does not pack grows by a header and a little.
-            let most = 2 * chunk_bytes as u64 + (1 << 16);
-            let mut bytes = read_file(&path, "a chunk", most).map_err(|e| malformed(&path, e.to_string()))?;
-            for codec in self.codecs.iter().rev() {
-                bytes = codec.undo(bytes, chunk_bytes).map_err(|reason| malformed(&path, reason))?;
+            let most = (2 * chunk_bytes as u64).saturating_add(1 << 16).saturating_add(index as u64);
+            let Some(bytes) = self.store.read(&name, "a chunk", most)? else { continue };
+            let bad = |reason: String| malformed(&self.store.place(&name), reason);
+            let mut put = |at: &[usize], chunk: &[usize], codecs: &[Codec], bytes: Vec<u8>| {
+                let size = product(chunk).unwrap_or(usize::MAX).saturating_mul(number.size());
+                let mut bytes = bytes;
+                for codec in codecs.iter().rev() {
+                    bytes = codec.undo(bytes, size)?;
+                }
+                if bytes.len() != size {
+                    return Err(format!("found {} bytes, needed {size}", bytes.len()));
+                }
+                self.place(at, chunk, &bytes, (number, big), &mut values);
+                Ok(())
+            };
+            match &self.shards {
+                None => put(&at, &self.chunks, &self.codecs, bytes).map_err(bad)?,
+                Some(shards) => {
+                    shards
+                        .each(&at, &bytes, |at, part| put(at, &shards.chunk, &shards.codecs, part))
+                        .map_err(bad)?;
+                }
             }
-            if bytes.len() != chunk_bytes {
-                return Err(malformed(&path, format!("found {} bytes, needed {chunk_bytes}", bytes.len())));
-            }
-            self.place(&at, &bytes, number, big, &mut values);
         }
         values.into_iter().for_each(&mut take);
         budget.give((elements as u64).saturating_mul(8));
@@ -232,14 +257,21 @@ impl Array {
         Ok(())
     }
 
-    /// Copies what of a chunk lies within the array.
-    fn place(&self, chunk: &[usize], bytes: &[u8], number: Number, big: bool, values: &mut [f64]) {
+    /// Copies what of a chunk, of a shape and at its place among its like, lies within the array.
+    fn place(
+        &self,
+        at: &[usize],
+        chunk: &[usize],
+        bytes: &[u8],
+        (number, big): (Number, bool),
+        values: &mut [f64],
+    ) {
         let size = number.size();
         for (n, bytes) in bytes.chunks_exact(size).enumerate() {
             let mut inner = match self.fortran {
-                false => split(n, &self.chunks),
+                false => split(n, chunk),
                 true => {
-                    let reversed: Vec<usize> = self.chunks.iter().rev().copied().collect();
+                    let reversed: Vec<usize> = chunk.iter().rev().copied().collect();
                     let mut index = split(n, &reversed);
                     index.reverse();
                     index
@@ -247,7 +279,7 @@ impl Array {
             };
             let mut within = true;
             for axis in 0..inner.len() {
-                inner[axis] += chunk[axis] * self.chunks[axis];
+                inner[axis] += at[axis] * chunk[axis];
                 within &= inner[axis] < self.shape[axis];
             }
             if within {
@@ -259,7 +291,7 @@ impl Array {
 }
 
 /// The index of the n-th element of a shape, row-major.
-fn split(mut n: usize, shape: &[usize]) -> Vec<usize> {
+pub(super) fn split(mut n: usize, shape: &[usize]) -> Vec<usize> {
     let mut index = vec![0; shape.len()];
     for axis in (0..shape.len()).rev() {
         index[axis] = n % shape[axis];
@@ -269,6 +301,23 @@ fn split(mut n: usize, shape: &[usize]) -> Vec<usize> {
 }
 
 const NEEDED: &str = "needed blosc, zstd, zlib, gzip, lz4 or nothing";
+
+/// The lengths of all axes.
+pub(super) fn extents(value: &Value) -> Option<Vec<usize>> {
+    value.as_array()?.iter().map(|extent| usize::try_from(extent.as_u64()?).ok()).collect()
+}
+
+/// Steps of format 3, and whether numbers are big-endian.
+pub(super) fn codecs(steps: &[Value]) -> Result<(Vec<Codec>, bool), String> {
+    let (mut codecs, mut big) = (Vec::new(), false);
+    for step in steps {
+        match step["name"].as_str().unwrap_or_default() {
+            "bytes" => big = step["configuration"]["endian"] == "big",
+            other => codecs.push(codec(other).ok_or_else(|| format!("stored with '{other}', {NEEDED}"))?),
+        }
+    }
+    Ok((codecs, big))
+}
 
 fn codec(name: &str) -> Option<Codec> {
     Some(match name {
