@@ -239,11 +239,11 @@ pub fn ignore_file_size_signal() {
     }
 }
 
-/// The right to write a file, which no other process may have meanwhile.
-pub fn alone(path: &Path) -> anyhow::Result<WriteLock> {
+/// The right to write a file, which no other process may have meanwhile; `option` gives it another name.
+pub fn alone(path: &Path, option: &str) -> anyhow::Result<WriteLock> {
     let lock = WriteLock::take(path).with_context(|| format!("cannot write {}", path.display()))?;
     lock.with_context(|| {
-        format!("another run is writing {}: wait for its end, or give another name", path.display())
+        format!("another run is writing {}: wait for its end, or give another name with {option}", path.display())
     })
 }
 

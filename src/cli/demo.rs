@@ -93,7 +93,7 @@ impl Run for Demo {
         // Before a folder is made: a device that does not exist leaves none behind.
         let device = cx.open()?;
         self.prepare()?;
-        let _ours = alone(&self.out.join(POLICY))?;
+        let _ours = alone(&self.out.join(POLICY), "--out")?;
         let software = device.gpu().is_some_and(|gpu| gpu.report().is_software());
         let mut notes = Vec::new();
         let mut note = |text: String| {

@@ -169,7 +169,7 @@ impl Run for Train {
             anyhow::bail!("cannot write {}: it is a folder", self.out.display());
         }
         drop(Aside::create(&metrics)?);
-        let _ours = (alone(&self.out)?, alone(&metrics)?);
+        let _ours = (alone(&self.out, "--out")?, alone(&metrics, "--metrics")?);
         sweep(&resume::train_path(&self.out));
         let data = resume::fingerprint(&episodes);
 
