@@ -56,19 +56,19 @@ const HDF5: Way = By(super::hdf5::read);
 #[cfg(not(feature = "hdf5"))]
 const MINARI: Way = HDF5;
 #[cfg(not(feature = "hdf5"))]
-const HDF5: Way = Not("this program was built without its reader: build it with the feature hdf5");
+const HDF5: Way = Not("this program was built without its reader: build it with --features hdf5");
 #[cfg(feature = "zarr")]
 const ZARR: Way = By(super::zarr::read);
 #[cfg(not(feature = "zarr"))]
-const ZARR: Way = Not("this program was built without its reader: build it with the feature zarr");
+const ZARR: Way = Not("this program was built without its reader: build it with --features zarr");
 #[cfg(feature = "mcap")]
 const MCAP: Way = By(super::mcap::read);
 #[cfg(not(feature = "mcap"))]
-const MCAP: Way = Not("this program was built without its reader: build it with the feature mcap");
+const MCAP: Way = Not("this program was built without its reader: build it with --features mcap");
 #[cfg(feature = "csv")]
 const CSV: Way = By(super::csv::read);
 #[cfg(not(feature = "csv"))]
-const CSV: Way = Not("this program was built without its reader: build it with the feature csv");
+const CSV: Way = Not("this program was built without its reader: build it with --features csv");
 
 /// All of them; the first that fits.
 const FORMATS: &[Format] = &[

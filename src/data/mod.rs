@@ -14,6 +14,7 @@ mod episodes;
 mod error;
 pub(crate) mod findings;
 mod format;
+#[cfg(any(feature = "csv", feature = "hdf5", feature = "mcap", feature = "zarr"))]
 mod gather;
 #[cfg(feature = "hdf5")]
 mod hdf5;
@@ -29,6 +30,7 @@ mod narrow;
 mod npy;
 mod npy_header;
 mod npz;
+#[cfg(any(feature = "hdf5", feature = "mcap", feature = "zarr"))]
 mod number;
 pub mod quality;
 mod save;

@@ -6,6 +6,7 @@ mod compare;
 mod demo;
 mod ending;
 mod going_on;
+mod memory;
 mod overwriting;
 mod sampling;
 #[cfg(unix)]
