@@ -243,7 +243,10 @@ pub fn ignore_file_size_signal() {
 pub fn alone(path: &Path, option: &str) -> anyhow::Result<WriteLock> {
     let lock = WriteLock::take(path).with_context(|| format!("cannot write {}", path.display()))?;
     lock.with_context(|| {
-        format!("another run is writing {}: wait for its end, or give another name with {option}", path.display())
+        format!(
+            "another run is writing {}: wait for its end, or give another name with {option}",
+            path.display()
+        )
     })
 }
 
