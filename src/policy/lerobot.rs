@@ -127,8 +127,9 @@ impl Imported {
                 validation_episodes: Vec::new(),
             },
         };
-        spec.check()?;
-        let params = spec.params()?;
+        let misfit = |e: PolicyError| at.bad("config.json", e.to_string());
+        spec.check().map_err(misfit)?;
+        let params = spec.params().map_err(misfit)?;
         let tensor = |source: StoreError| PolicyError::Tensor { path: at.dir.join(MODEL), source };
         let compiled = file.names().iter().any(|n| n.starts_with(PREFIXES[1]));
         let prefix = PREFIXES[usize::from(compiled)];

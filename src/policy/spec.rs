@@ -66,7 +66,7 @@ pub struct Provenance {
 }
 
 /// Most values of an observation history or of a chunk.
-const MOST: usize = 1 << 20;
+pub(in crate::policy) const MOST: usize = 1 << 20;
 
 /// Most parameters of a network: 2 GiB.
 const MOST_PARAMETERS: usize = 1 << 29;

@@ -600,6 +600,26 @@ fn how_many_actions_are_executed_is_told() {
 }
 
 #[test]
+fn the_largest_sizes_of_a_configuration_are_errors() {
+    for key in ["horizon", "n_obs_steps", "kernel_size", "n_groups", "diffusion_step_embed_dim"] {
+        let copy = Copy::of("diffusion");
+        copy.json("config.json", |j| j[key] = json!(usize::MAX));
+        let said = copy.error();
+        assert!(said.contains("config.json") || said.contains("model.safetensors"), "{key}: {said}");
+    }
+    let copy = Copy::of("diffusion");
+    copy.json("config.json", |j| {
+        let inputs = j["input_features"].as_object_mut().unwrap();
+        inputs.values_mut().for_each(|feature| feature["shape"] = json!([usize::MAX]));
+    });
+    let said = copy.error();
+    assert!(
+        said.contains("found shape [18446744073709551615], needed one length of at most 1048576"),
+        "{said}"
+    );
+}
+
+#[test]
 fn other_policies_and_the_folders_around_one_are_named() {
     for kind in ["act", "vqbet", "smolvla", "pi0"] {
         let copy = Copy::of("diffusion");

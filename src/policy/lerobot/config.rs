@@ -5,6 +5,7 @@ use crate::data::ObsInput;
 use crate::nn::TimeInput;
 use crate::nn::unet1d::Unet1d;
 use crate::objective::denoising::{BetaSchedule, Denoising, DenoisingSampler, Prediction};
+use crate::policy::spec::MOST;
 use crate::policy::{NormKind, Result};
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
@@ -162,7 +163,7 @@ impl Config {
         let known: Vec<&str> = USED.into_iter().chain(WITHOUT_EFFECT).chain(["use_peft", EXECUTED]).collect();
         keys_of(&all, &known).map_err(bad)?;
         // A chunk begins at the oldest observation, and is executed from the newest one on.
-        let most = (config.horizon + 1).saturating_sub(config.n_obs_steps);
+        let most = config.horizon.saturating_add(1).saturating_sub(config.n_obs_steps);
         if let Some(steps) = config.n_action_steps.filter(|steps| !(1..=most).contains(steps)) {
             let what = format!("{EXECUTED}: found {steps}, needed 1 to {most} (horizon - n_obs_steps + 1)");
             return Err(bad(what));
@@ -329,10 +330,10 @@ pub(super) fn features(map: &Map<String, Value>) -> std::result::Result<Vec<Feat
         let axes: Vec<Option<u64>> =
             shape.as_array().map(|a| a.iter().map(Value::as_u64).collect()).unwrap_or_default();
         let dim = match axes.as_slice() {
-            [Some(dim)] if *dim > 0 => *dim as usize,
+            [Some(dim)] if (1..=MOST as u64).contains(dim) => *dim as usize,
             // Only images have several axes, and they are refused by name.
             _ if kind == "VISUAL" => 0,
-            _ => return Err(format!("{key:?}: found shape {shape}, needed one length")),
+            _ => return Err(format!("{key:?}: found shape {shape}, needed one length of at most {MOST}")),
         };
         Ok(Feature { key: key.clone(), kind, dim })
     };
