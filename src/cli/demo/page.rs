@@ -138,9 +138,9 @@ impl Story<'_> {
         let curve = LossCurve::new(&train).validation(&validation).learning_rate(&rate).log_y(true).render();
         Section::new("Training").figure(
             curve,
-            "Mean square error of the velocity, normalised units. It does not go to 0: one observation allows many actions, \
-             and what noise becomes which action cannot be known halfway. Validation is on held-out episodes, with the moving \
-             average of the weights, which trails behind at first.",
+            "Mean square error of the velocity, normalised units. It does not go to 0: one observation allows many actions. \
+             Part of this loss can never be removed, so compare runs rather than aiming at 0. Validation is on held-out \
+             episodes, with the moving average of the weights, which trails behind at first.",
         )
     }
 }
