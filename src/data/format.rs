@@ -73,6 +73,11 @@ const CSV: Way = Not("this program was built without its reader: build it with -
 /// All of them; the first that fits.
 const FORMATS: &[Format] = &[
     Format {
+        name: "an empty file",
+        is: |p| !p.folder && p.head.is_empty(),
+        way: Not("nothing was written into it, or its copy failed: write or fetch it again"),
+    },
+    Format {
         name: "a LeRobot directory",
         is: |p| p.folder && lerobot::is_dataset(p.path),
         way: By(lerobot::read),
@@ -142,6 +147,12 @@ const FORMATS: &[Format] = &[
     },
     Format { name: "a numpy archive", is: |p| p.zip(), way: By(npz::read) },
     Format { name: "an MCAP recording", is: |p| p.begins(b"\x89MCAP0\r\n"), way: MCAP },
+    // HDF5 inside, in which its arrays lie transposed.
+    Format {
+        name: "a MATLAB file of version 7.3",
+        is: |p| p.begins(b"MATLAB 7.3"),
+        way: Not("load it by h5py, transpose every array, and save them by numpy.savez"),
+    },
     Format {
         name: "an HDF5 file",
         is: |p| p.begins(b"\x89HDF\r\n\x1a\n") || p.head.get(512..520) == Some(b"\x89HDF\r\n\x1a\n"),
@@ -394,7 +405,11 @@ mod tests {
             (b"FEA1\0\0\0\0", "found an Arrow file"),
             (b"\xff\xfeo\0b\0s\0", "found a text in UTF-16: save it as UTF-8"),
             (b"obs_0 obs_1 action\n1 2 3\n", "found a text that is no table: a CSV has"),
-            (b"", "the file is empty"),
+            (b"", "found an empty file"),
+            (
+                &[&b"MATLAB 7.3 MAT-file"[..], &[b' '; 493], b"\x89HDF\r\n\x1a\n"].concat(),
+                "MATLAB file of version 7.3",
+            ),
             (b"\x00\x01\x02\x03", "it does not begin as a zip archive does"),
         ] {
             let text = named(folder.path(), "file", bytes);

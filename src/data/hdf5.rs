@@ -182,6 +182,14 @@ impl<'a> File<'a> {
             let reason = "found no episodes: neither data/demo_0 (robomimic) nor episode_0 (Minari) nor an action at the root";
             return Err(malformed(self.path, reason.into()));
         };
+        if groups.len() == 1 && lengths.iter().sum::<usize>() < action.dim {
+            notes.push(format!(
+                "fewer steps ({}) than values of an action ({}): Julia and MATLAB write arrays transposed; transpose them if this \
+                 file is theirs",
+                lengths.iter().sum::<usize>(),
+                action.dim
+            ));
+        }
         if one_more > 0 {
             notes.push("episodes hold one observation more than actions: the last, which follows the last action, is left out".into());
         }

@@ -33,15 +33,14 @@ pub(super) fn read(folder: &Path, spec: &DataSpec) -> Result<Source, DataError> 
     let store = Store::open(folder)?;
     let mut present = store.folders("data");
     present.retain(|name| is_array(&store, &format!("data/{name}")));
+    let listed = || if present.is_empty() { "none".into() } else { present.join(", ") };
     let array = |name: &str| -> Result<Array<'_>, DataError> {
         let short = name.strip_prefix("data/").unwrap_or(name);
         let inside = Path::new(short).components().all(|part| matches!(part, Component::Normal(_)));
         let place = format!("data/{short}");
         match inside && !short.is_empty() && is_array(&store, &place) {
             true => Array::open(&store, &place, short),
-            false => {
-                Err(malformed(folder, format!("no array 'data/{short}'; present: {}", present.join(", "))))
-            }
+            false => Err(malformed(folder, format!("no array 'data/{short}'; present: {}", listed()))),
         }
     };
     let action = array(&spec.action)?;
@@ -64,10 +63,7 @@ pub(super) fn read(folder: &Path, spec: &DataSpec) -> Result<Source, DataError> 
         }
     };
     if chosen.is_empty() {
-        return Err(malformed(
-            folder,
-            format!("no numeric array [T, D] below data; present: {}", present.join(", ")),
-        ));
+        return Err(malformed(folder, format!("no numeric array [T, D] below data; present: {}", listed())));
     }
     if !is_array(&store, ENDS) {
         return Err(malformed(folder, format!("no array '{ENDS}', which says where episodes end")));

@@ -50,6 +50,14 @@ fn a_file_that_is_one_episode_is_read() {
 }
 
 #[test]
+fn fewer_steps_than_values_may_be_transposed() {
+    let notes = load("transposed.hdf5", "").notes;
+    let said = "fewer steps (2) than values of an action (3): Julia and MATLAB write arrays transposed";
+    assert!(notes.iter().any(|note| note.contains(said)), "{notes:?}");
+    assert!(load("aloha.hdf5", "").notes.iter().all(|note| !note.contains("transposed")));
+}
+
+#[test]
 fn a_file_of_episodes_end_to_end_is_cut_where_it_says_that_they_end() {
     let loaded = load("d4rl.hdf5", "");
     assert_eq!(loaded.episodes.lengths(), super::LENGTHS);

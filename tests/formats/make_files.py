@@ -66,6 +66,11 @@ with h5py.File(out / "aloha.hdf5", "w") as f:
     f.create_dataset("observations/qpos", data=values(0, 4, 2, 1, ">f8"))
     f.create_dataset("observations/images/top", data=np.zeros((4, 2, 2, 3), np.uint8))
 
+# As Julia and MATLAB would write 2 steps: a step is a column there.
+with h5py.File(out / "transposed.hdf5", "w") as f:
+    f.create_dataset("action", data=values(0, 2, 3, -1))
+    f.create_dataset("obs/q", data=values(0, 2, 3, 1))
+
 # D4RL keeps its episodes end to end, and says where they end: by themselves or because their time was over.
 with h5py.File(out / "d4rl.hdf5", "w") as f:
     ends = np.cumsum(LENGTHS) - 1

@@ -59,6 +59,15 @@ fn stores_that_do_not_serve_are_named() {
         assert!(found.contains(words), "{words}: {found}");
     }
     let set = copy();
+    let file = set.join("data/action/.zarray");
+    let text = std::fs::read_to_string(&file).expect("text");
+    let filtered =
+        text.replace("\"filters\": null", "\"filters\": [{\"id\": \"delta\", \"dtype\": \"<f4\"}]");
+    assert_ne!(text, filtered);
+    std::fs::write(&file, filtered).expect("written");
+    let text = Episodes::load(&set, &DataSpec::default()).expect_err("a fault").to_string();
+    assert!(text.contains("found the filter delta, needed none"), "{text}");
+    let set = copy();
     std::fs::remove_dir_all(set.join("meta/episode_ends")).expect("removed");
     let text = Episodes::load(&set, &DataSpec::default()).expect_err("a fault").to_string();
     assert!(text.contains("no array 'meta/episode_ends', which says where episodes end"), "{text}");

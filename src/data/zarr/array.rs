@@ -97,8 +97,10 @@ impl<'s> Array<'s> {
             let id = meta["compressor"]["id"].as_str().unwrap_or_default();
             codecs.push(codec(id).ok_or_else(|| format!("compressed with '{id}', {NEEDED}"))?);
         }
-        if meta["filters"].as_array().is_some_and(|filters| !filters.is_empty()) {
-            return Err("found filters, needed none".into());
+        let filters = meta["filters"].as_array().map(Vec::as_slice).unwrap_or_default();
+        if !filters.is_empty() {
+            let names: Vec<&str> = filters.iter().map(|f| f["id"].as_str().unwrap_or("?")).collect();
+            return Err(format!("found the filter {}, needed none", names.join(", ")));
         }
         let separator = meta["dimension_separator"].as_str().unwrap_or(".").to_owned();
         Ok(Stored {
