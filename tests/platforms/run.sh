@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # `cargo check` for platforms that are not here, on Debian and its relatives (as root, with debootstrap; 2.5 GB):
 #   tests/platforms/run.sh [TARGET...]
-# The library and the command for Windows, macOS, 64-bit Linux on ARM (Jetson, Raspberry Pi) and Android; the standard library of each is
-# checked from its source with the compiler (-Zbuild-std), both from Debian unstable in a folder of its own, since a stable system's compiler
+# The library and the command for Windows, macOS, 64-bit Linux on ARM (Jetson, Raspberry Pi) and Android. Nothing is meant to build for wasm32
+# yet: the readers and the server need files, threads and sockets. The standard library of each is checked from its source with the compiler (-Zbuild-std), both from Debian unstable in a folder of its own, since a stable system's compiler
 # is too old and one from rustup has no other platform's library. That the Rust code is right there is all it says: nothing is linked
 # or run, and C and assembly (of zstd, of psm), for which a cross-compiler would be needed, are left out. Everything lies in a temporary folder, or in
 # PLATFORMS_DIR, where a second run finds it.
