@@ -333,7 +333,7 @@ mod tests {
         let Value::Map(mut twice) = raw("<f4", &[1], &[0; 4]) else { panic!("no map") };
         twice.push(("data".into(), Value::Binary(vec![0; 4])));
         fails(&Value::Map(twice), "\"data\" is there twice");
-        fails(&raw("<f4", &[i64::MAX, i64::MAX], &[0; 4]), "has 4 bytes");
+        fails(&raw("<f4", &[i64::MAX, i64::MAX], &[0; 4]), "found 4 bytes in an array of shape");
         for dtype in ["<c8", "|O", "<U3", "|V4", "<M8[s]", "<f16", "", "f4x", "<é4"] {
             fails(&raw(dtype, &[1], &[0; 4]), "is not taken");
         }
