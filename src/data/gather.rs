@@ -1,8 +1,8 @@
 //! From named columns of numbers, however a file keeps them, to a source of demonstrations.
 
+use super::beside::beside;
 use super::episodes::EpisodeArrays;
 use super::error::DataError;
-use super::inputs::ObsInput;
 use super::narrow::Watch;
 use super::source::{Caution, Kind, Skipped, Source, Tasks};
 use super::spec::DataSpec;
@@ -37,42 +37,6 @@ impl Column {
     pub fn cautions(&self) -> Vec<Caution> {
         self.watch.narrowed(&self.name).into_iter().map(Caution::Narrowed).collect()
     }
-}
-
-/// Puts observation columns [T, dim] side by side, in the order given: values [T, O], O and the inputs that they are.
-pub(super) fn beside(
-    mut parts: Vec<(&str, Vec<f32>, usize)>,
-) -> Result<(Vec<f32>, usize, Vec<ObsInput>), DataError> {
-    let alone = parts.len() == 1;
-    let input =
-        |&(name, _, dim): &(&str, Vec<f32>, usize)| ObsInput { name: ObsInput::key(name, alone), dim };
-    let inputs: Vec<ObsInput> = parts.iter().map(input).collect();
-    let width = parts.iter().fold(0usize, |sum, part| sum.saturating_add(part.2));
-    let Some((first, data, dim)) = parts.first() else {
-        return Err(DataError::Value {
-            what: "obs".into(),
-            found: "no array".into(),
-            needed: "at least one",
-        });
-    };
-    let rows = data.len() / dim;
-    for (name, data, dim) in &parts {
-        let found = data.len() / dim;
-        if found != rows {
-            let what = format!("{name} rows (as many as {first} has)");
-            return Err(DataError::Count { what, found, needed: rows });
-        }
-    }
-    if alone && let Some((_, data, _)) = parts.pop() {
-        return Ok((data, width, inputs));
-    }
-    let mut obs = Vec::with_capacity(parts.iter().map(|part| part.1.len()).sum());
-    for row in 0..rows {
-        for (_, data, dim) in &parts {
-            obs.extend_from_slice(&data[row * dim..(row + 1) * dim]);
-        }
-    }
-    Ok((obs, width, inputs))
 }
 
 /// Rows of each episode, of flags that are set in an episode's last row. Rows after the last flag are an episode that was cut.

@@ -4,6 +4,7 @@
 //! [`Windows`] says where every training example lies. Fitting a normaliser is [`crate::policy::normalizer`].
 
 mod aside;
+mod beside;
 pub mod budget;
 mod choice;
 mod convert;

@@ -6,9 +6,9 @@ mod near;
 
 use std::path::Path;
 
+use super::beside::beside;
 use super::episodes::{EpisodeArrays, Episodes};
 use super::error::DataError;
-use super::gather::beside;
 use super::inputs::ObsInput;
 use super::npy::Array;
 use super::sets::DataSets;

@@ -22,9 +22,9 @@ mod write;
 
 use std::path::Path;
 
+use super::beside::beside;
 use super::episodes::{EpisodeArrays, Episodes};
 use super::error::DataError;
-use super::gather::beside;
 use super::source::{Caution, Kind, Skipped, Source, Tasks};
 use super::spec::DataSpec;
 pub use error::LeRobotError;
