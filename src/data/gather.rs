@@ -40,6 +40,7 @@ impl Column {
 }
 
 /// Rows of each episode, of flags that are set in an episode's last row. Rows after the last flag are an episode that was cut.
+#[cfg(any(feature = "csv", feature = "hdf5"))]
 pub(super) fn lengths_by_ends(flags: impl Iterator<Item = bool>) -> Vec<usize> {
     let mut lengths = Vec::new();
     let mut open = 0;

@@ -22,6 +22,7 @@ impl Number {
     }
 
     /// Whether it is a type of a size that there is.
+    #[cfg(any(test, feature = "hdf5", feature = "zarr"))]
     pub fn is_known(self) -> bool {
         match self {
             Number::Float(size) => matches!(size, 2 | 4 | 8),
@@ -49,6 +50,7 @@ impl Number {
     }
 
     /// All of `bytes`, in order; what is left over is not looked at.
+    #[cfg(feature = "hdf5")]
     pub fn each(self, bytes: &[u8], big_endian: bool, mut take: impl FnMut(f64)) {
         for one in bytes.chunks_exact(self.size()) {
             take(self.value(one, big_endian));
